@@ -1,0 +1,74 @@
+#include <gtest/gtest.h>
+
+#include "base/crc32c.h"
+#include "base/ids.h"
+#include "base/outcome.h"
+#include "base/siphash.h"
+
+namespace perdure {
+namespace {
+
+TEST(Crc32c, KnownAnswer) { EXPECT_EQ(crc32c(bytes_of("123456789")), 0xE3069283U); }
+
+TEST(Crc32c, ContinuesOverPieces) {
+  EXPECT_EQ(crc32c(bytes_of("6789"), crc32c(bytes_of("12345"))), crc32c(bytes_of("123456789")));
+  EXPECT_EQ(crc32c({}), 0U);
+}
+
+// The vectors of the paper's appendix A: key 00..0f, message 00..0e.
+TEST(SipHash, KnownAnswer) {
+  std::array<std::byte, 15> message;
+  for (size_t i = 0; i < message.size(); ++i) message[i] = static_cast<std::byte>(i);
+  EXPECT_EQ(siphash({0x0706050403020100U, 0x0f0e0d0c0b0a0908U}, message), 0xa129ca6149be45e5U);
+}
+
+TEST(Bytes, DecoderNeverReadsPastTheEnd) {
+  Encoder e;
+  e.put<uint32_t>(7);
+  e.put_string(bytes_of("abc"));
+  Decoder d(e.bytes());
+  EXPECT_EQ(d.get<uint32_t>(), 7U);
+  EXPECT_EQ(text_of(d.get_string()), "abc");
+  EXPECT_TRUE(d.finished());
+  EXPECT_EQ(d.get<uint64_t>(), 0U);
+  EXPECT_FALSE(d.ok());
+  EXPECT_FALSE(d.finished());
+}
+
+TEST(Bytes, StringWithHostileLengthFails) {
+  Encoder e;
+  e.put<uint32_t>(0xffffffff);
+  Decoder d(e.bytes());
+  EXPECT_TRUE(d.get_string().empty());
+  EXPECT_FALSE(d.ok());
+}
+
+Outcome<int> three() { return 3; }
+Outcome<int> missing() { return Stop::fault(); }
+Outcome<int> sum(Outcome<int> (*second)()) {
+  int a = TRY(three());
+  int b = TRY(second());
+  return a + b;
+}
+Outcome<int> none() { return Status::no_entry; }
+
+TEST(Outcome, TryPassesStopOn) {
+  EXPECT_EQ(*sum(three), 6);
+  EXPECT_TRUE(sum(missing).error().is_fault());
+  EXPECT_EQ(sum(none).error().status(), Status::no_entry);
+}
+
+Result<void> refuse() { return error(ErrorKind::busy, "{} is locked", "ring"); }
+Result<int> refused() {
+  TRY(refuse());
+  return 1;
+}
+TEST(Result, TryPassesErrorOn) { EXPECT_EQ(refused().error().message, "ring is locked"); }
+
+TEST(Strong, ComparesAndFormats) {
+  EXPECT_LT(Lsn(1), Lsn(2));
+  EXPECT_EQ(fmt::format("{}", Lsn(17)), "17");
+}
+
+}  // namespace
+}  // namespace perdure

@@ -1,0 +1,49 @@
+// The number of each table in the log and in the checkpoint. Numbers are part of the formats: never reused.
+#pragma once
+
+#include <cstdint>
+
+namespace perdure::state {
+
+enum class TableId : uint8_t {
+  // fs/
+  volume = 1,
+  inode = 2,
+  dirent = 3,
+  symlink = 4,
+  extent = 5,
+  page = 6,
+  allocation = 7,
+  freed = 8,
+  block_reference = 9,
+  xattr = 10,
+  acl = 11,
+  // client/
+  client = 20,
+  client_owner = 21,
+  session = 22,
+  slot = 23,
+  open = 24,
+  lock_state = 25,
+  lock = 26,
+  client_state = 27,
+  delegation = 28,
+  // processor/
+  transaction = 40,
+  vserver = 41,
+  // Unlogged tables (volatile: never in the log or the checkpoint).
+  dirty_page = 100,
+  pending_inode = 101,
+  slot_twin = 102,
+};
+
+inline constexpr uint8_t table_id_end = 110;
+
+// Where a table's rows live.
+enum class Residence : uint8_t {
+  cached,    // in the checkpoint store; in memory what was used lately. Reading may fault
+  resident,  // in the checkpoint store and all of it in memory. Reading never faults
+  unlogged,  // in memory only, lost at a crash; but undone with its run like any other row
+};
+
+}  // namespace perdure::state
