@@ -8,7 +8,9 @@
 namespace perdure {
 namespace {
 
-TEST(Crc32c, KnownAnswer) { EXPECT_EQ(crc32c(bytes_of("123456789")), 0xE3069283U); }
+TEST(Crc32c, KnownAnswer) {
+  EXPECT_EQ(crc32c(bytes_of("123456789")), 0xE3069283U);
+}
 
 TEST(Crc32c, ContinuesOverPieces) {
   EXPECT_EQ(crc32c(bytes_of("6789"), crc32c(bytes_of("12345"))), crc32c(bytes_of("123456789")));
@@ -43,14 +45,20 @@ TEST(Bytes, StringWithHostileLengthFails) {
   EXPECT_FALSE(d.ok());
 }
 
-Outcome<int> three() { return 3; }
-Outcome<int> missing() { return Stop::fault(); }
+Outcome<int> three() {
+  return 3;
+}
+Outcome<int> missing() {
+  return Stop::fault();
+}
 Outcome<int> sum(Outcome<int> (*second)()) {
   int a = TRY(three());
   int b = TRY(second());
   return a + b;
 }
-Outcome<int> none() { return Status::no_entry; }
+Outcome<int> none() {
+  return Status::no_entry;
+}
 
 TEST(Outcome, TryPassesStopOn) {
   EXPECT_EQ(*sum(three), 6);
@@ -58,12 +66,16 @@ TEST(Outcome, TryPassesStopOn) {
   EXPECT_EQ(sum(none).error().status(), Status::no_entry);
 }
 
-Result<void> refuse() { return error(ErrorKind::busy, "{} is locked", "ring"); }
+Result<void> refuse() {
+  return error(ErrorKind::busy, "{} is locked", "ring");
+}
 Result<int> refused() {
   TRY(refuse());
   return 1;
 }
-TEST(Result, TryPassesErrorOn) { EXPECT_EQ(refused().error().message, "ring is locked"); }
+TEST(Result, TryPassesErrorOn) {
+  EXPECT_EQ(refused().error().message, "ring is locked");
+}
 
 TEST(Strong, ComparesAndFormats) {
   EXPECT_LT(Lsn(1), Lsn(2));

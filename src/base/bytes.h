@@ -1,4 +1,5 @@
-// Byte strings, and the little-endian encoding that the log and the rows use. (The wire's XDR is in wire/xdr.h.)
+// Byte strings, and the little-endian encoding that the log and the rows use. (The wire's XDR is in
+// wire/xdr.h.)
 #pragma once
 
 #include <algorithm>
@@ -17,21 +18,28 @@
 
 namespace perdure {
 
-static_assert(std::endian::native == std::endian::little, "the formats are little-endian and are copied as they are");
+static_assert(std::endian::native == std::endian::little,
+              "the formats are little-endian and are copied as they are");
 
 using Bytes = std::span<const std::byte>;
 using MutableBytes = std::span<std::byte>;
 using ByteVector = std::vector<std::byte>;
 
-inline Bytes bytes_of(std::string_view s) { return std::as_bytes(std::span(s.data(), s.size())); }
-inline std::string_view text_of(Bytes b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
+inline Bytes bytes_of(std::string_view s) {
+  return std::as_bytes(std::span(s.data(), s.size()));
+}
+inline std::string_view text_of(Bytes b) {
+  return {reinterpret_cast<const char*>(b.data()), b.size()};
+}
 
 // A growing byte buffer. Never shrinks its memory: made to be cleared and used again.
 class Encoder {
  public:
   Encoder() = default;
   Encoder(Encoder&& other) noexcept
-      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::move(other.data_)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
   Encoder& operator=(Encoder&&) = delete;
 
   // Appends an integer or enum, little-endian.
@@ -86,8 +94,8 @@ class Encoder {
   size_t capacity_ = 0;
 };
 
-// Reads what an Encoder wrote. Never reads past the end: after the first failure ok() is false, and every further get
-// gives zeros, so that a caller checks once at the end.
+// Reads what an Encoder wrote. Never reads past the end: after the first failure ok() is false, and every
+// further get gives zeros, so that a caller checks once at the end.
 class Decoder {
  public:
   explicit Decoder(Bytes input) : rest_(input) {}

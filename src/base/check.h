@@ -1,5 +1,6 @@
-// CHECK: for what can only be false if Perdure itself is wrong. Always on. A failed CHECK aborts the process, because
-// restoration (or the mirror) from the log is safer than going on from a state that nobody has thought of.
+// CHECK: for what can only be false if Perdure itself is wrong. Always on. A failed CHECK aborts the process,
+// because restoration (or the mirror) from the log is safer than going on from a state that nobody has
+// thought of.
 #pragma once
 
 namespace perdure {
@@ -9,8 +10,8 @@ namespace perdure {
 
 }  // namespace perdure
 
-#define CHECK(condition)                                                                \
-  do {                                                                                  \
-    if (!(condition)) [[unlikely]]                                                      \
+#define CHECK(condition)                                                                           \
+  do {                                                                                             \
+    if (!(condition)) [[unlikely]]                                                                 \
       ::perdure::check_failed(#condition, __FILE__, __LINE__, static_cast<const char*>(__func__)); \
   } while (false)

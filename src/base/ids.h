@@ -5,15 +5,16 @@
 
 namespace perdure {
 
-// A position in a vserver's state machine log, in bytes since the log was created. It grows for ever; the ring
-// maps it to a place on the disk. A record's LSN is the position of its first byte. The record with LSN x is
-// durable when GroupCommit::durable() > x.
+// A position in a vserver's state machine log, in bytes since the log was created. It grows for ever; the
+// ring maps it to a place on the disk. A record's LSN is the position of its first byte. The record with LSN
+// x is durable when GroupCommit::durable() > x.
 using Lsn = Strong<struct LsnTag>;
 
 // Grows by one whenever a vserver's primary or its set of in-sync copies changes (DESIGN.md §6).
 using Epoch = Strong<struct EpochTag>;
 
-// Grows by one at every start of a server process for a vserver (DESIGN.md §10 rule 1). Durable before its first record.
+// Grows by one at every start of a server process for a vserver (DESIGN.md §10 rule 1). Durable before its
+// first record.
 using StartNumber = Strong<struct StartNumberTag>;
 
 // A file system object. Never given twice within a volume's life; also NFS's fileid.

@@ -1,6 +1,7 @@
 // Outcome<T>: what code inside a run returns (state/run.h). Beside a value there are three ways to stop:
 //   status  the operation ends here with this Status; its changes go back to its savepoint;
-//   fault   a row or page that is not in memory is needed: the whole run is abandoned, the missing thing is fetched,
+//   fault   a row or page that is not in memory is needed: the whole run is abandoned, the missing thing is
+//   fetched,
 //           and the run executes again from its start. What is missing stands in the Run;
 //   wait    the transaction has registered with whoever will resume it; the run ends and keeps its changes.
 #pragma once
@@ -37,7 +38,8 @@ class Stop {
   Status status_;
 };
 
-// A value or a Stop. `return Status::no_entry;` and `return Stop::fault();` work directly; TRY passes a Stop on.
+// A value or a Stop. `return Status::no_entry;` and `return Stop::fault();` work directly; TRY passes a Stop
+// on.
 template <class T>
 class [[nodiscard]] Outcome : public std::expected<T, Stop> {
  public:

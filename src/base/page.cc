@@ -25,7 +25,8 @@ struct PagePool {
   }
 
   void add_slab() {
-    void* memory = ::mmap(nullptr, slab_pages * block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, slab_pages * block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
     slabs.push_back(memory);
     auto* data = static_cast<std::byte*>(memory);
@@ -57,9 +58,13 @@ struct PagePool {
   }
 };
 
-void PageRef::release(Page* page) { PagePool::local().put(page); }
+void PageRef::release(Page* page) {
+  PagePool::local().put(page);
+}
 
-PageRef make_page() { return PageRef(PagePool::local().get()); }
+PageRef make_page() {
+  return PageRef(PagePool::local().get());
+}
 
 const PageRef& zero_page() {
   thread_local const auto* page = [] {
@@ -70,6 +75,8 @@ const PageRef& zero_page() {
   return *page;
 }
 
-size_t pages_in_use() { return PagePool::local().in_use; }
+size_t pages_in_use() {
+  return PagePool::local().in_use;
+}
 
 }  // namespace perdure

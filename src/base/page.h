@@ -1,10 +1,11 @@
 // Pages: 4 KiB of file data, aligned for O_DIRECT, reference-counted, pooled.
 //
-// A page is written by whoever got it from make_page() and by nobody else; once a second reference exists, or it has
-// been handed to a table, a cache or an I/O, it is immutable: a change makes a new page. So READ replies and log
-// records can point at pages without copying.
+// A page is written by whoever got it from make_page() and by nobody else; once a second reference exists, or
+// it has been handed to a table, a cache or an I/O, it is immutable: a change makes a new page. So READ
+// replies and log records can point at pages without copying.
 //
-// Counts are not atomic: a page belongs to one vserver's loop thread. Memory comes in slabs from a pool per thread.
+// Counts are not atomic: a page belongs to one vserver's loop thread. Memory comes in slabs from a pool per
+// thread.
 #pragma once
 
 #include <cstddef>

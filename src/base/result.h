@@ -1,5 +1,5 @@
-// Failures of the environment: an I/O error, a checksum, a peer that is gone. An operation's outcome (no entry, not
-// empty) is a Status instead (base/outcome.h), and a bug is a CHECK (base/check.h). No exceptions.
+// Failures of the environment: an I/O error, a checksum, a peer that is gone. An operation's outcome (no
+// entry, not empty) is a Status instead (base/outcome.h), and a bug is a CHECK (base/check.h). No exceptions.
 #pragma once
 
 #include <fmt/format.h>
@@ -33,7 +33,8 @@ Error error(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) 
   return Error{kind, fmt::format(format, std::forward<Args>(args)...)};
 }
 
-// A value, or the reason why there is none. Unlike an alias of std::expected this class cannot be dropped silently.
+// A value, or the reason why there is none. Unlike an alias of std::expected this class cannot be dropped
+// silently.
 template <class T>
 class [[nodiscard]] Result : public std::expected<T, Error> {
  public:
@@ -45,11 +46,11 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
 
 // Evaluates `expression` (a Result or an Outcome); on failure returns its error from the enclosing function,
 // otherwise is its value: `Lsn lsn = TRY(ring.open());`
-#define TRY(expression)                                                    \
-  ({                                                                       \
-    auto&& try_result_ = (expression);                                     \
-    if (!try_result_) [[unlikely]]                                         \
-      return std::unexpected(std::move(try_result_).error());              \
+#define TRY(expression)                                                     \
+  ({                                                                        \
+    auto&& try_result_ = (expression);                                      \
+    if (!try_result_) [[unlikely]]                                          \
+      return std::unexpected(std::move(try_result_).error());               \
     ::perdure::try_value(std::forward<decltype(try_result_)>(try_result_)); \
   })
 

@@ -1,4 +1,5 @@
-// SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash, so that nobody outside can choose names that collide.
+// SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash, so that nobody outside can choose names that
+// collide.
 #pragma once
 
 #include "base/bytes.h"

@@ -1,5 +1,6 @@
-// Status: how a file operation or an operation on client state ended. Closed: each protocol maps it to its own codes
-// by one total switch (nfs4/status.h). A status exists only if some client would be told something different.
+// Status: how a file operation or an operation on client state ended. Closed: each protocol maps it to its
+// own codes by one total switch (nfs4/status.h). A status exists only if some client would be told something
+// different.
 #pragma once
 
 #include <cstdint>
@@ -10,33 +11,33 @@ enum class Status : uint8_t {
   ok,
 
   // File system.
-  not_permitted,    // POSIX EPERM: only the owner or root may
+  not_permitted,  // POSIX EPERM: only the owner or root may
   no_entry,
-  io_error,         // the data could not be read: device failure or checksum mismatch
-  access_denied,    // POSIX EACCES: the permission bits say no
+  io_error,       // the data could not be read: device failure or checksum mismatch
+  access_denied,  // POSIX EACCES: the permission bits say no
   exists,
   cross_device,
   not_directory,
   is_directory,
   is_symlink,
-  wrong_type,       // not of the type that the operation needs, and neither directory nor symlink
-  bad_type,         // an object of this type cannot be created that way
+  wrong_type,  // not of the type that the operation needs, and neither directory nor symlink
+  bad_type,    // an object of this type cannot be created that way
   invalid_argument,
-  too_big,          // beyond the largest file size
+  too_big,  // beyond the largest file size
   no_space,
   quota_exceeded,
   read_only,
   too_many_links,
   name_too_long,
-  bad_name,         // empty, ".", "..", or with '/' or NUL
-  bad_character,    // not UTF-8 where UTF-8 is required
+  bad_name,       // empty, ".", "..", or with '/' or NUL
+  bad_character,  // not UTF-8 where UTF-8 is required
   not_empty,
-  stale,            // the object was removed
-  bad_handle,       // never a handle of this server
-  bad_cookie,       // READDIR cookie that this server did not give
+  stale,       // the object was removed
+  bad_handle,  // never a handle of this server
+  bad_cookie,  // READDIR cookie that this server did not give
   not_supported,
-  too_small,        // the caller's buffer cannot hold even one entry
-  delay,            // try again later; nothing was done
+  too_small,  // the caller's buffer cannot hold even one entry
+  delay,      // try again later; nothing was done
   server_fault,
 
   // Client state: clients, sessions, opens, locks.
@@ -44,9 +45,9 @@ enum class Status : uint8_t {
   old_stateid,
   expired,
   admin_revoked,
-  open_mode,        // READ or WRITE under an open of the wrong mode
+  open_mode,  // READ or WRITE under an open of the wrong mode
   share_denied,
-  locked,           // a mandatory conflict on READ or WRITE (special stateids against deny modes)
+  locked,  // a mandatory conflict on READ or WRITE (special stateids against deny modes)
   lock_denied,
   deadlock,
   lock_range,
@@ -70,7 +71,7 @@ enum class Status : uint8_t {
   complete_already,
   wrong_credential,
   encr_alg_unsupported,
-  resource,         // a limit of this server
+  resource,  // a limit of this server
 };
 
 // The enumerator's name, for logs and tests.

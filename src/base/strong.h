@@ -19,8 +19,12 @@ struct Strong {
   constexpr explicit Strong(Rep v) : value(v) {}
 
   friend constexpr auto operator<=>(Strong, Strong) = default;
-  friend constexpr Strong operator+(Strong a, Strong b) { return Strong(static_cast<Rep>(a.value + b.value)); }
-  friend constexpr Strong operator-(Strong a, Strong b) { return Strong(static_cast<Rep>(a.value - b.value)); }
+  friend constexpr Strong operator+(Strong a, Strong b) {
+    return Strong(static_cast<Rep>(a.value + b.value));
+  }
+  friend constexpr Strong operator-(Strong a, Strong b) {
+    return Strong(static_cast<Rep>(a.value - b.value));
+  }
   constexpr Strong& operator+=(Strong b) { return *this = *this + b; }
   constexpr Strong& operator-=(Strong b) { return *this = *this - b; }
   constexpr Strong& operator++() { return ++value, *this; }

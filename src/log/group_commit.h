@@ -1,13 +1,14 @@
-// Group commit: many records share one log write. There is no timer: while one batch is being written the next one
-// fills, and it starts when the first has ended.
+// Group commit: many records share one log write. There is no timer: while one batch is being written the
+// next one fills, and it starts when the first has ended.
 //
 // Invariants (asserted):
 //   durable() <= position of the batch under way <= position of the batch that fills <= next_lsn()
 //   a record never spans batches
-//   durable() never decreases, and passes a record only when its whole batch is on stable storage and every sink that
-//   must have it (the mirror) has acknowledged it
+//   durable() never decreases, and passes a record only when its whole batch is on stable storage and every
+//   sink that must have it (the mirror) has acknowledged it
 // A record with LSN x is durable when durable() > x.
-// One thread: the loop of its Env. Waiters run in LSN order, from the loop or from flush(), never inside when_durable().
+// One thread: the loop of its Env. Waiters run in LSN order, from the loop or from flush(), never inside
+// when_durable().
 #pragma once
 
 #include <deque>
@@ -23,9 +24,9 @@ namespace perdure::log {
 
 class GroupCommit {
  public:
-  // `ring` has been read. `failed` is called once, when a log write fails: from then on nothing becomes durable, and
-  // the vserver must stop serving. With `ring` null nothing is kept (durability level memory): a record is durable at
-  // the next flush().
+  // `ring` has been read. `failed` is called once, when a log write fails: from then on nothing becomes
+  // durable, and the vserver must stop serving. With `ring` null nothing is kept (durability level memory): a
+  // record is durable at the next flush().
   GroupCommit(env::Env& env, LogRing* ring, Epoch epoch, std::move_only_function<void(Error)> failed);
   ~GroupCommit();
 
@@ -34,14 +35,16 @@ class GroupCommit {
   Lsn next_lsn() const;
   // Copies the record into the batch that fills. Its place: next_lsn().
   Lsn append(Bytes record);
-  // Starts the batch that fills, if it has records and no write is under way. Called at the end of every turn.
+  // Starts the batch that fills, if it has records and no write is under way. Called at the end of every
+  // turn.
   void flush();
 
   Lsn durable() const;
   // Runs `task` when the record with this LSN is durable; if it is already, at the next flush().
   void when_durable(Lsn lsn, env::Task task);
 
-  // Bytes of log that can still be appended before the tail must move. Callers admit new work by it (DESIGN.md §10 rule 5).
+  // Bytes of log that can still be appended before the tail must move. Callers admit new work by it
+  // (DESIGN.md §10 rule 5).
   uint64_t room() const;
   // Where a reader must begin to find every record from next_lsn() on: for the checkpoint.
   Lsn batch_start() const;

@@ -26,11 +26,11 @@ struct ControlValues {
 };
 
 struct RecordHeader {
-  Lsn lsn;                    // of its first byte
+  Lsn lsn;  // of its first byte
   Epoch epoch;
   TransactionId transaction;
-  uint64_t client = 0;        // NFS client id, 0 for the server's own transactions
-  int64_t time_ns = 0;        // the run's now(), nanoseconds since 1970
+  uint64_t client = 0;  // NFS client id, 0 for the server's own transactions
+  int64_t time_ns = 0;  // the run's now(), nanoseconds since 1970
 };
 
 // Builds one record at a time; made to be used again. The order of calls is
@@ -76,7 +76,8 @@ struct RecordView {
 
 inline constexpr size_t record_bytes_max = 8U << 20U;
 
-// Parses and checks one record (length, CRC, LSN, structure). Views into `record`. Corrupt if anything is off.
+// Parses and checks one record (length, CRC, LSN, structure). Views into `record`. Corrupt if anything is
+// off.
 Result<RecordView> parse_record(Bytes record, Lsn expected_lsn);
 
 // For redo: calls `change(const RowChange&)` for each change in order, without building vectors.

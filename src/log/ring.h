@@ -1,10 +1,11 @@
-// The log ring: a file or device in which the state machine log's batches lie one behind the other, round and round.
-// Its layout, and what makes a batch valid, is docs/formats/ring.md.
+// The log ring: a file or device in which the state machine log's batches lie one behind the other, round and
+// round. Its layout, and what makes a batch valid, is docs/formats/ring.md.
 //
 // Promises:
 //  - A batch is durable when its write is done. No sector of the log is written twice in one lap.
 //  - open() finds the last start number and makes the new one (plus one) durable before it returns.
-//  - Reading ends cleanly at a torn batch, at a broken CRC chain, or at a decrease of the start number; a batch that is
+//  - Reading ends cleanly at a torn batch, at a broken CRC chain, or at a decrease of the start number; a
+//  batch that is
 //    damaged before the durable point is an error that names its LSN.
 //  - A failed write is never retried: the ring is poisoned, every later write fails with `stopped`.
 // One thread: the loop of its Env.
@@ -24,8 +25,8 @@ inline constexpr uint64_t sector_bytes = 4096;  // batches start and end on mult
 
 class LogRing {
  public:
-  // Creates a ring of `bytes` (a multiple of 1 MiB, at least 16 MiB) in an empty file, zero-filled; on a device `bytes`
-  // is ignored. The first LSN is 0.
+  // Creates a ring of `bytes` (a multiple of 1 MiB, at least 16 MiB) in an empty file, zero-filled; on a
+  // device `bytes` is ignored. The first LSN is 0.
   static void create(env::Env& env, std::string path, uint64_t bytes, env::Done<void> done);
   // Opens and locks the ring, and takes the next start number.
   static void open(env::Env& env, std::string path, env::Done<std::unique_ptr<LogRing>> done);
@@ -35,14 +36,14 @@ class LogRing {
   uint64_t capacity() const;  // bytes of batches that fit
 
   // Hands every record from `from` on to `each`, in order. `from` is where a batch starts (or the log's end);
-  // records before `applied` are skipped. Reads ahead while `each` works. Completes with the position at which the
-  // next batch will be written. Must be called once, before the first write.
+  // records before `applied` are skipped. Reads ahead while `each` works. Completes with the position at
+  // which the next batch will be written. Must be called once, before the first write.
   using EachRecord = std::function<Result<void>(Bytes record, Lsn lsn)>;
   void read(Lsn from, Lsn applied, EachRecord each, env::Done<Lsn> done);
 
-  // Writes one batch at position(), as one durable write (two where it wraps). `batch` starts with batch_header_bytes
-  // that this call fills in, is padded to a multiple of sector_bytes, and lives until done. One at a time.
-  // Done gives the position behind it.
+  // Writes one batch at position(), as one durable write (two where it wraps). `batch` starts with
+  // batch_header_bytes that this call fills in, is padded to a multiple of sector_bytes, and lives until
+  // done. One at a time. Done gives the position behind it.
   void write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, env::Done<Lsn> done);
   Lsn position() const;
   // Bytes that can be written before the tail must move.
@@ -57,8 +58,8 @@ class LogRing {
   std::unique_ptr<Impl> impl_;
 };
 
-// Reads the log of a stopped or running server without locking or changing it (`perdure log`): calls `each` for every
-// record still in the ring, oldest first, and returns the end. Blocks.
+// Reads the log of a stopped or running server without locking or changing it (`perdure log`): calls `each`
+// for every record still in the ring, oldest first, and returns the end. Blocks.
 Result<Lsn> read_log_file(const std::string& path, Lsn from, const LogRing::EachRecord& each);
 
 }  // namespace perdure::log

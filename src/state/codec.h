@@ -1,10 +1,11 @@
 // How rows and keys become bytes. A row type describes its fields once, in
 //
-//   template <class Self, class V> static void fields(Self& row, V&& v) { v("size", row.size); v("mode", row.mode); ... }
+//   template <class Self, class V> static void fields(Self& row, V&& v) { v("size", row.size); v("mode",
+//   row.mode); ... }
 //
 // and this page derives from it the encoding (docs/formats/rows.md), the checked decoding, and the words that
-// `perdure log` prints. A key does the same with its members in the order in which keys are compared; keys are encoded
-// big-endian and without padding, so that byte order is key order.
+// `perdure log` prints. A key does the same with its members in the order in which keys are compared; keys
+// are encoded big-endian and without padding, so that byte order is key order.
 #pragma once
 
 #include <fmt/format.h>

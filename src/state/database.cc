@@ -23,7 +23,7 @@ struct Database::Checkpoint {
   std::vector<store::Change> part;
   uint8_t next_table = 0;
   size_t parts_under_way = 0;
-  bool durable = false;   // the frozen LSN is in the log
+  bool durable = false;  // the frozen LSN is in the log
   bool all_encoded = false, last_sent = false, turn_posted = false;
 };
 
@@ -44,12 +44,16 @@ size_t Database::memory_bytes() const {
   return sum;
 }
 
-// ------------------------------------------------------------------------------------------------ restoration
+// ------------------------------------------------------------------------------------------------
+// restoration
 
-void Database::load_resident(env::Done<void> done) { load_next_table(0, std::move(done)); }
+void Database::load_resident(env::Done<void> done) {
+  load_next_table(0, std::move(done));
+}
 
 void Database::load_next_table(uint8_t id, env::Done<void> done) {
-  while (id < tables_.size() && (tables_[id] == nullptr || tables_[id]->residence() != Residence::resident)) ++id;
+  while (id < tables_.size() && (tables_[id] == nullptr || tables_[id]->residence() != Residence::resident))
+    ++id;
   if (id == tables_.size()) return done({});
   load_rows(*tables_[id], ByteVector{std::byte{id}}, std::move(done));
 }
@@ -64,7 +68,8 @@ void Database::load_rows(TableBase& table, ByteVector from, env::Done<void> done
                 if (!rows) return done(std::move(rows).error());
                 for (const auto& [key, value] : *rows)
                   if (!table.load(Bytes(key).subspan(1), value))
-                    return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} row", table.name()));
+                    return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} row",
+                                      table.name()));
                 if (rows->size() < rows_max) {
                   table.loaded();
                   return load_next_table(static_cast<uint8_t>(id + 1), std::move(done));
@@ -89,7 +94,8 @@ Result<void> Database::redo(Bytes record, Lsn lsn) {
   return {};
 }
 
-// ------------------------------------------------------------------------------------------------- checkpoint
+// -------------------------------------------------------------------------------------------------
+// checkpoint
 
 void Database::begin_checkpoint(env::Done<store::Applied> done) {
   CHECK(checkpoint_ == nullptr && commit_ != nullptr);
@@ -126,13 +132,15 @@ void Database::continue_checkpoint() {
   c.turn_posted = false;
   if (!c.durable || c.last_sent) return;
   size_t budget = encode_rows_per_turn;
-  while (!c.all_encoded && budget > 0 && c.parts_under_way < parts_under_way_max && c.part.size() < part_rows) {
+  while (!c.all_encoded && budget > 0 && c.parts_under_way < parts_under_way_max &&
+         c.part.size() < part_rows) {
     if (c.next_table == tables_.size()) {
       c.all_encoded = true;
       break;
     }
     TableBase* table = tables_[c.next_table];
-    if (table == nullptr || !table->logged() || !table->encode_frozen(std::min<size_t>(budget, 64))) ++c.next_table;
+    if (table == nullptr || !table->logged() || !table->encode_frozen(std::min<size_t>(budget, 64)))
+      ++c.next_table;
     budget -= std::min<size_t>(budget, 64);
   }
   const bool send = c.all_encoded || (c.part.size() >= part_rows && c.parts_under_way < parts_under_way_max);
@@ -167,18 +175,21 @@ void Database::continue_checkpoint() {
   }
 }
 
-// ------------------------------------------------------------------------------------------------------ memory
+// ------------------------------------------------------------------------------------------------------
+// memory
 
 void Database::trim_memory(uint32_t oldest_fault) {
   constexpr size_t scan = 256;
   const size_t used = memory_bytes();
   if (used <= memory_limit_) return;
-  // What the last runs touched stays as well, so that a table smaller than its working set is not emptied blindly.
+  // What the last runs touched stays as well, so that a table smaller than its working set is not emptied
+  // blindly.
   const uint32_t limit = oldest_fault - std::min<uint32_t>(oldest_fault, 64);
   size_t tables_seen = 0;
   while (tables_seen < tables_.size()) {
     TableBase* table = tables_[evict_next_];
-    if (table != nullptr && table->residence() == Residence::cached && table->evict(scan, limit, used - memory_limit_))
+    if (table != nullptr && table->residence() == Residence::cached &&
+        table->evict(scan, limit, used - memory_limit_))
       return;
     evict_next_ = static_cast<uint8_t>((evict_next_ + 1U) % tables_.size());
     ++tables_seen;

@@ -1,11 +1,11 @@
 // Database: a vserver's tables, what they stand on (KvStore, GroupCommit), and what concerns all of them: the
 // checkpoint, restoration's redo, and the memory limit.
 //
-// Checkpoint: begin_checkpoint() freezes the tables at an LSN between two runs, by counting the generation up. From then
-// on the loop encodes frozen rows a few at a time and hands them to the store in parts; a row that changes before its
-// turn is encoded first. The first part is handed over only when the frozen LSN is durable in this blade's own log
-// (DESIGN.md §10 rule 6). The last part carries `applied`, and when it is done the log's tail moves.
-// At most one checkpoint is under way.
+// Checkpoint: begin_checkpoint() freezes the tables at an LSN between two runs, by counting the generation
+// up. From then on the loop encodes frozen rows a few at a time and hands them to the store in parts; a row
+// that changes before its turn is encoded first. The first part is handed over only when the frozen LSN is
+// durable in this blade's own log (DESIGN.md §10 rule 6). The last part carries `applied`, and when it is
+// done the log's tail moves. At most one checkpoint is under way.
 #pragma once
 
 #include <array>
@@ -33,15 +33,16 @@ class Database {
   void connect(log::GroupCommit& commit) { commit_ = &commit; }
   log::GroupCommit& commit() { return *commit_; }
 
-  // Between two runs. `done` when the checkpoint is in the store; then `applied` is where the log's tail can go.
-  // An error means that the store failed: the vserver stops.
+  // Between two runs. `done` when the checkpoint is in the store; then `applied` is where the log's tail can
+  // go. An error means that the store failed: the vserver stops.
   void begin_checkpoint(env::Done<store::Applied> done);
   bool checkpoint_under_way() const { return checkpoint_ != nullptr; }
   // Everything before it is in the store.
   Lsn applied_lsn() const { return applied_lsn_; }
 
-  // Drops clean entries until the tables' memory is below the limit, as far as possible in a small amount of work.
-  // `oldest_fault`: tick of the oldest run that waits for a fetch (what it touched stays), or tick() if none waits.
+  // Drops clean entries until the tables' memory is below the limit, as far as possible in a small amount of
+  // work. `oldest_fault`: tick of the oldest run that waits for a fetch (what it touched stays), or tick() if
+  // none waits.
   void trim_memory(uint32_t oldest_fault);
   void set_memory_limit(size_t bytes) { memory_limit_ = bytes; }
   size_t memory_bytes() const;
@@ -54,7 +55,7 @@ class Database {
   uint32_t next_tick() { return ++tick_; }
   env::Env& env() { return env_; }
   store::KvStore& store() { return store_; }
-  uint32_t generation() const { return generation_; }          // of changes made now
+  uint32_t generation() const { return generation_; }  // of changes made now
   uint32_t applied_generation() const { return applied_generation_; }
   // Grows when a checkpoint has been applied: a fetch that began before is repeated (DESIGN.md §10 rule 7).
   uint64_t applied_count() const { return applied_count_; }

@@ -70,7 +70,9 @@ void Run::abandon() {
   finish();
 }
 
-void Run::on_undo(env::Task task) { changes_.push_back({nullptr, std::move(task)}); }
+void Run::on_undo(env::Task task) {
+  changes_.push_back({nullptr, std::move(task)});
+}
 
 void Run::finish() {
   for (const Change& change : changes_)

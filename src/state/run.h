@@ -1,12 +1,13 @@
-// A run: the steps that one transaction executes without waiting. Atomic: all its row changes are there, in one record of
-// the log, or none.
+// A run: the steps that one transaction executes without waiting. Atomic: all its row changes are there, in
+// one record of the log, or none.
 //
-// The tables write their changes into the run (table.h); the run is the undo, and the log generator: at the end of each
-// step it extracts the step's control values and the rows that it changed into the record.
+// The tables write their changes into the run (table.h); the run is the undo, and the log generator: at the
+// end of each step it extracts the step's control values and the rows that it changed into the record.
 //
 //   run.begin(...);  { operation; run.end_step(control); }*  run.commit() or run.abandon();
 //
-// One Run lives per processor; it is used again and again, by one transaction at a time, on the loop's thread.
+// One Run lives per processor; it is used again and again, by one transaction at a time, on the loop's
+// thread.
 #pragma once
 
 #include <vector>
@@ -24,8 +25,8 @@ class TableBase;
 // A position in a run's changes, to go back to.
 enum class Savepoint : size_t {};
 
-// Starts fetching something that a run missed, and says when it is in memory (or known to be absent). An error is a
-// failure of the store itself: the vserver stops.
+// Starts fetching something that a run missed, and says when it is in memory (or known to be absent). An
+// error is a failure of the store itself: the vserver stops.
 using Fetch = std::move_only_function<void(env::Done<void>)>;
 
 class Run {
@@ -39,9 +40,9 @@ class Run {
   // Takes back all changes after `savepoint`, which is not before the last end_step.
   void rollback(Savepoint savepoint);
 
-  // Appends the record, if any logged row changed. Returns the LSN that must be durable before anything that this run
-  // saw or did may leave the server: release when GroupCommit::durable() > it.
-  // Lsn(0) if it saw nothing that was ever logged (GroupCommit::durable() is always > 0).
+  // Appends the record, if any logged row changed. Returns the LSN that must be durable before anything that
+  // this run saw or did may leave the server: release when GroupCommit::durable() > it. Lsn(0) if it saw
+  // nothing that was ever logged (GroupCommit::durable() is always > 0).
   Lsn commit();
   // Takes everything back: rows are as before begin().
   void abandon();
@@ -52,8 +53,8 @@ class Run {
   env::WallTime now() const { return now_; }
   TransactionId transaction() const { return transaction_; }
 
-  // For volatile side effects outside the tables: `task` runs if the run commits / if the change at this place is taken
-  // back. Neither may touch tables.
+  // For volatile side effects outside the tables: `task` runs if the run commits / if the change at this
+  // place is taken back. Neither may touch tables.
   void on_commit(env::Task task) { commit_tasks_.push_back(std::move(task)); }
   void on_undo(env::Task task);
 

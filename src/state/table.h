@@ -10,16 +10,18 @@
 //     ... plain members, fields(...) (codec.h), and heap_bytes() if it owns memory beyond sizeof
 //   };
 //
-// One tree holds what changed since the last checkpoint (the overlay) and what was read from the store (the cache):
-// each entry knows the checkpoint generation that last changed it, and whether the gap before it is known to be empty.
-// So a lookup is one search, an absent row or an empty range is known without I/O once it was read, and a checkpoint
-// freezes the overlay by counting the generation up.
+// One tree holds what changed since the last checkpoint (the overlay) and what was read from the store (the
+// cache): each entry knows the checkpoint generation that last changed it, and whether the gap before it is
+// known to be empty. So a lookup is one search, an absent row or an empty range is known without I/O once it
+// was read, and a checkpoint freezes the overlay by counting the generation up.
 //
 // Invariants:
 //   entry.generation > applied generation  <=>  the entry is not yet in the store, and must stay in memory
 //   entry.gap_known  =>  the store has no row between the previous entry and this one
-//   an absent row is an entry without a row (tombstone or marker), or lies in a known gap, or the table is complete
-// Rows are immutable: put() makes a new version, the old one is the undo. A `const Row*` is valid until the run ends.
+//   an absent row is an entry without a row (tombstone or marker), or lies in a known gap, or the table is
+//   complete
+// Rows are immutable: put() makes a new version, the old one is the undo. A `const Row*` is valid until the
+// run ends.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -49,18 +51,22 @@ class Table final : public TableBase {
   };
 
   explicit Table(Database& database)
-      : TableBase(database, Row::table, Row::name, Row::residence), complete_(Row::residence == Residence::unlogged) {}
+      : TableBase(database, Row::table, Row::name, Row::residence),
+        complete_(Row::residence == Residence::unlogged) {}
 
-  // The row, or nullptr: proven absent. Faults if it is not in memory and the store cannot give it without I/O.
+  // The row, or nullptr: proven absent. Faults if it is not in memory and the store cannot give it without
+  // I/O.
   Outcome<const Row*> get(Run& run, const Key& key);
   // The first row with from <= key <= last; after < key <= last.
   Outcome<Found> first(Run& run, const Key& from, const Key& last) { return search(run, from, last, false); }
   Outcome<Found> next(Run& run, const Key& after, const Key& last) { return search(run, after, last, true); }
   void put(Run& run, const Key& key, Row row);
-  // put() of a key that was never used before (a fresh id): saves the store a deletion if the row does not live long.
+  // put() of a key that was never used before (a fresh id): saves the store a deletion if the row does not
+  // live long.
   void put_new(Run& run, const Key& key, Row row);
   void erase(Run& run, const Key& key);
-  // Nothing is in the store with from <= key <= last, because the keys are fresh: reading there will not fault.
+  // Nothing is in the store with from <= key <= last, because the keys are fresh: reading there will not
+  // fault.
   void known_empty(const Key& from, const Key& last);
 
   // Outside runs, of what is in memory: for restoration, status and tests. Calls f(key, row) in order.
@@ -129,13 +135,13 @@ class Table final : public TableBase {
   std::string describe_row(Bytes key, std::optional<Bytes> row) const override;
 
   Map entries_;
-  std::vector<Change> changes_;     // of the run under way, in order
-  std::vector<Key> dirty_;          // changed in the active generation (perhaps undone, perhaps twice)
-  std::vector<Key> frozen_;         // the same of the generation that a checkpoint is writing
-  size_t frozen_next_ = 0;          // frozen_ before it has been encoded
-  std::vector<Key> tombstones_;     // of the generation that a checkpoint is writing
-  std::optional<Key> hand_;         // eviction looks at the entries behind it next
-  bool complete_;                   // every row is in memory
+  std::vector<Change> changes_;  // of the run under way, in order
+  std::vector<Key> dirty_;       // changed in the active generation (perhaps undone, perhaps twice)
+  std::vector<Key> frozen_;      // the same of the generation that a checkpoint is writing
+  size_t frozen_next_ = 0;       // frozen_ before it has been encoded
+  std::vector<Key> tombstones_;  // of the generation that a checkpoint is writing
+  std::optional<Key> hand_;      // eviction looks at the entries behind it next
+  bool complete_;                // every row is in memory
 };
 
 }  // namespace perdure::state

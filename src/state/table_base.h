@@ -30,7 +30,8 @@ class TableBase {
   size_t size() const { return rows_; }
 
   // The run.
-  virtual void encode_last_step(size_t count, log::RecordBuilder& record) = 0;  // one change: the count-th from the end
+  virtual void encode_last_step(size_t count,
+                                log::RecordBuilder& record) = 0;  // one change: the count-th from the end
   virtual void undo_last() = 0;
   virtual void forget_changes() = 0;
 
@@ -40,11 +41,12 @@ class TableBase {
   virtual bool encode_frozen(size_t budget) = 0;
   virtual void applied() = 0;
 
-  // Looks at up to `scan` entries and drops clean ones that no run since `tick_limit` has touched, until `enough` bytes
-  // are free. False if the whole table was passed.
+  // Looks at up to `scan` entries and drops clean ones that no run since `tick_limit` has touched, until
+  // `enough` bytes are free. False if the whole table was passed.
   virtual bool evict(size_t scan, uint32_t tick_limit, size_t enough) = 0;
 
-  // Restoration: all of a resident table is loaded, then the log is redone. False: the bytes are not a valid row.
+  // Restoration: all of a resident table is loaded, then the log is redone. False: the bytes are not a valid
+  // row.
   virtual bool load(Bytes key, Bytes row) = 0;
   virtual void loaded() = 0;
   virtual bool redo(Bytes key, std::optional<Bytes> row, Lsn lsn) = 0;

@@ -37,8 +37,8 @@ auto Table<Row>::get(Run& run, const Key& key) -> Outcome<const Row*> {
 template <class Row>
 auto Table<Row>::search(Run& run, const Key& from, const Key& last, bool exclusive) -> Outcome<Found> {
   auto it = exclusive ? entries_.upper_bound(from) : entries_.lower_bound(from);
-  Key known = from;                    // all is known up to here
-  bool at_known = !exclusive;          // and `known` itself is still to be looked at
+  Key known = from;            // all is known up to here
+  bool at_known = !exclusive;  // and `known` itself is still to be looked at
   for (;; ++it) {
     if (it == entries_.end() || it->first > last) {
       if (gap_before_is_known(it) || (!at_known && known == last)) return Found{};
@@ -250,19 +250,20 @@ void Table<Row>::fetch_key(Key key, uint32_t tick, env::Done<void> done) {
   encoded.put(static_cast<uint8_t>(id()));
   encode_key(encoded, key);
   ++database_.figures.faults;
-  database_.store().get(encoded.copy(), [this, key, tick, done = std::move(done), started = database_.applied_count()](
-                                            Result<std::optional<ByteVector>> result) mutable {
-    if (!result) return done(std::move(result).error());
-    if (database_.applied_count() != started) return fetch_key(key, tick, std::move(done));
-    if (!result->has_value()) {
-      insert_fetched(key, std::nullopt, tick);
-    } else {
-      insert_fetched(key, Bytes(**result), tick);
-      if (entries_.find(key) == entries_.end())
-        return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} row", name()));
-    }
-    done({});
-  });
+  database_.store().get(
+      encoded.copy(), [this, key, tick, done = std::move(done), started = database_.applied_count()](
+                          Result<std::optional<ByteVector>> result) mutable {
+        if (!result) return done(std::move(result).error());
+        if (database_.applied_count() != started) return fetch_key(key, tick, std::move(done));
+        if (!result->has_value()) {
+          insert_fetched(key, std::nullopt, tick);
+        } else {
+          insert_fetched(key, Bytes(**result), tick);
+          if (entries_.find(key) == entries_.end())
+            return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} row", name()));
+        }
+        done({});
+      });
 }
 
 template <class Row>
@@ -276,8 +277,8 @@ void Table<Row>::fetch_range(Key from, Key last, uint32_t tick, env::Done<void> 
   ++database_.figures.faults;
   database_.store().scan(
       first_key.copy(), last_key.copy(), rows_max,
-      [this, from, last, tick, done = std::move(done), started = database_.applied_count()](
-          Result<store::KeyValues> result) mutable {
+      [this, from, last, tick, done = std::move(done),
+       started = database_.applied_count()](Result<store::KeyValues> result) mutable {
         if (!result) return done(std::move(result).error());
         if (database_.applied_count() != started) return fetch_range(from, last, tick, std::move(done));
         Key end = last;
@@ -290,7 +291,8 @@ void Table<Row>::fetch_range(Key from, Key last, uint32_t tick, env::Done<void> 
             return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} row", name()));
           if (result->size() == rows_max) end = key;
         }
-        // The store has nothing in from..end but what is in memory now. Markers at both ends keep that knowledge.
+        // The store has nothing in from..end but what is in memory now. Markers at both ends keep that
+        // knowledge.
         for (const Key& key : {from, end}) insert_fetched(key, std::nullopt, tick);
         for (auto it = entries_.upper_bound(from); it != entries_.end() && it->first <= end; ++it) {
           it->second.gap_known = true;

@@ -1,9 +1,9 @@
 // File data: a flat space of 4 KiB blocks. Its layout is docs/formats/blocks.md.
 //
-// A block that a durable extent refers to is never overwritten (fs/ sees to that); what is written is durable after a
-// flush() that is called after its completion. The store does not know which blocks are in use: allocation is rows (fs/).
-// Checksums are in the extent rows; whoever reads checks them.
-// Thread: the loop of its Env.
+// A block that a durable extent refers to is never overwritten (fs/ sees to that); what is written is durable
+// after a flush() that is called after its completion. The store does not know which blocks are in use:
+// allocation is rows (fs/). Checksums are in the extent rows; whoever reads checks them. Thread: the loop of
+// its Env.
 #pragma once
 
 #include <memory>
@@ -32,14 +32,16 @@ class BlockStore {
   virtual uint64_t capacity() const = 0;
   // Blocks that could exist: capacity() may grow up to here.
   virtual uint64_t capacity_max() const = 0;
-  // Adds a large step of zeroed blocks. no_space if the file system beneath is full or capacity_max() is reached.
+  // Adds a large step of zeroed blocks. no_space if the file system beneath is full or capacity_max() is
+  // reached.
   virtual void grow(env::Done<void> done) = 0;
 };
 
 struct BlockStoreOptions {
-  uint64_t bytes_max = 0;                // 0: as far as the file system beneath allows; a device has its own size
-  uint64_t step_bytes = 256U << 20U;     // growth by this much at a time
-  uint64_t keep_free_bytes = 1U << 30U;  // left free on the file system beneath, for the log and the checkpoint store
+  uint64_t bytes_max = 0;  // 0: as far as the file system beneath allows; a device has its own size
+  uint64_t step_bytes = 256U << 20U;  // growth by this much at a time
+  uint64_t keep_free_bytes =
+      1U << 30U;  // left free on the file system beneath, for the log and the checkpoint store
 };
 
 // One file or device at `path`, created with one step of blocks if it does not exist, locked while open.

@@ -1,8 +1,8 @@
 // The checkpoint's home: an ordered map of byte strings that survives crashes.
 //
-// Keys begin with a table number (one byte); their byte order is the rows' order (state/codec.h). Because the changes
-// of a checkpoint are absolute values, applying it a second time does no harm.
-// Thread: the loop of its Env. No call blocks on a disk.
+// Keys begin with a table number (one byte); their byte order is the rows' order (state/codec.h). Because the
+// changes of a checkpoint are absolute values, applying it a second time does no harm. Thread: the loop of
+// its Env. No call blocks on a disk.
 #pragma once
 
 #include <memory>
@@ -25,8 +25,8 @@ using KeyValues = std::vector<std::pair<ByteVector, ByteVector>>;
 
 // How far the log is contained in the store. Both are LSNs of one instant between two runs.
 struct Applied {
-  Lsn lsn;         // every record before it is
-  Lsn read_from;   // start of the batch that holds, or will hold, the record at `lsn`
+  Lsn lsn;        // every record before it is
+  Lsn read_from;  // start of the batch that holds, or will hold, the record at `lsn`
   friend bool operator==(const Applied&, const Applied&) = default;
 };
 
@@ -39,12 +39,13 @@ class KvStore {
   // Inline, from memory only. `value` is overwritten.
   virtual Hit try_get(Bytes key, ByteVector& value) = 0;
   virtual void get(ByteVector key, env::Done<std::optional<ByteVector>> done) = 0;
-  // At most `rows_max` rows with from <= key <= last, in order. Fewer than rows_max means that there are no more.
+  // At most `rows_max` rows with from <= key <= last, in order. Fewer than rows_max means that there are no
+  // more.
   virtual void scan(ByteVector from, ByteVector last, size_t rows_max, env::Done<KeyValues> done) = 0;
 
-  // One part of a checkpoint, its keys sorted and unique. Parts are applied in the order of the calls and may become
-  // visible one by one. With `applied` it is the checkpoint's last part: when done, this and all parts before it are
-  // durable, and applied() is the new value. After a failure the store is poisoned.
+  // One part of a checkpoint, its keys sorted and unique. Parts are applied in the order of the calls and may
+  // become visible one by one. With `applied` it is the checkpoint's last part: when done, this and all parts
+  // before it are durable, and applied() is the new value. After a failure the store is poisoned.
   virtual void apply(std::vector<Change> sorted, std::optional<Applied> applied, env::Done<void> done) = 0;
   virtual Applied applied() const = 0;
 
@@ -55,8 +56,8 @@ class KvStore {
   virtual Figures figures() = 0;
 };
 
-// RocksDB in the directory `path`, created if absent. `cache_bytes` bounds its block cache. Locks the directory.
-// Blocks: for start-up only.
+// RocksDB in the directory `path`, created if absent. `cache_bytes` bounds its block cache. Locks the
+// directory. Blocks: for start-up only.
 Result<std::unique_ptr<KvStore>> open_rocksdb(env::Env& env, const std::string& path, uint64_t cache_bytes);
 
 }  // namespace perdure::store

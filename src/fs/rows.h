@@ -1,0 +1,278 @@
+// The rows of the file system. Their encodings follow from fields() (state/codec.h, docs/formats/rows.md).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/page.h"
+#include "state/table_id.h"
+
+namespace perdure::fs {
+
+using state::Residence;
+using state::TableId;
+using VolumeId = Strong<struct VolumeIdTag, uint32_t>;
+
+// The values are those of nfs_ftype4 and ftype3.
+enum class FileType : uint8_t {
+  regular = 1,
+  directory,
+  block_device,
+  character_device,
+  symlink,
+  socket,
+  fifo
+};
+
+struct InodeKey {
+  InodeId inode;
+  auto operator<=>(const InodeKey&) const = default;
+  template <class Self, class V>
+  static void fields(Self& k, V&& v) {
+    v("inode", k.inode);
+  }
+};
+
+// Invariants:
+//   links > 0, or the inode is open (removed at its last CLOSE), or a reclaim transaction is at work on it
+//   of a directory: links == 2 + number of subdirectories, size == number of entries
+//   blocks == number of file blocks that hold data (page rows and extents, not cut off)
+//   no extent of the inode reaches beyond file block extent_end
+struct InodeRow {
+  static constexpr TableId table = TableId::inode;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "inode";
+  using Key = InodeKey;
+
+  FileType type{};
+  VolumeId volume;
+  uint32_t mode = 0;  // the lower 12 bits
+  uint32_t uid = 0, gid = 0;
+  uint32_t links = 0;
+  uint32_t device_major = 0, device_minor = 0;
+  uint64_t size = 0;  // bytes; of a directory: entries; of a symlink: bytes of its target
+  uint64_t blocks = 0;
+  uint64_t change = 0;  // FileSystem::new_change(): never given twice, not even after a power cut
+  int64_t atime_ns = 0, mtime_ns = 0, ctime_ns = 0, btime_ns = 0;
+  InodeId parent;                // of a directory; the root is its own parent
+  uint64_t create_verifier = 0;  // of the exclusive create that made it, 0 if none
+  uint64_t extent_end = 0;
+  // A truncation under way: what lies at or behind file block cut_from with a stamp below cut_stamp is cut
+  // off, and is being freed by a reclaim transaction. cut_stamp == 0: none.
+  uint64_t cut_from = 0, cut_stamp = 0;
+
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("type", r.type), v("volume", r.volume), v("mode", r.mode), v("uid", r.uid), v("gid", r.gid);
+    v("links", r.links), v("major", r.device_major), v("minor", r.device_minor);
+    v("size", r.size), v("blocks", r.blocks), v("change", r.change);
+    v("atime", r.atime_ns), v("mtime", r.mtime_ns), v("ctime", r.ctime_ns), v("btime", r.btime_ns);
+    v("parent", r.parent), v("create_verifier", r.create_verifier), v("extent_end", r.extent_end);
+    v("cut_from", r.cut_from), v("cut_stamp", r.cut_stamp);
+  }
+};
+
+// A directory entry. Its position is also its READDIR cookie: (56-bit keyed hash of the name, never 0) << 8 |
+// n, with n counting the names of one directory that have the same hash. So cookies stay valid while other
+// entries come and go.
+struct DirentRow {
+  static constexpr TableId table = TableId::dirent;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "dirent";
+  struct Key {
+    InodeId directory;
+    uint64_t position = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("directory", k.directory), v("position", k.position);
+    }
+  };
+  InodeId inode;
+  FileType type{};
+  std::string entry_name;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("inode", r.inode), v("type", r.type), v("name", r.entry_name);
+  }
+  size_t heap_bytes() const { return entry_name.capacity() > 15 ? entry_name.capacity() : 0; }
+};
+
+struct SymlinkRow {
+  static constexpr TableId table = TableId::symlink;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "symlink";
+  using Key = InodeKey;
+  std::string target;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("target", r.target);
+  }
+  size_t heap_bytes() const { return target.capacity(); }
+};
+
+// Consecutive file blocks on consecutive blocks of the block store: first_block .. key.last_block, at
+// most 64. Keyed by its last block, so that the extent that holds a block, or the next one behind it, is one
+// forward search.
+struct ExtentRow {
+  static constexpr TableId table = TableId::extent;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "extent";
+  static constexpr uint64_t blocks_max = 64;
+  struct Key {
+    InodeId inode;
+    FileBlock last_block;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("inode", k.inode), v("last_block", k.last_block);
+    }
+  };
+  FileBlock first_block;
+  BlockNo block;
+  uint64_t stamp = 0;          // FileSystem::new_change() when it was mapped (InodeRow::cut_stamp)
+  std::vector<uint32_t> crcs;  // CRC-32C of each block
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("first_block", r.first_block), v("block", r.block), v("stamp", r.stamp), v("crcs", r.crcs);
+  }
+  size_t heap_bytes() const { return crcs.capacity() * sizeof(uint32_t); }
+};
+
+struct PageKey {
+  InodeId inode;
+  FileBlock block;
+  auto operator<=>(const PageKey&) const = default;
+  template <class Self, class V>
+  static void fields(Self& k, V&& v) {
+    v("inode", k.inode), v("block", k.block);
+  }
+};
+
+// A file block whose newest stable content is in the log (or, rarely, in the checkpoint store). It hides what
+// an extent says of the block. Write-back moves it to the block store. Bytes behind the end of the file are
+// zero.
+struct PageRow {
+  static constexpr TableId table = TableId::page;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "page";
+  using Key = PageKey;
+  uint64_t stamp = 0;
+  PageRef page;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("stamp", r.stamp), v("page", r.page);
+  }
+  size_t heap_bytes() const { return block_bytes; }
+};
+
+// Which blocks of one group of 4096 are in use. No row: none.
+struct AllocationRow {
+  static constexpr TableId table = TableId::allocation;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "allocation";
+  static constexpr uint64_t group_blocks = 4096;
+  struct Key {
+    uint64_t group = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("group", k.group);
+    }
+  };
+  std::array<uint64_t, group_blocks / 64> used{};
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("used", r.used);
+  }
+};
+
+// Blocks that nothing refers to any more, still marked as used. Once this row's own record is in the
+// checkpoint of every in-sync copy they are marked free, and may be allocated at once (DESIGN.md §10 rule
+// 11).
+struct FreedRow {
+  static constexpr TableId table = TableId::freed;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "freed";
+  struct Key {
+    uint64_t sequence = 0;  // FileSystem::new_change()
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("sequence", k.sequence);
+    }
+  };
+  struct Range {
+    BlockNo first;
+    uint32_t count = 0;
+    template <class Self, class V>
+    static void fields(Self& r, V&& v) {
+      v("first", r.first), v("count", r.count);
+    }
+  };
+  std::vector<Range> ranges;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("ranges", r.ranges);
+  }
+  size_t heap_bytes() const { return ranges.capacity() * sizeof(Range); }
+};
+
+struct VolumeRow {
+  static constexpr TableId table = TableId::volume;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "volume";
+  struct Key {
+    VolumeId volume;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("volume", k.volume);
+    }
+  };
+  std::string volume_name;
+  InodeId root;
+  std::array<uint64_t, 2> uuid{};      // also its fsid
+  std::array<uint64_t, 2> name_key{};  // SipHash key of entry positions
+  uint64_t inode_limit = 0;            // no inode id counter at or above it has been given yet
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("name", r.volume_name), v("root", r.root), v("uuid", r.uuid), v("name_key", r.name_key);
+    v("inode_limit", r.inode_limit);
+  }
+};
+
+// Unlogged: a file block with data of an unstable write that COMMIT or write-back has not yet made stable.
+// Hides the PageRow and the extent.
+struct DirtyPageRow {
+  static constexpr TableId table = TableId::dirty_page;
+  static constexpr Residence residence = Residence::unlogged;
+  static constexpr const char* name = "dirty_page";
+  using Key = PageKey;
+  uint64_t stamp = 0;  // new_change() of the write: grows with each write to the page
+  PageRef page;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("stamp", r.stamp), v("page", r.page);
+  }
+  size_t heap_bytes() const { return block_bytes; }
+};
+
+// Unlogged: what unstable writes have done to an inode. FileSystem::load merges it in; whoever stores the
+// inode absorbs it.
+struct PendingInodeRow {
+  static constexpr TableId table = TableId::pending_inode;
+  static constexpr Residence residence = Residence::unlogged;
+  static constexpr const char* name = "pending_inode";
+  using Key = InodeKey;
+  uint64_t size = 0, blocks = 0, change = 0;
+  int64_t mtime_ns = 0, ctime_ns = 0;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("size", r.size), v("blocks", r.blocks), v("change", r.change), v("mtime", r.mtime_ns),
+        v("ctime", r.ctime_ns);
+  }
+};
+
+}  // namespace perdure::fs

@@ -1,0 +1,178 @@
+#include "processor/processor.h"
+
+namespace perdure::processor {
+
+Processor::Processor(env::Env& env, state::Database& database, Options options,
+                     std::move_only_function<void(Error)> failed)
+    : env_(env),
+      database_(database),
+      options_(options),
+      failed_(std::move(failed)),
+      transactions_(database),
+      run_(database) {}
+
+Processor::~Processor() = default;
+
+bool Processor::admits() const {
+  return database_.commit().room() > options_.log_reserve_bytes;
+}
+
+void Processor::submit(std::unique_ptr<Transaction> transaction) {
+  transaction->since_ = env_.now();
+  if (!queued_.empty() || !admits()) {
+    queued_.push_back(std::move(transaction));
+    return;
+  }
+  execute(std::move(transaction));
+}
+
+void Processor::start(state::Run& run, std::unique_ptr<Transaction> transaction) {
+  put_machine(run, *transaction);
+  transaction->logged_ = true;
+  run.on_commit([this, t = std::move(transaction)]() mutable {
+    t->since_ = env_.now();
+    ready_.push_back(std::move(t));
+  });
+}
+
+void Processor::put_machine(state::Run& run, Transaction& transaction) {
+  Encoder machine;
+  transaction.encode_machine(machine);
+  transactions_.put(run, {transaction.id()}, {transaction.kind(), transaction.control(), machine.copy()});
+}
+
+void Processor::resume(TransactionId id) {
+  if (executing_ != nullptr && executing_->id() == id) {
+    executing_->resumed_ = true;
+    return;
+  }
+  auto it = waiting_.find(id);
+  if (it == waiting_.end()) return;
+  ready_.push_back(std::move(it->second));
+  waiting_.erase(it);
+}
+
+void Processor::execute(std::unique_ptr<Transaction> transaction) {
+  CHECK(executing_ == nullptr);
+  Transaction& t = *transaction;
+  executing_ = &t;
+  t.resumed_ = false;
+  ++figures_.runs;
+  run_.begin(t.id(), t.client(), env_.wall_time());
+  const Progress progress = t.execute(run_);
+  if (progress == Progress::faulted) {
+    std::vector<state::Fetch> misses = run_.take_misses();
+    if (t.fault_tick_ == 0) t.fault_tick_ = run_.tick();
+    run_.abandon();
+    t.rewind();
+    executing_ = nullptr;
+    ++figures_.faults;
+    return fetch(std::move(transaction), std::move(misses));
+  }
+  t.fault_tick_ = 0;
+  if (progress == Progress::waiting) {
+    if (run_.changed() || t.logged_) {
+      put_machine(run_, t);
+      t.logged_ = true;
+    }
+  } else if (t.logged_) {
+    transactions_.erase(run_, {t.id()});
+  }
+  run_.end_step(t.control());
+  const bool changed = run_.changed();
+  const Lsn release = run_.commit();
+  figures_.records += changed ? 1 : 0;
+  t.keep();
+  executing_ = nullptr;
+  if (progress == Progress::waiting) {
+    ++figures_.waits;
+    if (t.resumed_)
+      ready_.push_back(std::move(transaction));
+    else
+      waiting_.emplace(t.id(), std::move(transaction));
+    return;
+  }
+  ++figures_.finished;
+  if (release == Lsn(0) || database_.commit().durable() > release)
+    t.released();
+  else
+    database_.commit().when_durable(release, [t = std::move(transaction)] { t->released(); });
+}
+
+void Processor::fetch(std::unique_ptr<Transaction> transaction, std::vector<state::Fetch> misses) {
+  CHECK(!misses.empty());
+  const TransactionId id = transaction->id();
+  faulted_.emplace(id, Faulted{std::move(transaction), misses.size()});
+  for (state::Fetch& miss : misses) miss([this, id](Result<void> result) { fetched(id, std::move(result)); });
+}
+
+void Processor::fetched(TransactionId id, Result<void> result) {
+  if (!result && failed_) return std::exchange(failed_, nullptr)(std::move(result).error());
+  auto it = faulted_.find(id);
+  if (it == faulted_.end() || --it->second.missing != 0) return;
+  ready_.push_back(std::move(it->second.transaction));
+  faulted_.erase(it);
+}
+
+void Processor::turn() {
+  // Only what is ready now: what becomes ready meanwhile has its turn next, so that the loop's sockets have
+  // theirs.
+  for (size_t n = ready_.size(); n > 0 && !ready_.empty(); --n) {
+    std::unique_ptr<Transaction> next = std::move(ready_.front());
+    ready_.pop_front();
+    execute(std::move(next));
+  }
+  while (!queued_.empty() && admits()) {
+    std::unique_ptr<Transaction> next = std::move(queued_.front());
+    queued_.pop_front();
+    execute(std::move(next));
+  }
+  database_.commit().flush();
+  if (!ready_.empty()) env_.post([] {});  // another turn
+}
+
+uint32_t Processor::oldest_fault_tick() const {
+  const uint32_t now = database_.tick();
+  uint32_t oldest = now;
+  const auto consider = [&](const Transaction& t) {
+    if (t.fault_tick_ != 0 && static_cast<int32_t>(t.fault_tick_ - oldest) < 0) oldest = t.fault_tick_;
+  };
+  for (const auto& [id, faulted] : faulted_) consider(*faulted.transaction);
+  for (const auto& transaction : ready_) consider(*transaction);
+  return oldest;
+}
+
+Result<size_t> Processor::restore() {
+  size_t resumed = 0;
+  Result<void> result;
+  transactions_.for_each([&](const TransactionRow::Key& key, const TransactionRow& row) {
+    auto factory = factories_.find(row.kind);
+    std::unique_ptr<Transaction> transaction =
+        factory == factories_.end() ? nullptr : factory->second(key.transaction, row.machine);
+    if (transaction == nullptr) {
+      result = error(ErrorKind::corrupt, "the machine of transaction {} cannot be read", key.transaction);
+      return;
+    }
+    transaction->logged_ = true;
+    transaction->since_ = env_.now();
+    ready_.push_back(std::move(transaction));
+    ++resumed;
+  });
+  if (!result) return std::move(result).error();
+  return resumed;
+}
+
+auto Processor::in_flight() const -> std::vector<InFlight> {
+  std::vector<InFlight> all;
+  const env::Instant now = env_.now();
+  const auto add = [&](const Transaction& t, const char* state) {
+    all.push_back({t.id(), t.kind(), t.control(), t.client(), now - t.since_, state});
+  };
+  for (const auto& t : queued_) add(*t, "queued");
+  for (const auto& t : ready_) add(*t, "ready");
+  for (const auto& [id, faulted] : faulted_) add(*faulted.transaction, "fetching");
+  for (const auto& [id, t] : waiting_) add(*t, "waiting");
+  return all;
+}
+
+}  // namespace perdure::processor

@@ -1,0 +1,106 @@
+// The file system processor of one vserver: executes the steps of its transactions, one at a time, on the
+// loop's thread.
+//
+//   submit -> execute -> finished: the record is appended; the reply is released when it is durable
+//                     -> faulted:  rows are as before; what is missing is fetched; executes again from the
+//                     run's start
+//                     -> waiting:  the run is committed; resume() executes the next one
+//
+// Promises: a run is atomic, and no other transaction's step comes between its steps. A transaction's reply
+// leaves only when its own last record and the last record of every row that it read are durable. New
+// transactions are admitted only while the log has room; those in flight always have (DESIGN.md §10 rule 5).
+#pragma once
+
+#include <absl/container/btree_map.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "env/env.h"
+#include "processor/transaction.h"
+#include "state/database.h"
+
+namespace perdure::processor {
+
+class Processor {
+ public:
+  struct Options {
+    StartNumber start;  // makes transaction ids unique over all starts
+    uint64_t log_reserve_bytes =
+        16U << 20U;  // of log room, kept for transactions in flight and the checkpoint
+  };
+  // `failed`: the vserver cannot go on (a fetch failed).
+  Processor(env::Env& env, state::Database& database, Options options,
+            std::move_only_function<void(Error)> failed);
+  ~Processor();
+
+  TransactionId new_id() { return TransactionId((options_.start.value << 40U) | ++last_id_); }
+
+  // Executes it now, or as soon as the log has room. Not from inside a run.
+  void submit(std::unique_ptr<Transaction> transaction);
+  // A waiting transaction goes on at the end of this turn (or as soon as its present run has ended). Unknown
+  // ids are ignored. From anywhere on the loop, inside runs too.
+  void resume(TransactionId id);
+  // Inside a run: the run starts another transaction, whose machine is put into this run's record (so that it
+  // goes on after a crash if and only if the run has happened). It executes once the run has been committed.
+  void start(state::Run& run, std::unique_ptr<Transaction> transaction);
+
+  // Restoration: rebuilds the machine of each row in `transactions` and makes it ready. `factories[kind]`
+  // gives null for a machine that it cannot read. Returns how many were resumed.
+  using Factory = std::function<std::unique_ptr<Transaction>(TransactionId, Bytes machine)>;
+  void register_factory(Kind kind, Factory factory) { factories_[kind] = std::move(factory); }
+  Result<size_t> restore();
+
+  // Executes what is ready, then lets the log write. Called at the end of every turn.
+  void turn();
+  // No transaction is executing, queued or waiting, but for those that wait for events that may never come.
+  bool idle() const { return ready_.empty() && faulted_.empty(); }
+  // The tick before which no row is needed by a faulted run (Database::trim_memory).
+  uint32_t oldest_fault_tick() const;
+
+  state::Table<TransactionRow>& transactions() { return transactions_; }
+
+  struct InFlight {
+    TransactionId id;
+    Kind kind;
+    log::ControlValues control;
+    uint64_t client;
+    env::Duration age;
+    const char* state;  // "ready", "fetching", "waiting"
+  };
+  std::vector<InFlight> in_flight() const;
+  struct Figures {
+    uint64_t finished = 0, runs = 0, faults = 0, waits = 0, records = 0;
+  };
+  const Figures& figures() const { return figures_; }
+
+ private:
+  void execute(std::unique_ptr<Transaction> transaction);
+  void fetch(std::unique_ptr<Transaction> transaction, std::vector<state::Fetch> misses);
+  void fetched(TransactionId id, Result<void> result);
+  bool admits() const;
+  void put_machine(state::Run& run, Transaction& transaction);
+
+  env::Env& env_;
+  state::Database& database_;
+  Options options_;
+  std::move_only_function<void(Error)> failed_;
+  state::Table<TransactionRow> transactions_;
+  state::Run run_;
+  struct Faulted {
+    std::unique_ptr<Transaction> transaction;
+    size_t missing = 0;
+  };
+  std::deque<std::unique_ptr<Transaction>> queued_;  // not admitted yet
+  std::deque<std::unique_ptr<Transaction>> ready_;   // go on at the end of the turn
+  absl::btree_map<TransactionId, Faulted> faulted_;
+  absl::btree_map<TransactionId, std::unique_ptr<Transaction>> waiting_;
+  absl::btree_map<Kind, Factory> factories_;
+  Transaction* executing_ = nullptr;
+  uint64_t last_id_ = 0;
+  Figures figures_;
+};
+
+}  // namespace perdure::processor
