@@ -1,8 +1,10 @@
 // The checkpoint's home: an ordered map of byte strings that survives crashes.
 //
 // Keys begin with a table number (one byte); their byte order is the rows' order (state/codec.h). Because the
-// changes of a checkpoint are absolute values, applying it a second time does no harm. Thread: the loop of
-// its Env. No call blocks on a disk.
+// changes of a checkpoint are absolute values, applying it a second time does no harm.
+//
+// Destroying a store drops the calls under way: their `done` never runs.
+// Thread: the loop of its Env. No call blocks on a disk.
 #pragma once
 
 #include <memory>
