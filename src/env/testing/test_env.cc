@@ -1,0 +1,486 @@
+#include "env/testing/test_env.h"
+
+#include <algorithm>
+#include <array>
+
+namespace perdure::env {
+
+namespace {
+
+constexpr uint64_t sector = 4096;
+constexpr uint64_t tear_unit = 512;
+
+using Sector = std::array<std::byte, sector>;
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------------ a
+// file
+
+struct TestEnv::Disk {
+  struct Version {
+    uint64_t sequence;  // of the write's end
+    bool lost;          // a flush failed: no later flush makes this stable
+    std::unique_ptr<Sector> bytes;
+  };
+  struct Cell {
+    std::unique_ptr<Sector> stable;  // null: zeros
+    std::vector<Version> unstable;   // oldest first
+    bool unreadable = false;
+  };
+
+  std::string path;
+  bool locked = false;
+  uint64_t sequence = 0;
+  std::vector<Cell> cells;
+
+  uint64_t size() const { return cells.size() * sector; }
+
+  const Sector* newest(const Cell& cell) const {
+    return cell.unstable.empty() ? cell.stable.get() : cell.unstable.back().bytes.get();
+  }
+
+  void load(uint64_t at, std::byte* into) const {
+    if (const Sector* from = newest(cells[at]))
+      std::copy(from->begin(), from->end(), into);
+    else
+      std::fill_n(into, sector, std::byte{0});
+  }
+
+  // Writes one sector, or of a torn one the first `bytes`.
+  void store(uint64_t at, const std::byte* from, bool stable, uint64_t bytes = sector) {
+    Cell& cell = cells[at];
+    auto content = std::make_unique<Sector>();
+    load(at, content->data());
+    std::copy_n(from, bytes, content->data());
+    if (stable) {
+      cell.stable = std::move(content);
+      cell.unstable.clear();
+    } else {
+      cell.unstable.push_back({++sequence, false, std::move(content)});
+    }
+    cell.unreadable = false;
+  }
+
+  // Everything that was complete at `until` is now stable.
+  void flush(uint64_t until) {
+    for (Cell& cell : cells) {
+      auto end =
+          std::ranges::find_if(cell.unstable, [until](const Version& v) { return v.sequence > until; });
+      auto last = end;
+      while (last != cell.unstable.begin() && std::prev(last)->lost) --last;
+      if (last == cell.unstable.begin()) continue;
+      cell.stable = std::move(std::prev(last)->bytes);
+      cell.unstable.erase(cell.unstable.begin(), last);
+    }
+  }
+};
+
+struct TestEnv::Request {
+  IoKind kind;
+  std::shared_ptr<Disk> disk;
+  uint64_t offset = 0;  // grow: the new size; flush: the disk's sequence at the call
+  std::vector<MutableBytes> into;
+  std::vector<Bytes> from;
+  ByteVector copy;  // of `from`, at the time of the call
+  File::Write mode = File::Write::cached;
+  Done<void> done;
+  uint64_t number = 0;
+  bool submitted = false;
+  Instant ends;  // once submitted
+};
+
+class TestEnv::TestFile final : public File {
+ public:
+  TestFile(TestEnv& env, std::shared_ptr<Disk> disk)
+      : env_(env), disk_(std::move(disk)), incarnation_(env.incarnation_) {}
+
+  ~TestFile() override {
+    if (incarnation_ != env_.incarnation_) return;
+    for (const auto& request : env_.requests_) CHECK(request->disk != disk_);
+    disk_->locked = false;
+  }
+
+  void read(uint64_t offset, std::span<const MutableBytes> into, Done<void> done) override {
+    auto request = make(IoKind::read, offset, std::move(done));
+    request->into.assign(into.begin(), into.end());
+    for (MutableBytes piece : into) check_aligned(piece);
+    env_.submit(std::move(request));
+  }
+
+  void write(uint64_t offset, std::span<const Bytes> from, Write mode, Done<void> done) override {
+    auto request = make(IoKind::write, offset, std::move(done));
+    request->from.assign(from.begin(), from.end());
+    request->mode = mode;
+    for (Bytes piece : from) {
+      check_aligned(piece);
+      request->copy.insert(request->copy.end(), piece.begin(), piece.end());
+    }
+    env_.submit(std::move(request));
+  }
+
+  void flush(Done<void> done) override { env_.submit(make(IoKind::flush, disk_->sequence, std::move(done))); }
+
+  void grow(uint64_t size, Done<void> done) override {
+    CHECK(size % sector == 0 && size >= disk_->size());
+    env_.submit(make(IoKind::grow, size, std::move(done)));
+  }
+
+  uint64_t size() const override { return disk_->size(); }
+
+  void discard(uint64_t offset, uint64_t length) override {
+    CHECK(offset % sector == 0 && length % sector == 0 && offset + length <= disk_->size());
+    if (incarnation_ != env_.incarnation_) return;
+    const Sector garbage = [] {
+      Sector s;
+      s.fill(std::byte{0xdd});
+      return s;
+    }();
+    for (uint64_t at = offset; at < offset + length; at += sector)
+      disk_->store(at / sector, garbage.data(), false);
+  }
+
+ private:
+  static void check_aligned(Bytes piece) {
+    CHECK(piece.size() % sector == 0 && reinterpret_cast<uintptr_t>(piece.data()) % sector == 0);
+  }
+
+  std::unique_ptr<Request> make(IoKind kind, uint64_t offset, Done<void> done) {
+    CHECK(kind == IoKind::flush || offset % sector == 0);
+    auto request = std::make_unique<Request>();
+    request->kind = kind;
+    request->offset = offset;
+    request->done = std::move(done);
+    request->disk = incarnation_ == env_.incarnation_ ? disk_ : nullptr;
+    return request;
+  }
+
+  TestEnv& env_;
+  std::shared_ptr<Disk> disk_;
+  uint64_t incarnation_;
+};
+
+Result<std::unique_ptr<File>> TestEnv::open(const std::string& path, bool create) {
+  auto it = disks_.find(path);
+  if (it == disks_.end()) {
+    if (!create) return error(ErrorKind::not_found, "{} does not exist", path);
+    it = disks_.emplace(path, std::make_shared<Disk>()).first;
+    it->second->path = path;
+  }
+  if (it->second->locked) return error(ErrorKind::busy, "{} is in use by another process", path);
+  it->second->locked = true;
+  return std::make_unique<TestFile>(*this, it->second);
+}
+
+ByteVector TestEnv::content(const std::string& path) const {
+  const Disk& disk = *disks_.at(path);
+  ByteVector bytes(disk.size());
+  for (uint64_t i = 0; i < disk.cells.size(); ++i) disk.load(i, bytes.data() + i * sector);
+  return bytes;
+}
+
+void TestEnv::overwrite(const std::string& path, uint64_t offset, Bytes bytes) {
+  Disk& disk = *disks_.at(path);
+  CHECK(offset + bytes.size() <= disk.size());
+  while (!bytes.empty()) {
+    Sector content;
+    const uint64_t within = offset % sector;
+    const uint64_t n = std::min<uint64_t>(sector - within, bytes.size());
+    disk.load(offset / sector, content.data());
+    std::copy_n(bytes.data(), n, content.data() + within);
+    disk.store(offset / sector, content.data(), true);
+    bytes = bytes.subspan(n);
+    offset += n;
+  }
+}
+
+void TestEnv::remove(const std::string& path) {
+  CHECK(disks_.contains(path) && !disks_.at(path)->locked);
+  disks_.erase(path);
+}
+
+void TestEnv::make_unreadable(const std::string& path, uint64_t offset, uint64_t length) {
+  Disk& disk = *disks_.at(path);
+  for (uint64_t i = offset / sector; i * sector < offset + length; ++i) disk.cells.at(i).unreadable = true;
+}
+
+// ---------------------------------------------------------------------------------------------------- the
+// loop
+
+TestEnv::TestEnv(uint64_t seed)
+    : random_(seed),
+      chance_(seed ^ 0x9e3779b97f4a7c15U),
+      now_(std::chrono::seconds(1)),
+      wall_start_(std::chrono::seconds(1'700'000'000)) {}
+
+TestEnv::~TestEnv() {
+  // Whatever the callbacks own may still call us while it is destroyed.
+  ++incarnation_;
+  auto ready = std::exchange(ready_, {});
+  auto timers = std::exchange(timers_, {});
+  auto hooks = std::exchange(turn_end_, {});
+  auto requests = std::exchange(requests_, {});
+}
+
+void TestEnv::post(Task task) {
+  ready_.push_back(std::move(task));
+}
+
+TimerId TestEnv::after(Duration delay, Task task) {
+  const uint64_t id = next_timer_++;
+  timers_.emplace(std::pair(now_ + std::max(delay, Duration(0)), id), std::move(task));
+  return TimerId{id};
+}
+
+void TestEnv::cancel(TimerId timer) {
+  const auto it =
+      std::ranges::find_if(timers_, [timer](const auto& t) { return TimerId{t.first.second} == timer; });
+  if (it == timers_.end()) return;
+  Task dropped = std::move(it->second);  // its destructor may call us
+  timers_.erase(it);
+}
+
+void TestEnv::at_turn_end(Task task) {
+  turn_end_.push_back(std::move(task));
+}
+
+void TestEnv::offload(Task work, Task done) {
+  post([this, work = std::move(work), done = std::move(done)]() mutable {
+    work();
+    post(std::move(done));
+  });
+}
+
+bool TestEnv::fire_timers() {
+  bool any = false;
+  while (!timers_.empty() && timers_.begin()->first.first <= now_) {
+    ready_.push_back(std::move(timers_.begin()->second));
+    timers_.erase(timers_.begin());
+    any = true;
+  }
+  return any;
+}
+
+bool TestEnv::run_one() {
+  if (!in_turn_) {
+    fire_timers();
+    if (ready_.empty() && !end_io()) return false;
+    turn_left_ = ready_.size();
+    in_turn_ = true;
+  }
+  if (turn_left_ == 0) {
+    end_turn();
+    return true;
+  }
+  --turn_left_;
+  Task task = std::move(ready_.front());
+  ready_.pop_front();
+  task();
+  return true;
+}
+
+void TestEnv::end_turn() {
+  in_turn_ = false;
+  for (size_t i = 0; i < turn_end_.size(); ++i) turn_end_[i]();
+  for (auto& request : requests_) {
+    if (request->submitted) continue;
+    request->submitted = true;
+    request->ends = now_ + io_latency_;
+  }
+}
+
+void TestEnv::run_until_idle() {
+  if (!in_turn_) in_turn_ = true;  // what was called from outside the loop gets its turn end as well
+  for (;;) {
+    while (run_one()) {
+    }
+    if (io_held_) return;
+    std::optional<Instant> next;
+    for (const auto& request : requests_)
+      if (request->number < stall_at_ && (!next || request->ends < *next)) next = request->ends;
+    if (!next) return;
+    if (!timers_.empty()) next = std::min(*next, timers_.begin()->first.first);
+    now_ = std::max(now_, *next);
+  }
+}
+
+bool TestEnv::run_until(const std::function<bool()>& condition) {
+  if (!in_turn_) in_turn_ = true;
+  while (!condition()) {
+    if (!run_one()) {
+      run_until_idle();
+      return condition();
+    }
+  }
+  return true;
+}
+
+void TestEnv::advance(Duration duration) {
+  const Instant until = now_ + duration;
+  run_until_idle();
+  while (!timers_.empty() && timers_.begin()->first.first <= until) {
+    now_ = std::max(now_, timers_.begin()->first.first);
+    run_until_idle();
+  }
+  now_ = std::max(now_, until);
+  run_until_idle();
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// I/O
+
+size_t TestEnv::io_under_way() const {
+  return requests_.size();
+}
+
+void TestEnv::submit(std::unique_ptr<Request> request) {
+  if (request->disk == nullptr) return;  // of a dead process
+  request->number = io_count_++;
+  requests_.push_back(std::move(request));
+}
+
+// Ends I/O whose time has come: its effect happens now, its callback is ready. False if there was none.
+bool TestEnv::end_io() {
+  if (io_held_) return false;
+  std::vector<size_t> due;
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const Request& r = *requests_[i];
+    if (r.submitted && r.ends <= now_ && r.number < stall_at_) due.push_back(i);
+  }
+  if (due.empty()) return false;
+  if (io_shuffled_) {
+    std::ranges::shuffle(due, chance_);
+    due.resize(1 + chance_() % due.size());
+  }
+  std::vector<std::unique_ptr<Request>> ended;
+  for (size_t i : due) ended.push_back(std::move(requests_[i]));
+  std::erase(requests_, nullptr);
+  for (auto& request : ended) perform(*request);
+  return true;
+}
+
+std::optional<ErrorKind> TestEnv::fault_of(const Request& request) {
+  for (IoFault& fault : faults_) {
+    if (fault.count == 0 || (!fault.path.empty() && fault.path != request.disk->path)) continue;
+    if (fault.kind && *fault.kind != request.kind) continue;
+    if (fault.skip > 0) {
+      --fault.skip;
+      continue;
+    }
+    --fault.count;
+    return fault.error;
+  }
+  return {};
+}
+
+void TestEnv::perform(Request& request) {
+  Disk& disk = *request.disk;
+  const std::optional<ErrorKind> fault = fault_of(request);
+  Result<void> result;
+  if (fault) result = error(*fault, "{}: injected fault", disk.path);
+
+  switch (request.kind) {
+    case IoKind::read: {
+      uint64_t at = request.offset / sector;
+      for (MutableBytes piece : request.into) {
+        for (uint64_t i = 0; i < piece.size(); i += sector, ++at) {
+          if (!result) break;
+          if (at >= disk.cells.size())
+            result = error(ErrorKind::io, "{}: read behind the end", disk.path);
+          else if (disk.cells[at].unreadable)
+            result = error(ErrorKind::io, "{}: unreadable sector at {}", disk.path, at * sector);
+          else
+            disk.load(at, piece.data() + i);
+        }
+      }
+      break;
+    }
+    case IoKind::write: {
+      size_t done = 0;
+      for (Bytes piece : request.from) {
+        CHECK(std::ranges::equal(piece, Bytes(request.copy).subspan(done, piece.size())));
+        done += piece.size();
+      }
+      if (request.offset + done > disk.size()) {
+        result = error(ErrorKind::io, "{}: write behind the end", disk.path);
+        break;
+      }
+      for (uint64_t i = 0; i < done; i += sector) {
+        const SectorFate fate = fault ? draw_fate() : SectorFate::keep;
+        if (fate == SectorFate::drop) continue;
+        const bool stable = !fault && request.mode == File::Write::durable;
+        disk.store((request.offset + i) / sector, request.copy.data() + i, stable,
+                   fate == SectorFate::tear ? tear_unit * (1 + chance_() % 7) : sector);
+      }
+      break;
+    }
+    case IoKind::flush:
+      if (!fault) {
+        disk.flush(request.offset);
+      } else {
+        for (Disk::Cell& cell : disk.cells)
+          for (Disk::Version& version : cell.unstable) version.lost = true;
+      }
+      break;
+    case IoKind::grow: {
+      uint64_t used = request.offset;
+      for (const auto& [path, other] : disks_) used += other.get() != &disk ? other->size() : 0;
+      if (!result) break;
+      if (used > space_)
+        result = error(ErrorKind::no_space, "{}: no space left", disk.path);
+      else
+        disk.cells.resize(std::max<size_t>(disk.cells.size(), request.offset / sector));
+      break;
+    }
+  }
+  ready_.push_back(
+      [done = std::move(request.done), result = std::move(result)]() mutable { done(std::move(result)); });
+}
+
+// -------------------------------------------------------------------------------------------------------
+// crash
+
+SectorFate TestEnv::draw_fate() {
+  const uint64_t n = chance_() % 16;
+  return n < 7 ? SectorFate::keep : n < 14 ? SectorFate::drop : SectorFate::tear;
+}
+
+void TestEnv::crash() {
+  // Half of all crashes treat sectors one by one; the others lose or keep everything.
+  const uint64_t kind = chance_() % 4;
+  crash([this, kind](const std::string&, uint64_t) {
+    return kind == 0 ? SectorFate::keep : kind == 1 ? SectorFate::drop : draw_fate();
+  });
+}
+
+void TestEnv::crash(const Fate& fate) {
+  ++incarnation_;
+  io_held_ = in_turn_ = false;
+  turn_left_ = 0;
+  stall_at_ = UINT64_MAX;
+  auto ready = std::exchange(ready_, {});
+  auto timers = std::exchange(timers_, {});
+  auto hooks = std::exchange(turn_end_, {});
+  auto requests = std::exchange(requests_, {});
+
+  auto settle = [this, &fate](Disk& disk, uint64_t at, const std::byte* bytes) {
+    const SectorFate f = fate(disk.path, at * sector);
+    if (f == SectorFate::drop) return;
+    disk.store(at, bytes, true, f == SectorFate::tear ? tear_unit * (1 + chance_() % 7) : sector);
+  };
+  for (auto& [path, disk] : disks_) {
+    disk->locked = false;
+    for (uint64_t at = 0; at < disk->cells.size(); ++at)
+      for (const Disk::Version& version : std::exchange(disk->cells[at].unstable, {}))
+        settle(*disk, at, version.bytes->data());
+  }
+  for (const auto& request : requests) {
+    if (request->kind != IoKind::write) continue;
+    for (uint64_t i = 0; i < request->copy.size(); i += sector) {
+      const uint64_t at = (request->offset + i) / sector;
+      if (at < request->disk->cells.size()) settle(*request->disk, at, request->copy.data() + i);
+    }
+  }
+}
+
+}  // namespace perdure::env

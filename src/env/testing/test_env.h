@@ -1,0 +1,139 @@
+// TestEnv: an Env for unit tests. Everything happens on the caller's thread, in virtual time, and in an order
+// that depends on nothing but the seed and the calls.
+//
+// The loop: a turn takes the callbacks that are ready (posted tasks, due timers, I/O that has ended), runs
+// them, and then runs the turn-end hooks; I/O that the turn asked for is submitted after that. With no
+// latency set, I/O ends before the next turn that finds nothing else to do.
+//
+// The disk's fault model. A file is an array of 4 KiB sectors. A sector has a stable content, and contents
+// that are newer but not flushed. Reads see the newest completed one.
+//   - A durable write is stable when it is done; a cached one when a flush() called after its end is done.
+//   - A failed write leaves each of its sectors old, new or torn. After a failed flush what was not stable
+//   then never
+//     becomes stable by a later flush.
+//   - A crash decides for each sector of each write that is not stable, in the order of the writes, whether
+//   it is kept,
+//     dropped or torn (a new beginning, an old end); a write need not have been submitted.
+// Files outlive the objects that were opened on them: they are kept by path, as long as the TestEnv.
+//
+// It also checks its callers: alignment, bounds, and that the buffer of a write does not change while it is
+// under way.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "env/env.h"
+
+namespace perdure::env {
+
+enum class IoKind : uint8_t { read, write, flush, grow };
+enum class SectorFate : uint8_t { keep, drop, tear };
+
+struct IoFault {
+  std::string path;            // empty: any file
+  std::optional<IoKind> kind;  // none: any kind
+  uint64_t skip = 0;           // so many matching requests go well first
+  uint64_t count = 1;          // then so many fail
+  ErrorKind error = ErrorKind::io;
+};
+
+class TestEnv final : public Env {
+ public:
+  explicit TestEnv(uint64_t seed = 1);
+  ~TestEnv() override;
+
+  Instant now() override { return now_; }
+  WallTime wall_time() override { return wall_start_ + now_.time_since_epoch(); }
+  uint64_t random() override { return random_(); }
+  void post(Task task) override;
+  TimerId after(Duration delay, Task task) override;
+  void cancel(TimerId timer) override;
+  void at_turn_end(Task task) override;
+  void offload(Task work, Task done) override;
+  Result<std::unique_ptr<File>> open(const std::string& path, bool create) override;
+
+  // One callback, or the end of a turn. False: nothing is left to do now (timers may be set for later).
+  bool run_one();
+  // Turns, at least one, until nothing is posted and no I/O is under way (or only held I/O). Time goes on
+  // only as far as I/O latency needs.
+  void run_until_idle();
+  // Lets time pass, firing each timer at its time.
+  void advance(Duration duration);
+  // Turns until `condition` holds. False if all was idle before.
+  bool run_until(const std::function<bool()>& condition);
+
+  void jump_wall_clock(Duration by) { wall_start_ += by; }
+  // From submission to the end of each later I/O.
+  void set_io_latency(Duration latency) { io_latency_ = latency; }
+  // I/O ends in an order drawn from the seed, some in each turn, instead of all in order of submission.
+  void set_io_shuffled(bool shuffled) { io_shuffled_ = shuffled; }
+  // While held, no I/O ends.
+  void hold_io(bool held) { io_held_ = held; }
+  // Requests after the next `n` never end: with a crash() after it, one can crash at every I/O in turn.
+  void stall_io_after(uint64_t n) { stall_at_ = io_count_ + n; }
+  size_t io_under_way() const;
+  // Requests made so far.
+  uint64_t io_count() const { return io_count_; }
+
+  void inject(IoFault fault) { faults_.push_back(std::move(fault)); }
+  void clear_faults() { faults_.clear(); }
+  // Reads of this range fail until it is written again.
+  void make_unreadable(const std::string& path, uint64_t offset, uint64_t length);
+  // grow() fails with no_space when all files together would be larger.
+  void set_space(uint64_t bytes) { space_ = bytes; }
+
+  // The process dies: posted tasks, timers, turn-end hooks and requests are dropped without being called,
+  // locks are released, and what files hold is decided sector by sector. Objects of the dead process must be
+  // destroyed after it and before new ones are made; what they still ask of their files is ignored. Not from
+  // within a callback.
+  using Fate = std::function<SectorFate(const std::string& path, uint64_t offset)>;
+  void crash();  // fates drawn from the seed
+  void crash(const Fate& fate);
+
+  // A file's content as a reader sees it, and changes to it from outside (bit rot, a hostile disk).
+  bool exists(const std::string& path) const { return disks_.contains(path); }
+  ByteVector content(const std::string& path) const;
+  void overwrite(const std::string& path, uint64_t offset, Bytes bytes);
+  void remove(const std::string& path);
+
+ private:
+  struct Disk;
+  struct Request;
+  class TestFile;
+
+  void submit(std::unique_ptr<Request> request);
+  void end_turn();
+  bool end_io();
+  void perform(Request& request);
+  bool fire_timers();
+  std::optional<ErrorKind> fault_of(const Request& request);
+  SectorFate draw_fate();
+
+  std::mt19937_64 random_;  // what the code under test sees
+  std::mt19937_64 chance_;  // what happens to it
+  Instant now_;
+  WallTime wall_start_;
+  Duration io_latency_{};
+  bool io_shuffled_ = false, io_held_ = false;
+  uint64_t io_count_ = 0, stall_at_ = UINT64_MAX, space_ = UINT64_MAX;
+  uint64_t next_timer_ = 1;
+  uint64_t incarnation_ = 0;  // crashes so far
+  size_t turn_left_ = 0;      // callbacks of the turn under way
+  bool in_turn_ = false;
+
+  std::deque<Task> ready_;
+  std::map<std::pair<Instant, uint64_t>, Task> timers_;
+  std::vector<Task> turn_end_;
+  std::vector<std::unique_ptr<Request>> requests_;  // in the order of the calls
+  std::vector<IoFault> faults_;
+  std::map<std::string, std::shared_ptr<Disk>> disks_;
+};
+
+}  // namespace perdure::env
