@@ -1,0 +1,98 @@
+#include "wire/chunk.h"
+
+#include <sys/mman.h>
+
+#include <memory>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace perdure::wire {
+
+// Few sizes are in use at a time (RecordReader takes two), so each has its list of free chunks. What is free
+// beyond free_bytes_max goes back to the system.
+class ChunkPool {
+ public:
+  using Chunk = ChunkRef::Chunk;
+
+  Chunk* get(size_t capacity) {
+    in_use_ += capacity;
+    List& list = list_of(capacity);
+    if (list.first != nullptr) {
+      Chunk* chunk = list.first;
+      list.first = chunk->next_free;
+      list.free_bytes -= capacity;
+      return chunk;
+    }
+    void* memory = ::mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    return new Chunk{static_cast<std::byte*>(memory), capacity, 0, nullptr, nullptr};
+  }
+
+  void put(Chunk* chunk) {
+    in_use_ -= chunk->capacity;
+    List& list = list_of(chunk->capacity);
+    if (list.free_bytes + chunk->capacity > free_bytes_max) {
+      ::munmap(chunk->data, chunk->capacity);
+      delete chunk;
+      return;
+    }
+    list.free_bytes += chunk->capacity;
+    chunk->next_free = list.first;
+    list.first = chunk;
+  }
+
+  size_t in_use() const { return in_use_; }
+
+  // Leaked on purpose: chunks may outlive other thread-local objects.
+  static ChunkPool& local() {
+    thread_local auto* pool = new ChunkPool;
+    return *pool;
+  }
+
+ private:
+  static constexpr size_t free_bytes_max = 32 << 20;
+  struct List {
+    size_t capacity;
+    size_t free_bytes;
+    Chunk* first;
+  };
+
+  List& list_of(size_t capacity) {
+    for (List& list : lists_) {
+      if (list.capacity == capacity) return list;
+    }
+    return lists_.emplace_back(capacity, 0, nullptr);
+  }
+
+  std::vector<List> lists_;
+  size_t in_use_ = 0;
+};
+
+void ChunkRef::release(Chunk* chunk) {
+  ReceiveMeter* meter = std::exchange(chunk->meter, nullptr);
+  const size_t capacity = chunk->capacity;
+  ChunkPool::local().put(chunk);
+  if (meter == nullptr) return;
+  meter->chunk_bytes_ -= capacity;
+  meter->changed();
+  meter->unref();
+}
+
+ChunkRef make_chunk(size_t capacity, ReceiveMeter* meter) {
+  capacity = (capacity + block_bytes - 1) / block_bytes * block_bytes;
+  ChunkRef::Chunk* chunk = ChunkPool::local().get(capacity);
+  chunk->references = 1;
+  chunk->meter = meter;
+  if (meter != nullptr) {
+    meter->ref();
+    meter->chunk_bytes_ += capacity;
+  }
+  return ChunkRef(chunk);
+}
+
+size_t chunk_bytes_in_use() {
+  return ChunkPool::local().in_use();
+}
+
+}  // namespace perdure::wire
