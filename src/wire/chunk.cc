@@ -69,6 +69,8 @@ class ChunkPool {
   size_t in_use_ = 0;
 };
 
+void ReceiveMeter::destroy() { delete this; }
+
 void ChunkRef::release(Chunk* chunk) {
   ReceiveMeter* meter = std::exchange(chunk->meter, nullptr);
   const size_t capacity = chunk->capacity;

@@ -28,7 +28,7 @@ class ReceiveMeter {
 
   void ref() { ++references_; }
   void unref() {
-    if (--references_ == 0) delete this;
+    if (--references_ == 0) destroy();
   }
 
  private:
@@ -37,6 +37,7 @@ class ReceiveMeter {
   friend ChunkRef make_chunk(size_t capacity, ReceiveMeter* meter);
   ReceiveMeter(void* owner, Released released) : owner_(owner), released_(released) {}
   ~ReceiveMeter() = default;
+  void destroy();
   void changed() {
     if (released_ != nullptr) released_(owner_);
   }
