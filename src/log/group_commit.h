@@ -1,14 +1,15 @@
 // Group commit: many records share one log write. There is no timer: while one batch is being written the
 // next one fills, and it starts when the first has ended.
 //
-// Invariants (asserted):
-//   durable() <= position of the batch under way <= position of the batch that fills <= next_lsn()
+// Invariants:
+//   durable() <= first record of the batch under way <= first record of the batch that fills <= next_lsn()
 //   a record never spans batches
 //   durable() never decreases, and passes a record only when its whole batch is on stable storage and every
 //   sink that must have it (the mirror) has acknowledged it
-// A record with LSN x is durable when durable() > x.
-// One thread: the loop of its Env. Waiters run in LSN order, from the loop or from flush(), never inside
-// when_durable().
+// A record with LSN x is durable when durable() > x. No record has an LSN below batch_header_bytes, and
+// durable() is never less than that. One thread: the loop of its Env. Waiters run batch by batch, within a
+// batch in the order of the calls, from the loop or from flush(), never inside when_durable(). They may call
+// everything here.
 #pragma once
 
 #include <deque>
@@ -33,31 +34,36 @@ class GroupCommit {
   Epoch epoch() const;
   // The LSN that the next append gives, provided that no flush() comes between.
   Lsn next_lsn() const;
-  // Copies the record into the batch that fills. Its place: next_lsn().
+  // Copies the record into the batch that fills. Its place: next_lsn(). What is appended beyond room() is
+  // written when the tail has moved.
   Lsn append(Bytes record);
-  // Starts the batch that fills, if it has records and no write is under way. Called at the end of every
-  // turn.
+  // Starts the batch that fills, if it has records and no write is under way. Its owner calls it at the end
+  // of every turn (Env::at_turn_end).
   void flush();
 
+  // Every record before it is durable: the LSN of the first record that is not.
   Lsn durable() const;
-  // Runs `task` when the record with this LSN is durable; if it is already, at the next flush().
+  // Runs `task` when every record up to and including `lsn` is durable; if it is already, at the next
+  // flush(). `lsn` is below next_lsn(). After a failed write no task runs any more.
   void when_durable(Lsn lsn, env::Task task);
 
-  // Bytes of log that can still be appended before the tail must move. Callers admit new work by it
-  // (DESIGN.md §10 rule 5).
+  // Bytes of log that can still be appended before the tail must move; what is buffered has its place
+  // already. A record of n bytes takes at most batch_bytes(n), because it may get a batch of its own. Callers
+  // admit new work by it (DESIGN.md §10 rule 5).
   uint64_t room() const;
   // Where a reader must begin to find every record from next_lsn() on: for the checkpoint.
   Lsn batch_start() const;
 
+  // Of what is durable.
   struct Figures {
-    uint64_t records = 0, batches = 0, bytes = 0;
-    env::Duration write_time{};  // sum over batches
+    uint64_t records = 0, batches = 0, bytes = 0;  // bytes: with headers and padding
+    env::Duration write_time{};                    // sum over batches
   };
   const Figures& figures() const;
 
  private:
   class Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace perdure::log

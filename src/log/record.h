@@ -1,8 +1,9 @@
 // A record: one run in the state machine log. Its layout is docs/formats/record.md.
 //
-//   record = header, step*          step = control values, data values, row change*
+//   record = header, step*          step = control values, row change*
 //
-// This directory knows bytes, not renames: table numbers, keys and rows are encoded by state/.
+// A machine's data values are a row like any other. This directory knows bytes, not renames: table numbers,
+// keys and rows are encoded by state/.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ struct RecordHeader {
 };
 
 // Builds one record at a time; made to be used again. The order of calls is
-// begin, (begin_step, (put | erase)*)*, finish.
+// begin, (begin_step, (put | erase)*)*, finish. A key is at most 65535 bytes long.
 class RecordBuilder {
  public:
   void begin(TransactionId transaction, uint64_t client, int64_t time_ns);
@@ -56,7 +57,8 @@ class RecordBuilder {
  private:
   void end_step();
   Encoder out_;
-  size_t step_at_ = 0, key_at_ = 0, row_at_ = 0;
+  size_t step_at_ = 0;                 // 0: no step yet
+  size_t change_at_ = 0, row_at_ = 0;  // 0: no change open / its key is not done
   uint32_t steps_ = 0, step_changes_ = 0, changes_ = 0;
 };
 
@@ -80,8 +82,17 @@ inline constexpr size_t record_bytes_max = 8U << 20U;
 // off.
 Result<RecordView> parse_record(Bytes record, Lsn expected_lsn);
 
-// For redo: calls `change(const RowChange&)` for each change in order, without building vectors.
-// `record` must have passed its CRC (LogReader checks it).
+// For redo: calls `change(const RowChange&)` for each change in order, without building vectors. Checks the
+// structure but not the CRC: LogRing::read() has checked that of the whole batch. Any bytes are safe; if they
+// are corrupt, some changes may have been given before that is found.
 Result<RecordHeader> for_each_change(Bytes record, const std::function<void(const RowChange&)>& change);
+
+// The record at the beginning of `bytes` (a batch's payload, or what is left of it), by its length field.
+// Records start at multiples of record_alignment from each other. Corrupt if it does not fit.
+inline constexpr size_t record_alignment = 8;
+Result<Bytes> first_record(Bytes bytes);
+constexpr size_t aligned_record_bytes(size_t n) {
+  return (n + record_alignment - 1) / record_alignment * record_alignment;
+}
 
 }  // namespace perdure::log

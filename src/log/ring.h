@@ -4,9 +4,9 @@
 // Promises:
 //  - A batch is durable when its write is done. No sector of the log is written twice in one lap.
 //  - open() finds the last start number and makes the new one (plus one) durable before it returns.
-//  - Reading ends cleanly at a torn batch, at a broken CRC chain, or at a decrease of the start number; a
-//  batch that is
-//    damaged before the durable point is an error that names its LSN.
+//  - Reading ends cleanly at a torn batch, at a broken CRC chain, or at a decrease of the start number. A
+//  batch that
+//    is damaged before the durable point is an error that names its LSN.
 //  - A failed write is never retried: the ring is poisoned, every later write fails with `stopped`.
 // One thread: the loop of its Env.
 #pragma once
@@ -17,16 +17,28 @@
 
 #include "base/ids.h"
 #include "env/env.h"
+#include "log/record.h"
 
 namespace perdure::log {
 
 inline constexpr uint64_t batch_header_bytes = 64;
 inline constexpr uint64_t sector_bytes = 4096;  // batches start and end on multiples
+// What a batch with this many bytes of records takes in the ring. So a record of n bytes takes at most
+// batch_bytes(n).
+constexpr uint64_t batch_bytes(uint64_t payload_bytes) {
+  return (batch_header_bytes + payload_bytes + sector_bytes - 1) / sector_bytes * sector_bytes;
+}
+// A batch takes no more records once it has batch_bytes_full (less in a small ring); its last one may be the
+// largest.
+inline constexpr uint64_t batch_bytes_full = 1U << 20U;
+inline constexpr uint64_t batch_bytes_max = batch_bytes(batch_bytes_full + record_bytes_max);
+inline constexpr uint64_t ring_bytes_min = 16U << 20U;  // for a vserver; tests use smaller ones
+inline constexpr uint64_t capacity_max = uint64_t{1} << 48U;
 
 class LogRing {
  public:
-  // Creates a ring of `bytes` (a multiple of 1 MiB, at least 16 MiB) in an empty file, zero-filled; on a
-  // device `bytes` is ignored. The first LSN is 0.
+  // Creates a ring in a file of `bytes` (a multiple of sector_bytes), zero-filled; on a device `bytes` is
+  // ignored. The first batch is at LSN 0. Fails with `invalid` where a ring is already.
   static void create(env::Env& env, std::string path, uint64_t bytes, env::Done<void> done);
   // Opens and locks the ring, and takes the next start number.
   static void open(env::Env& env, std::string path, env::Done<std::unique_ptr<LogRing>> done);
@@ -36,14 +48,17 @@ class LogRing {
   uint64_t capacity() const;  // bytes of batches that fit
 
   // Hands every record from `from` on to `each`, in order. `from` is where a batch starts (or the log's end);
-  // records before `applied` are skipped. Reads ahead while `each` works. Completes with the position at
-  // which the next batch will be written. Must be called once, before the first write.
+  // records before `applied` are skipped. The batches' checksums are checked, the records' own are not. Reads
+  // ahead while `each` works. Completes with the position at which the next batch will be written; fails with
+  // `corrupt` if a batch is damaged before the durable point, or if the log ends before `applied`. Must be
+  // called once, before the first write. The ring must live until it is done.
   using EachRecord = std::function<Result<void>(Bytes record, Lsn lsn)>;
   void read(Lsn from, Lsn applied, EachRecord each, env::Done<Lsn> done);
 
-  // Writes one batch at position(), as one durable write (two where it wraps). `batch` starts with
-  // batch_header_bytes that this call fills in, is padded to a multiple of sector_bytes, and lives until
-  // done. One at a time. Done gives the position behind it.
+  // Writes one batch at position(), as one durable write (two where it wraps). `batch` is
+  // batch_bytes(payload_bytes) long, at most room(), and its address a multiple of sector_bytes; it starts
+  // with batch_header_bytes that this call fills in, as it does the padding, and lives until done. One at a
+  // time. Done gives the position behind it.
   void write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, env::Done<Lsn> done);
   Lsn position() const;
   // Bytes that can be written before the tail must move.

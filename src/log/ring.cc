@@ -1,0 +1,233 @@
+#include "log/ring.h"
+
+#include <array>
+
+#include "base/crc32c.h"
+#include "log/ring_impl.h"
+
+namespace perdure::log {
+
+namespace {
+
+using env::Done;
+using env::File;
+
+// Calls `done` with an error, but not inline.
+template <class T>
+void fail_later(env::Env& env, Error problem, Done<T> done) {
+  env.post([problem = std::move(problem), done = std::move(done)]() mutable { done(std::move(problem)); });
+}
+
+struct Slots {
+  std::array<std::optional<Superblock>, slot_count> slot;
+
+  const std::optional<Superblock>& newest() const {
+    if (!slot[1]) return slot[0];
+    return !slot[0] || slot[0]->start < slot[1]->start ? slot[1] : slot[0];
+  }
+};
+
+Result<Slots> decode_slots(Bytes both) {
+  Slots slots;
+  for (uint64_t i = 0; i < slot_count; ++i)
+    slots.slot[i] = TRY(decode_superblock(both.subspan(i * sector_bytes, sector_bytes)));
+  return slots;
+}
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------------
+// create
+
+namespace {
+
+// One creation: lives in the callbacks of its requests.
+struct Creation {
+  env::Env& env;
+  std::string path;
+  uint64_t bytes;
+  std::unique_ptr<File> file;
+  Done<void> done;
+  AlignedBuffer buffer{area_begin};
+
+  static void begin(std::unique_ptr<Creation> self) {
+    File& file = *self->file;
+    const MutableBytes slots = self->buffer.first(area_begin);
+    if (file.size() < area_begin) return grow(std::move(self));
+    file.read(0, {&slots, 1}, [self = std::move(self)](Result<void> read) mutable {
+      Done<void> finished = std::move(self->done);
+      if (!read) return finished(std::move(read).error());
+      const Result<Slots> found = decode_slots(self->buffer.first(area_begin));
+      if (!found || found->newest())
+        return finished(error(ErrorKind::invalid, "{} already holds a log ring", self->path));
+      self->done = std::move(finished);
+      grow(std::move(self));
+    });
+  }
+
+  static void grow(std::unique_ptr<Creation> self) {
+    File& file = *self->file;
+    const uint64_t size = std::max(self->bytes, file.size());
+    file.grow(size, [self = std::move(self)](Result<void> grown) mutable {
+      if (!grown && grown.error().kind != ErrorKind::unsupported) return self->done(std::move(grown).error());
+      const bool device = !grown;
+      if (device) self->bytes = self->file->size() / sector_bytes * sector_bytes;
+      write(std::move(self));
+    });
+  }
+
+  static void write(std::unique_ptr<Creation> self) {
+    if (self->bytes <= area_begin || self->bytes - area_begin > capacity_max)
+      return self->done(
+          error(ErrorKind::invalid, "{}: {} bytes are no size for a log ring", self->path, self->bytes));
+    Superblock superblock{.salt = 0, .capacity = self->bytes - area_begin, .start = StartNumber(0)};
+    while (superblock.salt == 0) superblock.salt = self->env.random();
+    const MutableBytes slots = self->buffer.first(area_begin);
+    for (uint64_t i = 0; i < slot_count; ++i)
+      encode_superblock(superblock, slots.subspan(i * sector_bytes, sector_bytes));
+    File& file = *self->file;
+    const Bytes piece = slots;
+    file.write(0, {&piece, 1}, File::Write::durable, [self = std::move(self)](Result<void> written) mutable {
+      Done<void> finished = std::move(self->done);
+      self.reset();  // the file is unlocked before the caller opens the ring
+      finished(std::move(written));
+    });
+  }
+};
+
+}  // namespace
+
+void LogRing::create(env::Env& env, std::string path, uint64_t bytes, Done<void> done) {
+  CHECK(bytes % sector_bytes == 0);
+  Result<std::unique_ptr<File>> file = env.open(path, true);
+  if (!file) return fail_later(env, std::move(file).error(), std::move(done));
+  Creation::begin(std::unique_ptr<Creation>(
+      new Creation{env, std::move(path), bytes, std::move(*file), std::move(done)}));
+}
+
+// --------------------------------------------------------------------------------------------------------
+// open
+
+namespace {
+
+// The superblock with the next start number. Where only one slot is good, the other may have held a newer
+// one.
+Result<Superblock> next_superblock(Bytes both, const std::string& path, uint64_t file_bytes) {
+  const Slots slots = TRY(decode_slots(both));
+  if (!slots.newest()) return error(ErrorKind::corrupt, "{} has no valid superblock of a log ring", path);
+  Superblock superblock = *slots.newest();
+  if (superblock.capacity + area_begin > file_bytes)
+    return error(ErrorKind::corrupt, "{} is shorter than its log ring: {} bytes", path, file_bytes);
+  const bool both_good = slots.slot[0] && slots.slot[1];
+  superblock.start += StartNumber(both_good ? 1 : 2);
+  return superblock;
+}
+
+}  // namespace
+
+void LogRing::open(env::Env& env, std::string path, Done<std::unique_ptr<LogRing>> done) {
+  Result<std::unique_ptr<File>> opened = env.open(path, false);
+  if (!opened) return fail_later(env, std::move(opened).error(), std::move(done));
+  if ((*opened)->size() < area_begin)
+    return fail_later(env, error(ErrorKind::corrupt, "{} is too short for a log ring", path),
+                      std::move(done));
+  auto impl = std::make_unique<Impl>(env, std::move(path), std::move(*opened));
+  auto buffer = std::make_unique<AlignedBuffer>(area_begin);
+  File& file = *impl->file;
+  const MutableBytes slots = buffer->first(area_begin);
+  file.read(0, {&slots, 1},
+            [impl = std::move(impl), buffer = std::move(buffer),
+             done = std::move(done)](Result<void> read) mutable {
+              if (!read) return done(std::move(read).error());
+              Result<Superblock> next =
+                  next_superblock(buffer->first(area_begin), impl->path, impl->file->size());
+              if (!next) return done(std::move(next).error());
+              impl->superblock = *next;
+              encode_superblock(*next, buffer->first(sector_bytes));
+              File& same_file = *impl->file;
+              const Bytes sector = buffer->first(sector_bytes);
+              same_file.write(next->slot() * sector_bytes, {&sector, 1}, File::Write::durable,
+                              [impl = std::move(impl), buffer = std::move(buffer),
+                               done = std::move(done)](Result<void> written) mutable {
+                                if (!written) return done(std::move(written).error());
+                                done(std::unique_ptr<LogRing>(new LogRing(std::move(impl))));
+                              });
+            });
+}
+
+LogRing::LogRing(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+LogRing::~LogRing() = default;
+
+StartNumber LogRing::start_number() const {
+  return impl_->superblock.start;
+}
+uint64_t LogRing::capacity() const {
+  return impl_->superblock.capacity;
+}
+Lsn LogRing::position() const {
+  return impl_->position;
+}
+Lsn LogRing::tail() const {
+  return impl_->tail;
+}
+uint64_t LogRing::room() const {
+  return capacity() - (impl_->position - impl_->tail).value;
+}
+
+void LogRing::trim(Lsn tail) {
+  CHECK(tail >= impl_->tail && tail <= impl_->position);
+  impl_->tail = tail;
+}
+
+// -------------------------------------------------------------------------------------------------------
+// write
+
+void LogRing::write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, Done<Lsn> done) {
+  Impl& ring = *impl_;
+  CHECK(ring.state == Impl::State::writable || ring.state == Impl::State::poisoned);
+  CHECK(payload_bytes != 0 && batch.size() == batch_bytes(payload_bytes) && batch.size() <= batch_bytes_max);
+  CHECK(batch.size() <= room());
+  if (ring.state == Impl::State::poisoned)
+    return fail_later(ring.env, error(ErrorKind::stopped, "{}: an earlier log write failed", ring.path),
+                      std::move(done));
+  ring.state = Impl::State::writing;
+
+  BatchHeader header{.lsn = ring.position,
+                     .start = ring.superblock.start,
+                     .epoch = epoch,
+                     .payload_bytes = payload_bytes,
+                     .predecessor_unknown = !ring.last,
+                     .predecessor = ring.last ? ring.last->crc : 0,
+                     .payload_crc = crc32c(batch.subspan(batch_header_bytes, payload_bytes))};
+  header.crc = encode_batch_header(header, ring.superblock.salt, batch.first(batch_header_bytes));
+  std::ranges::fill(batch.subspan(batch_header_bytes + payload_bytes), std::byte{0});
+
+  // Where the batch wraps it is two writes. It is durable when both are done, and failed when both are.
+  struct UnderWay {
+    size_t pieces;
+    std::optional<Error> problem;
+    Done<Lsn> done;
+  };
+  const uint64_t offset = ring.offset_of(ring.position);
+  const uint64_t to_end = area_begin + ring.superblock.capacity - offset;
+  const bool wraps = batch.size() > to_end;
+  auto under_way = std::make_shared<UnderWay>(UnderWay{wraps ? 2U : 1U, {}, std::move(done)});
+  auto write_piece = [&](uint64_t at, Bytes piece) {
+    ring.file->write(at, {&piece, 1}, File::Write::durable, [&ring, header, under_way](Result<void> written) {
+      if (!written && !under_way->problem) under_way->problem = std::move(written).error();
+      if (--under_way->pieces != 0) return;
+      if (under_way->problem) {
+        ring.state = Impl::State::poisoned;
+        return under_way->done(std::move(*under_way->problem));
+      }
+      ring.state = Impl::State::writable;
+      ring.position = header.end();
+      ring.last = header;
+      under_way->done(ring.position);
+    });
+  };
+  write_piece(offset, batch.first(wraps ? to_end : batch.size()));
+  if (wraps) write_piece(area_begin, batch.subspan(to_end));
+}
+
+}  // namespace perdure::log
