@@ -67,6 +67,8 @@ class File {
   // Makes the file `size` bytes long, the new part written with zeros and on stable storage, so that later
   // writes change no metadata. Fails with no_space, leaving the old size. Unsupported on a device.
   virtual void grow(uint64_t size, Done<void> done) = 0;
+  // What grow() could still take from the file system beneath. 0 for a device.
+  virtual uint64_t free_bytes() const { return UINT64_MAX - size(); }
   // The content of this range is no longer needed (reads give anything). Best effort.
   virtual void discard(uint64_t offset, uint64_t length) = 0;
 };

@@ -1,0 +1,15 @@
+// Which ErrorKind an errno is, for I/O on our own files.
+#pragma once
+
+#include <cerrno>
+
+#include "base/result.h"
+
+namespace perdure::env {
+
+inline ErrorKind kind_of_errno(int error_number) {
+  return error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG ? ErrorKind::no_space
+                                                                                   : ErrorKind::io;
+}
+
+}  // namespace perdure::env
