@@ -29,8 +29,8 @@ enum class Status : uint8_t {
   read_only,
   too_many_links,
   name_too_long,
-  bad_name,       // empty, ".", "..", or with '/' or NUL
-  bad_character,  // not UTF-8 where UTF-8 is required
+  bad_name,       // "." or ".." where a directory entry is named
+  bad_character,  // '/' or NUL in a name
   not_empty,
   stale,       // the object was removed
   bad_handle,  // never a handle of this server

@@ -28,6 +28,12 @@ struct Principal {
 
 class Data;  // fs/data.h: pages, blocks, allocation, write-back
 
+struct FileSystemOptions {
+  // Bits of a name's hash in its entry's position. 55 of them leave cookies positive as signed numbers: the
+  // Linux client keeps them in a loff_t, where seekdir refuses negative ones. Fewer make names collide.
+  unsigned name_hash_bits = 55;
+};
+
 class FileSystem {
  public:
   // What fs asks of the layers above it.
@@ -42,7 +48,7 @@ class FileSystem {
 
   // Tables register with `database`. The change numbers of `start` are above those of every earlier start.
   FileSystem(env::Env& env, state::Database& database, store::BlockStore& blocks, StartNumber start,
-             Hooks hooks);
+             Hooks hooks, FileSystemOptions options = {});
   ~FileSystem();
 
   // After restoration (all resident tables are loaded and the log is redone): makes the volatile parts from
@@ -87,6 +93,7 @@ class FileSystem {
   state::Database& database_;
   StartNumber start_;
   Hooks hooks_;
+  FileSystemOptions options_;
   uint64_t last_change_ = 0;
   absl::btree_map<VolumeId, uint64_t> next_inode_;
   std::unique_ptr<Data> data_;

@@ -73,7 +73,7 @@ struct InodeRow {
   }
 };
 
-// A directory entry. Its position is also its READDIR cookie: (56-bit keyed hash of the name, never 0) << 8 |
+// A directory entry. Its position is also its READDIR cookie: (55-bit keyed hash of the name, never 0) << 8 |
 // n, with n counting the names of one directory that have the same hash. So cookies stay valid while other
 // entries come and go.
 struct DirentRow {
