@@ -83,7 +83,7 @@ Outcome<void> set_attributes(FileSystem& fs, Run& run, const Principal& who, Ino
   if (set.mode && !symlink) inode.mode = permitted_mode(*set.mode, who, inode);
   if (set.uid || set.gid || (set.size && !set.mode)) clear_set_id(inode, who);
   set_times(run, set, inode);
-  fs.store(run, id, std::move(inode));
+  fs.store(run, id, inode);
   return {};
 }
 

@@ -83,7 +83,7 @@ Outcome<Created> create(FileSystem& fs, Run& run, const Principal& who, InodeId 
     inode.device_major = request.device_major;
     inode.device_minor = request.device_minor;
   }
-  fs.inodes.put_new(run, {id}, std::move(inode));
+  fs.inodes.put_new(run, {id}, inode);
   TRY(insert_entry(fs, run, directory, name, id, request.type));
   return Created{id, request.type, true, true, store_directory(fs, run, directory)};
 }

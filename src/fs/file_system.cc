@@ -57,7 +57,7 @@ Outcome<InodeRow> FileSystem::load(Run& run, InodeId id) {
 }
 
 void FileSystem::store(Run& run, InodeId id, InodeRow inode) {
-  inodes.put(run, {id}, std::move(inode));
+  inodes.put(run, {id}, inode);
   pending_inodes.erase(run, {id});
 }
 

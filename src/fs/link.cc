@@ -20,7 +20,7 @@ Outcome<ChangeInfo> link(FileSystem& fs, Run& run, const Principal& who, InodeId
   TRY(insert_entry(fs, run, directory, name, id, inode.type));
   ++inode.links;
   fs.touch_attributes(run, inode);
-  fs.store(run, id, std::move(inode));
+  fs.store(run, id, inode);
   return store_directory(fs, run, directory);
 }
 

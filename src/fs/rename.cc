@@ -76,7 +76,7 @@ Outcome<Renamed> rename(FileSystem& fs, Run& run, const Principal& who, InodeId 
   TRY(erase_entry(fs, run, from, from_name));
   if (new_parent) moved.parent = to_id;
   fs.touch_attributes(run, moved);
-  fs.store(run, id, std::move(moved));
+  fs.store(run, id, moved);
   result.from = store_directory(fs, run, from);
   result.to = same_directory ? result.from : store_directory(fs, run, to);
   return result;

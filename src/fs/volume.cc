@@ -32,7 +32,7 @@ Outcome<InodeId> create_volume(FileSystem& fs, Run& run, const NewVolume& volume
   inode.parent = root;
   inode.change = fs.new_change();
   inode.atime_ns = inode.mtime_ns = inode.ctime_ns = inode.btime_ns = run.now().time_since_epoch().count();
-  fs.inodes.put_new(run, {root}, std::move(inode));
+  fs.inodes.put_new(run, {root}, inode);
   fs.dirents.known_empty({root, 0}, {root, ~uint64_t{0}});
   return root;
 }

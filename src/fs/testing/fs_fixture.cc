@@ -141,7 +141,7 @@ void FsFixture::checkpoint() {
 void FsFixture::evict() {
   database_->set_memory_limit(0);
   // trim_memory spares what the last 64 runs touched, and looks at a few entries at a time.
-  const size_t turns = 4 + database_->memory_bytes() / (256 * 64);
+  const size_t turns = 4 + database_->memory_bytes() / size_t{256 * 64};
   for (size_t i = 0; i < turns; ++i) database_->trim_memory(database_->tick() + 65);
   database_->set_memory_limit(SIZE_MAX);
 }
