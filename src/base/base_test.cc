@@ -1,8 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "base/crc32c.h"
 #include "base/ids.h"
 #include "base/outcome.h"
+#include "base/page.h"
+#include "base/per_thread.h"
 #include "base/siphash.h"
 
 namespace perdure {
@@ -75,6 +80,34 @@ Result<int> refused() {
 }
 TEST(Result, TryPassesErrorOn) {
   EXPECT_EQ(refused().error().message, "ring is locked");
+}
+
+TEST(PerThread, EachThreadHasItsOwnAndTheNextOneGetsIt) {
+  struct Counter {
+    int value = 0;
+  };
+  per_thread<Counter>().value = 1;
+  Counter* first = nullptr;
+  std::thread([&] {
+    first = &per_thread<Counter>();
+    EXPECT_EQ(first->value, 0);
+    first->value = 2;
+  }).join();
+  std::thread([&] { EXPECT_EQ(&per_thread<Counter>(), first); }).join();
+  EXPECT_EQ(first->value, 2);
+  EXPECT_EQ(per_thread<Counter>().value, 1);
+}
+
+TEST(Page, ZeroPageIsSharedAndZero) {
+  const size_t before = pages_in_use() + (pages_in_use() == 0 ? 1 : 0);
+  EXPECT_EQ(zero_page(), zero_page());
+  EXPECT_TRUE(std::ranges::all_of(zero_page().bytes(), [](std::byte b) { return b == std::byte{0}; }));
+  PageRef page = make_page();
+  EXPECT_EQ(pages_in_use(), before + 1);
+  const PageRef other = page;
+  EXPECT_FALSE(page.unique());
+  page = PageRef();
+  EXPECT_TRUE(other.unique());
 }
 
 TEST(Strong, ComparesAndFormats) {

@@ -4,31 +4,24 @@
 
 #include <array>
 #include <deque>
-#include <vector>
+
+#include "base/per_thread.h"
 
 namespace perdure {
 
-// Free pages form a list; slabs of 1 MiB are never given back.
+// Free pages form a list; slabs of 1 MiB are never given back, nor is the pool (per_thread.h).
 struct PagePool {
   static constexpr size_t slab_pages = 256;
 
   PageRef::Page* free = nullptr;
   size_t in_use = 0;
+  PageRef zeros;
   std::deque<std::array<PageRef::Page, slab_pages>> headers;
-  std::vector<void*> slabs;
-
-  PagePool() = default;
-  PagePool(const PagePool&) = delete;
-  PagePool& operator=(const PagePool&) = delete;
-  ~PagePool() {
-    for (void* slab : slabs) ::munmap(slab, slab_pages * block_bytes);
-  }
 
   void add_slab() {
     void* memory =
         ::mmap(nullptr, slab_pages * block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
-    slabs.push_back(memory);
     auto* data = static_cast<std::byte*>(memory);
     for (PageRef::Page& page : headers.emplace_back()) {
       page = {data, free, 0};
@@ -51,11 +44,7 @@ struct PagePool {
     --in_use;
   }
 
-  // Leaked on purpose: pages may outlive other thread-local objects.
-  static PagePool& local() {
-    thread_local auto* pool = new PagePool;
-    return *pool;
-  }
+  static PagePool& local() { return per_thread<PagePool>(); }
 };
 
 void PageRef::release(Page* page) {
@@ -67,12 +56,12 @@ PageRef make_page() {
 }
 
 const PageRef& zero_page() {
-  thread_local const auto* page = [] {
-    auto* zero = new PageRef(make_page());
-    std::memset(zero->mutable_bytes().data(), 0, block_bytes);
-    return zero;
-  }();
-  return *page;
+  PageRef& page = PagePool::local().zeros;
+  if (!page) {
+    page = make_page();
+    std::memset(page.mutable_bytes().data(), 0, block_bytes);
+  }
+  return page;
 }
 
 size_t pages_in_use() {

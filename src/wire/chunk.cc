@@ -2,10 +2,10 @@
 
 #include <sys/mman.h>
 
-#include <memory>
 #include <vector>
 
 #include "base/ids.h"
+#include "base/per_thread.h"
 
 namespace perdure::wire {
 
@@ -44,11 +44,7 @@ class ChunkPool {
 
   size_t in_use() const { return in_use_; }
 
-  // Leaked on purpose: chunks may outlive other thread-local objects.
-  static ChunkPool& local() {
-    thread_local auto* pool = new ChunkPool;
-    return *pool;
-  }
+  static ChunkPool& local() { return per_thread<ChunkPool>(); }
 
  private:
   static constexpr size_t free_bytes_max = 32 << 20;
@@ -69,7 +65,9 @@ class ChunkPool {
   size_t in_use_ = 0;
 };
 
-void ReceiveMeter::destroy() { delete this; }
+void ReceiveMeter::destroy() {
+  delete this;
+}
 
 void ChunkRef::release(Chunk* chunk) {
   ReceiveMeter* meter = std::exchange(chunk->meter, nullptr);
