@@ -16,12 +16,13 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   explicit AlignedBuffer(size_t bytes) { reserve(bytes, 0); }
 
-  // At least `bytes` long afterwards; the first `keep` bytes stay as they are, the rest is undefined.
+  // At least `bytes` long afterwards; the first `keep` bytes stay as they are (if there were as many), the
+  // rest is undefined.
   void reserve(size_t bytes, size_t keep) {
     if (bytes <= size_) return;
     const size_t size = (std::max(bytes, 2 * size_) + alignment - 1) / alignment * alignment;
     Memory memory(static_cast<std::byte*>(::operator new(size, std::align_val_t{alignment})));
-    if (keep != 0) std::memcpy(memory.get(), memory_.get(), keep);
+    if (memory_) std::memcpy(memory.get(), memory_.get(), std::min(keep, size_));
     memory_ = std::move(memory);
     size_ = size;
   }

@@ -3,7 +3,7 @@
 #include <array>
 
 #include "base/crc32c.h"
-#include "log/ring_impl.h"
+#include "log/ring_state.h"
 
 namespace perdure::log {
 
@@ -33,13 +33,6 @@ Result<Slots> decode_slots(Bytes both) {
     slots.slot[i] = TRY(decode_superblock(both.subspan(i * sector_bytes, sector_bytes)));
   return slots;
 }
-
-}  // namespace
-
-// ------------------------------------------------------------------------------------------------------
-// create
-
-namespace {
 
 // One creation: lives in the callbacks of its requests.
 struct Creation {
@@ -105,92 +98,110 @@ void LogRing::create(env::Env& env, std::string path, uint64_t bytes, Done<void>
       new Creation{env, std::move(path), bytes, std::move(*file), std::move(done)}));
 }
 
-// --------------------------------------------------------------------------------------------------------
-// open
-
 namespace {
 
-// The superblock with the next start number. Where only one slot is good, the other may have held a newer
-// one.
-Result<Superblock> next_superblock(Bytes both, const std::string& path, uint64_t file_bytes) {
-  const Slots slots = TRY(decode_slots(both));
-  if (!slots.newest()) return error(ErrorKind::corrupt, "{} has no valid superblock of a log ring", path);
-  Superblock superblock = *slots.newest();
-  if (superblock.capacity + area_begin > file_bytes)
-    return error(ErrorKind::corrupt, "{} is shorter than its log ring: {} bytes", path, file_bytes);
-  const bool both_good = slots.slot[0] && slots.slot[1];
-  superblock.start += StartNumber(both_good ? 1 : 2);
-  return superblock;
-}
+// One opening: lives in the callbacks of its requests.
+//
+// The next start number goes into the slot of the older superblock. Where only one slot is good, the other
+// may have held a newer one: its number is left out. Then the good slot is written as well, because otherwise
+// the slots would be so far apart that the loss of the newer one could not be told from this.
+struct Opening {
+  std::unique_ptr<RingState> ring;
+  Done<std::unique_ptr<LogRing>> done;
+  std::unique_ptr<LogRing> (*make)(std::unique_ptr<RingState>);
+  AlignedBuffer buffer{area_begin};
+  bool one_more = false;
+
+  static void begin(std::unique_ptr<Opening> self) {
+    File& file = *self->ring->file;
+    const MutableBytes slots = self->buffer.first(area_begin);
+    file.read(0, {&slots, 1}, [self = std::move(self)](Result<void> read) mutable {
+      if (read) read = self->take_slots();
+      if (!read) return self->done(std::move(read).error());
+      write(std::move(self));
+    });
+  }
+
+  Result<void> take_slots() {
+    const Slots slots = TRY(decode_slots(buffer.first(area_begin)));
+    if (!slots.newest())
+      return error(ErrorKind::corrupt, "{} has no valid superblock of a log ring", ring->path);
+    ring->superblock = *slots.newest();
+    if (ring->superblock.capacity + area_begin > ring->file->size())
+      return error(ErrorKind::corrupt, "{} is shorter than its log ring: {} bytes", ring->path,
+                   ring->file->size());
+    one_more = !slots.slot[0] || !slots.slot[1];
+    ring->superblock.start += StartNumber(one_more ? 3 : 1);  // odd: for the other slot
+    return {};
+  }
+
+  static void write(std::unique_ptr<Opening> self) {
+    const Superblock& superblock = self->ring->superblock;
+    encode_superblock(superblock, self->buffer.first(sector_bytes));
+    File& file = *self->ring->file;
+    const Bytes sector = self->buffer.first(sector_bytes);
+    const uint64_t at = superblock.slot() * sector_bytes;
+    file.write(at, {&sector, 1}, File::Write::durable,
+               [self = std::move(self)](Result<void> written) mutable {
+                 if (!written) return self->done(std::move(written).error());
+                 if (!std::exchange(self->one_more, false))
+                   return self->done(self->make(std::move(self->ring)));
+                 ++self->ring->superblock.start;
+                 write(std::move(self));
+               });
+  }
+};
 
 }  // namespace
 
 void LogRing::open(env::Env& env, std::string path, Done<std::unique_ptr<LogRing>> done) {
-  Result<std::unique_ptr<File>> opened = env.open(path, false);
-  if (!opened) return fail_later(env, std::move(opened).error(), std::move(done));
-  if ((*opened)->size() < area_begin)
+  Result<std::unique_ptr<File>> file = env.open(path, false);
+  if (!file) return fail_later(env, std::move(file).error(), std::move(done));
+  if ((*file)->size() < area_begin)
     return fail_later(env, error(ErrorKind::corrupt, "{} is too short for a log ring", path),
                       std::move(done));
-  auto impl = std::make_unique<Impl>(env, std::move(path), std::move(*opened));
-  auto buffer = std::make_unique<AlignedBuffer>(area_begin);
-  File& file = *impl->file;
-  const MutableBytes slots = buffer->first(area_begin);
-  file.read(0, {&slots, 1},
-            [impl = std::move(impl), buffer = std::move(buffer),
-             done = std::move(done)](Result<void> read) mutable {
-              if (!read) return done(std::move(read).error());
-              Result<Superblock> next =
-                  next_superblock(buffer->first(area_begin), impl->path, impl->file->size());
-              if (!next) return done(std::move(next).error());
-              impl->superblock = *next;
-              encode_superblock(*next, buffer->first(sector_bytes));
-              File& same_file = *impl->file;
-              const Bytes sector = buffer->first(sector_bytes);
-              same_file.write(next->slot() * sector_bytes, {&sector, 1}, File::Write::durable,
-                              [impl = std::move(impl), buffer = std::move(buffer),
-                               done = std::move(done)](Result<void> written) mutable {
-                                if (!written) return done(std::move(written).error());
-                                done(std::unique_ptr<LogRing>(new LogRing(std::move(impl))));
-                              });
-            });
+  auto opening = std::make_unique<Opening>();
+  opening->ring = std::make_unique<RingState>(env, std::move(path), std::move(*file));
+  opening->done = std::move(done);
+  opening->make = [](std::unique_ptr<RingState> ring) {
+    return std::unique_ptr<LogRing>(new LogRing(std::move(ring)));
+  };
+  Opening::begin(std::move(opening));
 }
 
-LogRing::LogRing(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+LogRing::LogRing(std::unique_ptr<RingState> state) : state_(std::move(state)) {}
 LogRing::~LogRing() = default;
 
 StartNumber LogRing::start_number() const {
-  return impl_->superblock.start;
+  return state_->superblock.start;
 }
 uint64_t LogRing::capacity() const {
-  return impl_->superblock.capacity;
+  return state_->superblock.capacity;
 }
 Lsn LogRing::position() const {
-  return impl_->position;
+  return state_->position;
 }
 Lsn LogRing::tail() const {
-  return impl_->tail;
+  return state_->tail;
 }
 uint64_t LogRing::room() const {
-  return capacity() - (impl_->position - impl_->tail).value;
+  return capacity() - (state_->position - state_->tail).value;
 }
 
 void LogRing::trim(Lsn tail) {
-  CHECK(tail >= impl_->tail && tail <= impl_->position);
-  impl_->tail = tail;
+  CHECK(tail >= state_->tail && tail <= state_->position);
+  state_->tail = tail;
 }
 
-// -------------------------------------------------------------------------------------------------------
-// write
-
 void LogRing::write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, Done<Lsn> done) {
-  Impl& ring = *impl_;
-  CHECK(ring.state == Impl::State::writable || ring.state == Impl::State::poisoned);
+  RingState& ring = *state_;
+  CHECK(ring.phase == RingState::Phase::writable || ring.phase == RingState::Phase::poisoned);
   CHECK(payload_bytes != 0 && batch.size() == batch_bytes(payload_bytes) && batch.size() <= batch_bytes_max);
   CHECK(batch.size() <= room());
-  if (ring.state == Impl::State::poisoned)
+  if (ring.phase == RingState::Phase::poisoned)
     return fail_later(ring.env, error(ErrorKind::stopped, "{}: an earlier log write failed", ring.path),
                       std::move(done));
-  ring.state = Impl::State::writing;
+  ring.phase = RingState::Phase::writing;
 
   BatchHeader header{.lsn = ring.position,
                      .start = ring.superblock.start,
@@ -217,10 +228,10 @@ void LogRing::write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, Don
       if (!written && !under_way->problem) under_way->problem = std::move(written).error();
       if (--under_way->pieces != 0) return;
       if (under_way->problem) {
-        ring.state = Impl::State::poisoned;
+        ring.phase = RingState::Phase::poisoned;
         return under_way->done(std::move(*under_way->problem));
       }
-      ring.state = Impl::State::writable;
+      ring.phase = RingState::Phase::writable;
       ring.position = header.end();
       ring.last = header;
       under_way->done(ring.position);

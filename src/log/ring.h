@@ -35,6 +35,8 @@ inline constexpr uint64_t batch_bytes_max = batch_bytes(batch_bytes_full + recor
 inline constexpr uint64_t ring_bytes_min = 16U << 20U;  // for a vserver; tests use smaller ones
 inline constexpr uint64_t capacity_max = uint64_t{1} << 48U;
 
+struct RingState;
+
 class LogRing {
  public:
   // Creates a ring in a file of `bytes` (a multiple of sector_bytes), zero-filled; on a device `bytes` is
@@ -68,9 +70,8 @@ class LogRing {
   Lsn tail() const;
 
  private:
-  class Impl;
-  explicit LogRing(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit LogRing(std::unique_ptr<RingState> state);
+  std::unique_ptr<RingState> state_;
 };
 
 // Reads the log of a stopped or running server without locking or changing it (`perdure log`): calls `each`

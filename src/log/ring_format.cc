@@ -112,4 +112,23 @@ bool continues(const BatchHeader& last, const BatchHeader& next) {
   return next.start >= last.start && next.predecessor == last.crc;
 }
 
+bool payload_matches(const BatchHeader& header, Bytes payload) {
+  return payload.size() == header.payload_bytes && crc32c(payload) == header.payload_crc;
+}
+
+Result<void> for_each_record(const BatchHeader& header, Bytes payload, Lsn from,
+                             const LogRing::EachRecord& each) {
+  Lsn lsn = header.lsn + Lsn(batch_header_bytes);
+  while (!payload.empty()) {
+    const Result<Bytes> record = first_record(payload);
+    if (!record)
+      return error(ErrorKind::corrupt, "log batch at LSN {}: {}", header.lsn, record.error().message);
+    if (lsn >= from) TRY(each(*record, lsn));
+    const size_t bytes = std::min(aligned_record_bytes(record->size()), payload.size());
+    payload = payload.subspan(bytes);
+    lsn += Lsn(bytes);
+  }
+  return {};
+}
+
 }  // namespace perdure::log

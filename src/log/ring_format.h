@@ -48,4 +48,10 @@ std::optional<BatchHeader> decode_batch_header(Bytes from, uint64_t salt);
 // a dead tail.
 bool continues(const BatchHeader& last, const BatchHeader& next);
 
+// The payload is what the header says.
+bool payload_matches(const BatchHeader& header, Bytes payload);
+// Calls `each` for every record of a good batch that is at or behind `from`. Ends at the first error.
+Result<void> for_each_record(const BatchHeader& header, Bytes payload, Lsn from,
+                             const LogRing::EachRecord& each);
+
 }  // namespace perdure::log

@@ -14,9 +14,6 @@ using Sector = std::array<std::byte, sector>;
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------------------------ a
-// file
-
 struct TestEnv::Disk {
   struct Version {
     uint64_t sequence;  // of the write's end
@@ -204,9 +201,6 @@ void TestEnv::make_unreadable(const std::string& path, uint64_t offset, uint64_t
   for (uint64_t i = offset / sector; i * sector < offset + length; ++i) disk.cells.at(i).unreadable = true;
 }
 
-// ---------------------------------------------------------------------------------------------------- the
-// loop
-
 TestEnv::TestEnv(uint64_t seed)
     : random_(seed),
       chance_(seed ^ 0x9e3779b97f4a7c15U),
@@ -326,9 +320,6 @@ void TestEnv::advance(Duration duration) {
   run_until_idle();
 }
 
-// ---------------------------------------------------------------------------------------------------------
-// I/O
-
 size_t TestEnv::io_under_way() const {
   return requests_.size();
 }
@@ -436,9 +427,6 @@ void TestEnv::perform(Request& request) {
   ready_.push_back(
       [done = std::move(request.done), result = std::move(result)]() mutable { done(std::move(result)); });
 }
-
-// -------------------------------------------------------------------------------------------------------
-// crash
 
 SectorFate TestEnv::draw_fate() {
   const uint64_t n = chance_() % 16;

@@ -6,9 +6,8 @@
 
 namespace perdure::log {
 
-class LogRing::Impl {
- public:
-  Impl(env::Env& e, std::string p, std::unique_ptr<env::File> f)
+struct RingState {
+  RingState(env::Env& e, std::string p, std::unique_ptr<env::File> f)
       : env(e), path(std::move(p)), file(std::move(f)) {}
 
   uint64_t offset_of(Lsn lsn) const { return area_begin + lsn.value % superblock.capacity; }
@@ -18,9 +17,9 @@ class LogRing::Impl {
   std::unique_ptr<env::File> file;
   Superblock superblock;
 
-  // Set by read():
-  enum class State : uint8_t { opened, reading, writable, writing, poisoned };
-  State state = State::opened;
+  // Set by read(), like the rest.
+  enum class Phase : uint8_t { opened, reading, writable, writing, poisoned };
+  Phase phase = Phase::opened;
   Lsn position, tail;
   std::optional<BatchHeader> last;  // the batch before position; none: it was not read
 };

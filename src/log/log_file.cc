@@ -1,0 +1,157 @@
+#include "log/log_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "log/aligned_buffer.h"
+#include "log/ring_format.h"
+
+namespace perdure::log {
+
+namespace {
+
+constexpr uint64_t chunk_bytes = 1U << 20U;
+
+struct Source {
+  const ReadAt& read_at;
+  const std::string& name;
+  Superblock superblock;
+
+  uint64_t offset_of(Lsn lsn) const { return area_begin + lsn.value % superblock.capacity; }
+};
+
+Result<Superblock> read_superblock(const ReadAt& read_at, uint64_t bytes, const std::string& name) {
+  std::optional<Superblock> newest;
+  if (bytes >= area_begin) {
+    AlignedBuffer sector(sector_bytes);
+    for (uint64_t i = 0; i < slot_count; ++i) {
+      TRY(read_at(i * sector_bytes, sector.first(sector_bytes)));
+      const std::optional<Superblock> found = TRY(decode_superblock(sector.first(sector_bytes)));
+      if (found && (!newest || newest->start < found->start)) newest = found;
+    }
+  }
+  if (!newest || newest->capacity + area_begin > bytes)
+    return error(ErrorKind::corrupt, "{} has no valid superblock of a log ring", name);
+  return *newest;
+}
+
+// Every header in the ring whose LSN belongs where it lies, in the order of its place.
+Result<std::vector<BatchHeader>> find_headers(const Source& source) {
+  std::vector<BatchHeader> headers;
+  AlignedBuffer chunk(chunk_bytes);
+  const uint64_t end = area_begin + source.superblock.capacity;
+  for (uint64_t at = area_begin; at < end; at += chunk_bytes) {
+    const MutableBytes bytes = chunk.first(std::min(chunk_bytes, end - at));
+    TRY(source.read_at(at, bytes));
+    for (uint64_t i = 0; i < bytes.size(); i += sector_bytes) {
+      const auto header = decode_batch_header(bytes.subspan(i, batch_header_bytes), source.superblock.salt);
+      if (header && source.offset_of(header->lsn) == at + i) headers.push_back(*header);
+    }
+  }
+  return headers;
+}
+
+// Reads the payload that belongs to the header.
+Result<Bytes> read_payload(const Source& source, const BatchHeader& header, AlignedBuffer& into) {
+  const uint64_t bytes = (header.end() - header.lsn).value;
+  if (bytes > source.superblock.capacity)
+    return error(ErrorKind::corrupt, "{}: log batch at LSN {} is larger than the ring", source.name,
+                 header.lsn);
+  into.reserve(bytes, 0);
+  const uint64_t offset = source.offset_of(header.lsn);
+  const uint64_t first = std::min(bytes, area_begin + source.superblock.capacity - offset);
+  TRY(source.read_at(offset, into.first(first)));
+  if (first < bytes) TRY(source.read_at(area_begin, into.first(bytes).subspan(first)));
+  return Bytes(into.first(bytes)).subspan(batch_header_bytes, header.payload_bytes);
+}
+
+// The log that ends with the newest good batch, oldest batch first. Headers only.
+Result<std::vector<BatchHeader>> find_log(const Source& source) {
+  std::vector<BatchHeader> headers = TRY(find_headers(source));
+  std::ranges::sort(headers, [](const BatchHeader& a, const BatchHeader& b) {
+    return std::pair(a.start, a.lsn) < std::pair(b.start, b.lsn);
+  });
+  AlignedBuffer memory;
+  while (!headers.empty()) {  // the newest of all may be torn
+    const Result<Bytes> payload = read_payload(source, headers.back(), memory);
+    if (payload ? payload_matches(headers.back(), *payload) : payload.error().kind != ErrorKind::corrupt)
+      break;
+    headers.pop_back();
+  }
+  if (headers.empty()) return headers;
+  const Lsn end = headers.back().end();
+
+  std::vector<BatchHeader> log{headers.back()};
+  std::ranges::sort(headers, {}, &BatchHeader::end);
+  for (;;) {
+    const Lsn begin = log.back().lsn;
+    const auto before = std::ranges::equal_range(headers, begin, {}, &BatchHeader::end);
+    const auto it =
+        std::ranges::find_if(before, [&log](const BatchHeader& h) { return continues(h, log.back()); });
+    if (it == before.end() || end - it->lsn > Lsn(source.superblock.capacity)) break;
+    log.push_back(*it);
+  }
+  std::ranges::reverse(log);
+  return log;
+}
+
+// A running server may overwrite the batch meanwhile: then its records are gone, and that is no error.
+Result<void> read_batch(const Source& source, const BatchHeader& header, Lsn from,
+                        const LogRing::EachRecord& each) {
+  AlignedBuffer memory;
+  for (int attempt = 0; attempt < 2; ++attempt) {  // the first may have met a write under way
+    const Bytes payload = TRY(read_payload(source, header, memory));
+    const auto now = decode_batch_header(memory.first(batch_header_bytes), source.superblock.salt);
+    if (!now || now->crc != header.crc) return {};
+    if (payload_matches(header, payload)) return for_each_record(header, payload, from, each);
+  }
+  return error(ErrorKind::corrupt, "{}: log batch at LSN {} is damaged", source.name, header.lsn);
+}
+
+}  // namespace
+
+Result<Lsn> read_log(const ReadAt& read_at, uint64_t bytes, const std::string& name, Lsn from,
+                     const LogRing::EachRecord& each) {
+  const Source source{read_at, name, TRY(read_superblock(read_at, bytes, name))};
+  const std::vector<BatchHeader> log = TRY(find_log(source));
+  Lsn end;
+  for (const BatchHeader& header : log) {
+    end = header.end();
+    if (end > from) TRY(read_batch(source, header, from, each));
+  }
+  return end;
+}
+
+Result<Lsn> read_log_file(const std::string& path, Lsn from, const LogRing::EachRecord& each) {
+  struct Descriptor {
+    int fd;
+    ~Descriptor() {
+      if (fd >= 0) ::close(fd);
+    }
+  } file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  auto failed = [&path](const char* what) {
+    const ErrorKind kind = errno == ENOENT ? ErrorKind::not_found : ErrorKind::io;
+    return error(kind, "{}: {}: {}", path, what, std::strerror(errno));
+  };
+  if (file.fd < 0) return failed("open");
+  const off_t size = ::lseek(file.fd, 0, SEEK_END);  // of a device, too
+  if (size < 0) return failed("seek");
+  const ReadAt read_at = [&](uint64_t offset, MutableBytes into) -> Result<void> {
+    while (!into.empty()) {
+      const ssize_t n = ::pread(file.fd, into.data(), into.size(), static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return failed("read");
+      if (n == 0) return error(ErrorKind::corrupt, "{} ends at {}", path, offset);
+      into = into.subspan(static_cast<size_t>(n));
+      offset += static_cast<uint64_t>(n);
+    }
+    return {};
+  };
+  return read_log(read_at, static_cast<uint64_t>(size), path, from, each);
+}
+
+}  // namespace perdure::log

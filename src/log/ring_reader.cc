@@ -1,0 +1,246 @@
+// LogRing::read(): two passes over the ring, each a stream of large chunks.
+//   1. Replay: batch by batch from `from`, until there is none that continues the log. There, at P, it ends.
+//   2. If what lies at P is not a batch of a dead tail, it is a batch that never became durable, or a durable
+//   one that
+//      is damaged. Only one write is under way at a time: if a batch behind P was begun, the one at P had
+//      become durable. So look for the header of a later batch wherever it could be.
+#include <deque>
+
+#include "log/ring_state.h"
+
+namespace perdure::log {
+
+namespace {
+
+constexpr uint64_t chunk_bytes = 1U << 20U;
+constexpr size_t chunks_ahead = 4;
+
+// Reads the ring from one LSN to another, in chunks that are multiples of sector_bytes, several of them in
+// flight. Lives in the callbacks of its requests.
+class ChunkStream : public std::enable_shared_from_this<ChunkStream> {
+ public:
+  // Given the chunks in order, says whether it wants more.
+  using Consumer = std::move_only_function<bool(Lsn, Bytes)>;
+
+  ChunkStream(RingState& ring, Lsn begin, Lsn end, Consumer consumer, env::Done<void> done)
+      : ring_(ring), next_(begin), end_(end), consumer_(std::move(consumer)), done_(std::move(done)) {
+    CHECK(begin < end);
+  }
+
+  void start() {
+    while (next_ < end_ && chunks_.size() < chunks_ahead) request(std::make_unique<Chunk>());
+  }
+
+ private:
+  struct Chunk {
+    Lsn begin;
+    uint64_t bytes = 0;
+    AlignedBuffer memory;
+    std::optional<Result<void>> read;  // none: under way
+  };
+
+  void request(std::unique_ptr<Chunk> chunk) {
+    const uint64_t offset = ring_.offset_of(next_);
+    const uint64_t to_wrap = area_begin + ring_.superblock.capacity - offset;
+    chunk->begin = next_;
+    chunk->bytes = std::min({chunk_bytes, (end_ - next_).value, to_wrap});
+    chunk->memory.reserve(chunk->bytes, 0);
+    chunk->read.reset();
+    next_ += Lsn(chunk->bytes);
+    ++in_flight_;
+    const MutableBytes into = chunk->memory.first(chunk->bytes);
+    chunks_.push_back(std::move(chunk));
+    ring_.file->read(offset, {&into, 1},
+                     [self = shared_from_this(), c = chunks_.back().get()](Result<void> read) {
+                       --self->in_flight_;
+                       c->read = std::move(read);
+                       self->consume();
+                     });
+  }
+
+  void consume() {
+    while (!stopped_ && !chunks_.empty() && chunks_.front()->read) {
+      Chunk& chunk = *chunks_.front();
+      if (!*chunk.read) {
+        result_ = std::move(*chunk.read);
+        stopped_ = true;
+      } else if (!consumer_(chunk.begin, chunk.memory.first(chunk.bytes))) {
+        stopped_ = true;
+      } else {
+        std::unique_ptr<Chunk> used = std::move(chunks_.front());
+        chunks_.pop_front();
+        if (next_ < end_) request(std::move(used));
+      }
+    }
+    if ((stopped_ || chunks_.empty()) && in_flight_ == 0) done_(std::move(result_));
+  }
+
+  RingState& ring_;
+  Lsn next_, end_;
+  Consumer consumer_;
+  env::Done<void> done_;
+  std::deque<std::unique_ptr<Chunk>> chunks_;
+  size_t in_flight_ = 0;
+  bool stopped_ = false;
+  Result<void> result_;
+};
+
+// The first pass: takes chunks, gives records.
+class Replay {
+ public:
+  Replay(RingState& ring, Lsn from, Lsn applied, LogRing::EachRecord each)
+      : ring_(ring), from_(from), applied_(applied), each_(std::move(each)), at_(from) {}
+
+  // The consumer of the stream.
+  bool take(Lsn begin, Bytes chunk) {
+    CHECK(begin == at_ + Lsn(assembled_));
+    while (!chunk.empty()) {
+      if (!header_ && !begin_batch(chunk)) return false;
+      const uint64_t bytes = (header_->end() - header_->lsn).value;
+      if (assembled_ == 0 && bytes <= chunk.size()) {
+        if (!take_batch(chunk.first(bytes))) return false;
+        chunk = chunk.subspan(bytes);
+        continue;
+      }
+      // It goes on in the next chunk.
+      assembly_.reserve(bytes, assembled_);
+      const uint64_t n = std::min<uint64_t>(bytes - assembled_, chunk.size());
+      std::memcpy(assembly_.data() + assembled_, chunk.data(), n);
+      assembled_ += n;
+      chunk = chunk.subspan(n);
+      if (assembled_ < bytes) break;
+      assembled_ = 0;
+      if (!take_batch(assembly_.first(bytes))) return false;
+    }
+    return true;
+  }
+
+  Lsn end() const { return at_; }
+  bool dead_tail() const { return dead_tail_; }
+  const std::optional<BatchHeader>& last() const { return last_; }
+  Result<void>& result() { return result_; }
+
+ private:
+  bool begin_batch(Bytes chunk) {
+    header_ = decode_batch_header(chunk.first(batch_header_bytes), ring_.superblock.salt);
+    if (!header_ || header_->lsn != at_ || header_->end() - from_ > Lsn(ring_.superblock.capacity))
+      return false;
+    if (header_->start >= ring_.superblock.start) {
+      result_ = error(ErrorKind::corrupt, "{}: log batch at LSN {} is of start {}, which has not been yet",
+                      ring_.path, at_, header_->start);
+      return false;
+    }
+    dead_tail_ = last_ && !continues(*last_, *header_);
+    return !dead_tail_;
+  }
+
+  bool take_batch(Bytes batch) {
+    const Bytes payload = batch.subspan(batch_header_bytes, header_->payload_bytes);
+    if (!payload_matches(*header_, payload)) return false;
+    result_ = for_each_record(*header_, payload, applied_, each_);
+    if (!result_) return false;
+    at_ = header_->end();
+    last_ = std::exchange(header_, {});
+    return true;
+  }
+
+  RingState& ring_;
+  const Lsn from_, applied_;
+  LogRing::EachRecord each_;
+  Lsn at_;                             // every batch before it was good
+  std::optional<BatchHeader> header_;  // of the batch at at_
+  std::optional<BatchHeader> last_;
+  AlignedBuffer assembly_;  // a batch that lies in more than one chunk, so far
+  uint64_t assembled_ = 0;
+  bool dead_tail_ = false;
+  Result<void> result_;
+};
+
+// Both passes, and what follows from them for the ring. Lives in the callbacks of the streams.
+class Reader : public std::enable_shared_from_this<Reader> {
+ public:
+  Reader(RingState& ring, Lsn from, Lsn applied, LogRing::EachRecord each, env::Done<Lsn> done)
+      : ring_(ring),
+        from_(from),
+        applied_(applied),
+        replay_(ring, from, applied, std::move(each)),
+        done_(std::move(done)) {}
+
+  void start() {
+    stream(
+        from_, from_ + Lsn(ring_.superblock.capacity),
+        [this](Lsn begin, Bytes chunk) { return replay_.take(begin, chunk); },
+        [self = shared_from_this()](Result<void> read) { self->replayed(std::move(read)); });
+  }
+
+ private:
+  void stream(Lsn begin, Lsn end, ChunkStream::Consumer consumer, env::Done<void> done) {
+    std::make_shared<ChunkStream>(ring_, begin, end, std::move(consumer), std::move(done))->start();
+  }
+
+  void replayed(Result<void> read) {
+    if (!read) return done_(std::move(read).error());
+    if (!replay_.result()) return done_(std::move(replay_.result()).error());
+    if (replay_.dead_tail()) return finish();
+    const Lsn end = replay_.end();
+    const uint64_t bytes = std::min(batch_bytes_max + sector_bytes, ring_.superblock.capacity);
+    stream(
+        end, end + Lsn(bytes), [this](Lsn begin, Bytes chunk) { return search(begin, chunk); },
+        [self = shared_from_this()](Result<void> searched) {
+          if (!searched) return self->done_(std::move(searched).error());
+          self->finish();
+        });
+  }
+
+  // The second pass: a batch that was written after the one that is missing.
+  bool search(Lsn begin, Bytes chunk) {
+    const Lsn end = replay_.end();
+    for (size_t i = 0; i < chunk.size() && !later_; i += sector_bytes) {
+      const auto header = decode_batch_header(chunk.subspan(i, batch_header_bytes), ring_.superblock.salt);
+      if (!header || header->lsn <= end) continue;
+      if (ring_.offset_of(header->lsn) != ring_.offset_of(begin + Lsn(i))) continue;
+      if (replay_.last() && header->start < replay_.last()->start) continue;
+      later_ = header->lsn;
+    }
+    return !later_;
+  }
+
+  void finish() {
+    const Lsn end = replay_.end();
+    if (later_)
+      return done_(error(ErrorKind::corrupt,
+                         "{}: log batch at LSN {} is damaged; there is a later one at LSN {}", ring_.path,
+                         end, *later_));
+    if (end + Lsn(batch_header_bytes) < applied_)
+      return done_(error(ErrorKind::corrupt,
+                         "{}: log batch at LSN {} is damaged; the log was durable up to LSN {}", ring_.path,
+                         end, applied_));
+    ring_.position = end;
+    ring_.tail = from_;
+    ring_.last = replay_.last();
+    ring_.phase = RingState::Phase::writable;
+    done_(end);
+  }
+
+  RingState& ring_;
+  const Lsn from_, applied_;
+  Replay replay_;
+  env::Done<Lsn> done_;
+  std::optional<Lsn> later_;
+};
+
+}  // namespace
+
+void LogRing::read(Lsn from, Lsn applied, EachRecord each, env::Done<Lsn> done) {
+  CHECK(state_->phase == RingState::Phase::opened);
+  state_->phase = RingState::Phase::reading;
+  if (from.value % sector_bytes != 0) {
+    state_->env.post(
+        [done = std::move(done), problem = error(ErrorKind::corrupt, "{}: no log batch begins at LSN {}",
+                                                 state_->path, from)]() mutable { done(problem); });
+    return;
+  }
+  std::make_shared<Reader>(*state_, from, applied, std::move(each), std::move(done))->start();
+}
+
+}  // namespace perdure::log
