@@ -44,23 +44,46 @@ using CachedRow = TestRow<Residence::cached, TableId::inode>;
 using ResidentRow = TestRow<Residence::resident, TableId::open>;
 using UnloggedRow = TestRow<Residence::unlogged, TableId::dirty_page>;
 
-// One life of a vserver's state: from opening the store until it is dropped.
+constexpr const char* ring_path = "log";
+
+// One life of a vserver's state: restoration from the store and the log, until it is dropped.
 struct Life {
   Life(env::TestEnv& e, std::shared_ptr<MemoryKvImage> image, MemoryKvOptions options)
-      : env(e),
-        store(e, std::move(image), options),
-        database(e, store),
-        commit(e, nullptr, Epoch(1), [](Error) {}) {
-    database.connect(commit);
-    bool loaded = false;
-    database.load_resident([&](Result<void> r) { loaded = r.has_value(); });
-    pump_until([&] { return loaded; });
+      : env(e), store(e, std::move(image), options), database(e, store) {
+    if (!env.exists(ring_path))
+      wait<void>([&](auto done) { log::LogRing::create(env, ring_path, 16U << 20U, std::move(done)); });
+    ring = wait<std::unique_ptr<log::LogRing>>(
+        [&](auto done) { log::LogRing::open(env, ring_path, std::move(done)); });
+    wait<void>([&](auto done) { database.load_resident(std::move(done)); });
+    wait<Lsn>([&](auto done) {
+      const store::Applied applied = store.applied();
+      ring->read(
+          applied.read_from, applied.lsn, [&](Bytes record, Lsn lsn) { return database.redo(record, lsn); },
+          std::move(done));
+    });
+    commit.emplace(env, ring.get(), Epoch(1), [](Error) { CHECK(false); });
+    database.connect(*commit);
+  }
+  ~Life() {
+    pump_until([&] { return env.io_under_way() == 0; });
+  }
+  // The result of an asynchronous call that succeeds.
+  template <class T, class Call>
+  T wait(Call call) {
+    std::optional<Result<T>> result;
+    call([&](Result<T> r) { result.emplace(std::move(r)); });
+    pump_until([&] { return result.has_value(); });
+    if (!*result) ADD_FAILURE() << result->error().message;
+    CHECK(result->has_value());
+    if constexpr (!std::is_void_v<T>) return std::move(**result);
   }
   // Turns, and time for the store to answer, until `condition` holds.
   template <class Condition>
   void pump_until(Condition condition) {
-    while (!condition())
+    while (!condition()) {
+      if (commit) commit->flush();
       if (!env.run_one()) env.advance(std::chrono::microseconds(10));
+    }
   }
   // Executes `body` as a run: again after each fault, when what it missed has been fetched.
   template <class Body>
@@ -71,7 +94,7 @@ struct Life {
       if (outcome || !outcome.error().is_fault()) {
         the_run.end_step({});
         the_run.commit();
-        commit.flush();
+        commit->flush();
         return outcome;
       }
       std::vector<Fetch> misses = the_run.take_misses();
@@ -86,10 +109,17 @@ struct Life {
       pump_until([&] { return missing == 0; });
     }
   }
+  void begin_checkpoint(env::Task done) {
+    database.begin_checkpoint([this, done = std::move(done)](Result<store::Applied> applied) mutable {
+      EXPECT_TRUE(applied.has_value());
+      ring->trim(applied->read_from);
+      done();
+    });
+  }
   bool checkpoint() {
     bool done = false;
-    database.begin_checkpoint([&](Result<store::Applied> r) { done = r.has_value(); });
-    commit.flush();
+    begin_checkpoint([&] { done = true; });
+    commit->flush();
     pump_until([&] { return done; });
     return done;
   }
@@ -97,7 +127,8 @@ struct Life {
   env::TestEnv& env;
   MemoryKvStore store;
   Database database;
-  log::GroupCommit commit;
+  std::unique_ptr<log::LogRing> ring;
+  std::optional<log::GroupCommit> commit;
   Table<CachedRow> cached{database};
   Table<ResidentRow> resident{database};
   Table<UnloggedRow> unlogged{database};
@@ -154,7 +185,7 @@ TEST(Table, ReleaseWaitsForWhatWasRead) {
   life.cached.put(run, {1, 0}, {1, ""});
   run.end_step({});
   const Lsn put = run.commit();
-  EXPECT_LE(life.commit.durable(), put);
+  EXPECT_LE(life.commit->durable(), put);
   EXPECT_EQ(read({1, 0}), put) << "not durable yet: a reader waits for it";
   EXPECT_EQ(read({9, 0}), Lsn(0)) << "what was never written needs nothing";
   run.begin(TransactionId(1), 0, env.wall_time());
@@ -214,8 +245,7 @@ class Chaos {
     for (int i = 0; i < rounds; ++i) {
       one_run();
       const uint64_t what = pick(100);
-      if (what < 20 && !life_->database.checkpoint_under_way())
-        life_->database.begin_checkpoint([](Result<store::Applied> r) { EXPECT_TRUE(r.has_value()); });
+      if (what < 20 && !life_->database.checkpoint_under_way()) life_->begin_checkpoint([] {});
       if (what < 60)
         for (uint64_t n = pick(8); n > 0; --n)
           if (!env_.run_one()) env_.advance(std::chrono::microseconds(20));
@@ -224,6 +254,8 @@ class Chaos {
         for (int n = 0; n < 3; ++n) life_->database.trim_memory(life_->database.tick());
       }
       if (pick(400) == 0) restart();
+      if (pick(200) == 0) crash();
+      if (pick(10) == 0) read_and_forget();
       if (pick(50) == 0) compare_all();
     }
     compare_all();
@@ -363,6 +395,33 @@ class Chaos {
     life_.reset();
     models_.unlogged.clear();
     life_.emplace(env_, image_, options_);
+  }
+
+  // All that was logged is durable, a checkpoint may be half applied, and the machine stops.
+  void crash() {
+    life_->commit->flush();
+    const Lsn last = life_->commit->next_lsn();
+    life_->pump_until([&] {
+      life_->commit->flush();
+      return life_->commit->durable() >= last || life_->commit->durable() == life_->commit->next_lsn();
+    });
+    env_.crash();
+    life_.reset();
+    image_->crash(random_());
+    models_.unlogged.clear();
+    life_.emplace(env_, image_, options_);
+    compare_all();
+  }
+
+  // A faulted run whose fetches come back at some later time, when much may have changed.
+  void read_and_forget() {
+    state::Run& run = life_->the_run;
+    run.begin(TransactionId(4), 0, env_.wall_time());
+    for (int i = 0; i < 3; ++i) (void)life_->cached.get(run, key());
+    (void)life_->cached.first(run, {pick(6), 0}, {5, 0xffff});
+    std::vector<Fetch> misses = run.take_misses();
+    run.abandon();
+    for (Fetch& fetch : misses) fetch([](Result<void> r) { EXPECT_TRUE(r.has_value()); });
   }
 
   struct Models {
