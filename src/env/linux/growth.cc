@@ -39,7 +39,8 @@ Growth::Growth(Target target, uint64_t old_size, uint64_t new_size, Done<void> d
 void Growth::prepare(io_uring_sqe* sqe) {
   switch (step_) {
     case Step::reserve:
-      ::io_uring_prep_fallocate(sqe, target_.fd, FALLOC_FL_KEEP_SIZE, old_size_, new_size_ - old_size_);
+      ::io_uring_prep_fallocate(sqe, target_.fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(old_size_),
+                                static_cast<off_t>(new_size_ - old_size_));
       return;
     case Step::zero:
       ::io_uring_prep_write(sqe, target_.fd, zeros(),

@@ -89,6 +89,7 @@ TEST_F(LinuxEnvTest, TasksPostedByOtherThreadsWakeTheLoopAndKeepTheirOrder) {
   std::array<int, threads> next{};
   int run = 0;
   std::vector<std::thread> posters;
+  posters.reserve(threads);
   for (size_t t = 0; t < threads; ++t) {
     posters.emplace_back([&, t] {
       for (int i = 0; i < tasks; ++i) {

@@ -49,11 +49,13 @@ struct LinuxFileTest : ::testing::Test {
   Result<void> write(uint64_t offset, const std::vector<PageRef>& pages,
                      File::Write mode = File::Write::cached) {
     std::vector<Bytes> pieces;
+    pieces.reserve(pages.size());
     for (const PageRef& page : pages) pieces.push_back(page.bytes());
     return wait([&](auto done) { file->write(offset, pieces, mode, std::move(done)); });
   }
   Result<void> read(uint64_t offset, std::vector<PageRef>& pages) {
     std::vector<MutableBytes> pieces;
+    pieces.reserve(pages.size());
     for (PageRef& page : pages) {
       page = make_page();
       pieces.push_back(page.mutable_bytes());
@@ -106,7 +108,7 @@ TEST_F(LinuxFileTest, GrowMakesZerosAndWritesAreReadBackAfterReopening) {
   EXPECT_TRUE(equal(zero, got));
 
   ASSERT_TRUE(write(8192, pages(3, 100), File::Write::durable));
-  ASSERT_TRUE(write(5 * 4096, pages(2, 200)));
+  ASSERT_TRUE(write(20480, pages(2, 200)));
   ASSERT_TRUE(wait([&](auto done) { file->flush(std::move(done)); }));
   file.reset();
   open();
@@ -115,10 +117,10 @@ TEST_F(LinuxFileTest, GrowMakesZerosAndWritesAreReadBackAfterReopening) {
   ASSERT_TRUE(read(8192, got));
   EXPECT_TRUE(equal(got, pages(3, 100)));
   got.resize(2);
-  ASSERT_TRUE(read(5 * 4096, got));
+  ASSERT_TRUE(read(20480, got));
   EXPECT_TRUE(equal(got, pages(2, 200)));
   ASSERT_TRUE(grow(3 << 20U));
-  ASSERT_TRUE(read(5 * 4096, got));
+  ASSERT_TRUE(read(20480, got));
   EXPECT_TRUE(equal(got, pages(2, 200)));
 }
 
@@ -194,7 +196,7 @@ TEST_F(LinuxFileTest, AShortWriteIsContinuedAndItsFailureReported) {
   rlimit unlimited{};
   ::getrlimit(RLIMIT_FSIZE, &unlimited);
   rlimit limited = unlimited;
-  limited.rlim_cur = 3 * block_bytes;
+  limited.rlim_cur = 12288;
   ::setrlimit(RLIMIT_FSIZE, &limited);
   const Result<void> failed = write(4096, pages(4, 50), File::Write::durable);
   const Result<void> no_growth = grow(4 << 20U);
