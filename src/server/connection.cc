@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -12,7 +13,12 @@
 namespace perdure::server {
 
 struct Connection::Socket {
-  Socket(asio::io_context& context, int fd) : descriptor(context, fd) {}
+  Socket(asio::io_context& context, int fd) : descriptor(context) {
+    asio::error_code failure;
+    descriptor.assign(fd, failure);
+    // Waiting for it will fail, which ends the connection.
+    if (failure) ::close(fd);
+  }
   int fd() { return descriptor.native_handle(); }
   // Only waited with: the system calls are made here.
   asio::posix::stream_descriptor descriptor;

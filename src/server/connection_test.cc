@@ -105,6 +105,7 @@ TEST_F(ConnectionTest, RepliesInAnotherOrder) {
 TEST_F(ConnectionTest, RecordsOfAllSizesFromSeveralConnections) {
   start();
   std::vector<std::thread> threads;
+  threads.reserve(3);
   for (unsigned t = 0; t < 3; ++t) {
     threads.emplace_back([&, t] {
       std::mt19937 random(t);
@@ -125,6 +126,16 @@ TEST_F(ConnectionTest, RecordsOfAllSizesFromSeveralConnections) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(server->wait_until([&] { return wire::chunk_bytes_in_use() == 0 && pages_in_use() == 0; }));
+}
+
+TEST_F(ConnectionTest, ReplyOfMorePiecesThanOneSendmsgTakes) {
+  start();
+  Client client = connect();
+  constexpr size_t size = 8'000'000;
+  ASSERT_TRUE(client.send_record(fmt::format("pages {}", size)));
+  const std::string reply = client.receive_record();
+  ASSERT_EQ(reply.size(), size);
+  for (size_t i = 0; i < size; ++i) ASSERT_EQ(reply[i], static_cast<char>('a' + (i / block_bytes) % 26));
 }
 
 TEST_F(ConnectionTest, StopsReadingAtTheLimitOfRequestsInFlight) {
@@ -178,7 +189,9 @@ TEST_F(ConnectionTest, ShortOfMemoryAllWaitUntilThereIsSome) {
     clients.push_back(connect());
     ASSERT_TRUE(clients.back().send_record(numbered(i)));
   }
+  ASSERT_TRUE(server->wait_until([&] { return front().connections() == 10; }));
   ASSERT_TRUE(server->wait_until([&] { return handler().held.size() == 2; }));
+  for (int turn = 0; turn < 50; ++turn) server->on_loop([] {});
   server->on_loop([&] {
     EXPECT_EQ(handler().held.size(), 2U);
     for (const wire::Request& request : handler().held) handler().answer(request);
@@ -206,7 +219,7 @@ TEST_F(ConnectionTest, SlowReaderIsNotReadFrom) {
     const std::string reply = client.receive_record();
     ASSERT_EQ(reply.size(), size);
     ASSERT_EQ(reply[0], 'a');
-    ASSERT_EQ(reply[block_bytes * 3], 'd');
+    ASSERT_EQ(reply[size_t{3} * block_bytes], 'd');
     ASSERT_EQ(reply[size - 1], static_cast<char>('a' + (size / block_bytes) % 26));
   }
 }
@@ -273,6 +286,7 @@ TEST_F(ConnectionTest, OversizedRecordIsClosed) {
 TEST_F(ConnectionTest, TwoHundredConnections) {
   start();
   std::vector<Client> clients;
+  clients.reserve(200);
   for (int i = 0; i < 200; ++i) clients.push_back(connect());
   for (int round = 0; round < 5; ++round) {
     for (int i = 0; i < 200; ++i)

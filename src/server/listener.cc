@@ -68,7 +68,7 @@ Result<int> open_listening_socket(const wire::Address& address) {
 }
 
 struct Listener::Socket {
-  Socket(asio::io_context& context, int fd) : descriptor(context, fd) {}
+  explicit Socket(asio::io_context& context) : descriptor(context) {}
   asio::posix::stream_descriptor descriptor;
   env::TimerId timer{};  // while paused
   bool paused = false;
@@ -100,12 +100,21 @@ Result<void> Listener::adopt(int descriptor) {
   }
   (void)::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
   (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-  wait(sockets_.emplace_back(std::make_shared<Socket>(context_, descriptor)));
+  const auto socket = std::make_shared<Socket>(context_);
+  asio::error_code failure;
+  socket->descriptor.assign(descriptor, failure);
+  if (failure) {
+    ::close(descriptor);
+    return error(ErrorKind::io, "cannot wait for connections: {}", failure.message());
+  }
+  sockets_.push_back(socket);
+  wait(socket);
   return {};
 }
 
 std::vector<wire::Address> Listener::addresses() const {
   std::vector<wire::Address> result;
+  result.reserve(sockets_.size());
   for (const auto& socket : sockets_) result.push_back(local_address(socket->descriptor.native_handle()));
   return result;
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <string>
 
 namespace perdure::wire {
@@ -114,6 +115,35 @@ TEST(Rpc, WhatIsNoCallIsNotAnswered) {
   EXPECT_EQ(message_type(reply.view()), MessageType::REPLY);
   EXPECT_EQ(message_type(call_prefix().view()), MessageType::CALL);
   EXPECT_EQ(message_type(reply.view().first(7)), std::nullopt);
+}
+
+// Under the sanitizers: whatever comes, nothing outside the message is read, and what is parsed lies inside.
+TEST(Rpc, ChangedBytesNeverLeaveTheMessage) {
+  std::mt19937 random(1);
+  Reply reply;
+  begin_reply(reply, 1);
+  reply.put_raw(bytes_of("rest"));
+  const Raw call_bytes = sys_call(sys_body(3));
+  const ByteVector originals[] = {ByteVector(call_bytes.view().begin(), call_bytes.view().end()),
+                                  reply.flatten()};
+  for (int round = 0; round < 20'000; ++round) {
+    ByteVector message = originals[round % 2];
+    for (size_t changes = 1 + random() % 4; changes > 0; --changes)
+      message[random() % message.size()] = static_cast<std::byte>(random() % 3 == 0 ? 0xff : random() % 20);
+    message.resize(random() % 2 == 0 ? message.size() : random() % (message.size() + 1));
+    message.shrink_to_fit();
+    const auto inside = [&](Bytes part) {
+      return part.empty() ||
+             (part.data() >= message.data() && part.data() + part.size() <= message.data() + message.size());
+    };
+    if (const auto call = parse_call(message)) {
+      EXPECT_TRUE(inside(call->arguments));
+      EXPECT_LE(call->credential.gids.size(), auth_sys_gids_max);
+    }
+    if (const auto parsed = parse_reply(message)) {
+      EXPECT_TRUE(inside(parsed->results));
+    }
+  }
 }
 
 TEST(Rpc, ErrorRepliesAsBytes) {

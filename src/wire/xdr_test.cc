@@ -214,7 +214,7 @@ TEST(XdrEncoder, TruncateDropsPagesBehindTheMark) {
   e.put_u32(1);
   const size_t mark = e.size();
   e.put_u32(block_bytes);
-  e.append_pages(pages, 0, 2 * block_bytes);
+  e.append_pages(pages, 0, size_t{2} * block_bytes);
   e.put_u32(2);
   e.truncate(mark);
   EXPECT_TRUE(pages[0].unique());
@@ -309,7 +309,7 @@ TEST(XdrEncoder, AgreesWithAPlainBuffer) {
           break;
         case 7: {
           XdrEncoder moved(std::move(e));
-          EXPECT_EQ(e.size(), 0U);
+          EXPECT_EQ(e.size(), 0U);  // NOLINT(bugprone-use-after-move): it promises to be empty
           e = std::move(moved);
           break;
         }
