@@ -3,57 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <queue>
 #include <set>
+
+#include "env/testing/test_env.h"
 
 namespace perdure::store::testing {
 namespace {
-
-// Tasks in order of their time, then of their call.
-class QueueEnv final : public env::Env {
- public:
-  explicit QueueEnv(uint64_t seed) : random_(seed) {}
-  env::Instant now() override { return now_; }
-  env::WallTime wall_time() override { return env::WallTime(now_.time_since_epoch()); }
-  uint64_t random() override {
-    return random_ = random_ * 6364136223846793005U + 1442695040888963407U, random_ >> 20U;
-  }
-  void post(env::Task task) override { after({}, std::move(task)); }
-  env::TimerId after(env::Duration delay, env::Task task) override {
-    tasks_.emplace(std::pair(now_ + delay, ++calls_), std::move(task));
-    return env::TimerId{calls_};
-  }
-  void cancel(env::TimerId) override { FAIL(); }
-  void at_turn_end(env::Task) override { FAIL(); }
-  void offload(env::Task, env::Task) override { FAIL(); }
-  Result<std::unique_ptr<env::File>> open(const std::string& path, bool) override {
-    return error(ErrorKind::not_found, "{}", path);
-  }
-
-  bool step() {
-    if (tasks_.empty()) return false;
-    auto first = tasks_.extract(tasks_.begin());
-    now_ = first.key().first;
-    first.mapped()();
-    return true;
-  }
-  void run() {
-    while (step()) {
-    }
-  }
-
- private:
-  env::Instant now_{};
-  uint64_t random_, calls_ = 0;
-  std::map<std::pair<env::Instant, uint64_t>, env::Task> tasks_;
-};
 
 ByteVector text(std::string_view s) {
   return {bytes_of(s).begin(), bytes_of(s).end()};
 }
 
 struct MemoryKvStoreTest : ::testing::Test {
-  QueueEnv env{1};
+  env::TestEnv env;
   std::shared_ptr<MemoryKvImage> image = std::make_shared<MemoryKvImage>();
   std::unique_ptr<MemoryKvStore> store = std::make_unique<MemoryKvStore>(env, image);
 
@@ -75,7 +37,7 @@ struct MemoryKvStoreTest : ::testing::Test {
   }
   void apply(std::vector<Change> part, std::optional<uint64_t> lsn) {
     start_apply(std::move(part), lsn);
-    env.run();
+    env.advance(env::Duration(10000));
   }
   std::string value(std::string_view key) {
     ByteVector v;
@@ -93,7 +55,7 @@ TEST_F(MemoryKvStoreTest, RowsArePutReplacedAndErased) {
   std::optional<ByteVector> got;
   store->get(text("a"), [&](Result<std::optional<ByteVector>> r) { got = *std::move(r); });
   EXPECT_FALSE(got);
-  env.run();
+  env.advance(env::Duration(10000));
   EXPECT_EQ(got, text("3"));
 }
 
@@ -104,7 +66,7 @@ TEST_F(MemoryKvStoreTest, ScanIncludesBothBoundsAndStopsAtRowsMax) {
     store->scan(text(from), text(last), rows_max, [&](Result<KeyValues> r) {
       for (auto& [key, row] : *r) keys += text_of(key);
     });
-    env.run();
+    env.advance(env::Duration(10000));
     return keys;
   };
   EXPECT_EQ(scan("b", "c", 10), "bc");
@@ -125,7 +87,7 @@ TEST_F(MemoryKvStoreTest, AProcessCrashKeepsWhatWasExecuted) {
 TEST_F(MemoryKvStoreTest, APowerCutKeepsAPrefix) {
   std::set<std::string> seen;
   for (uint64_t random = 0; random < 4; ++random) {
-    env.run();
+    env.advance(env::Duration(10000));
     apply({{text("a"), text("0")}, {text("b"), text("0")}}, 10 + random);
     apply({{text("a"), text("1")}}, std::nullopt);
     apply({{text("b"), text("1")}}, std::nullopt);
@@ -144,17 +106,17 @@ TEST_F(MemoryKvStoreTest, APowerCutKeepsAPrefix) {
 // the marker never stands without the rows of all parts.
 TEST_F(MemoryKvStoreTest, TheMarkerNeverComesBeforeItsRows) {
   std::set<uint64_t> lsns;
-  for (int events = 0; events < 8; ++events) {
+  for (int events = 0; events < 20; ++events) {
     for (uint64_t random = 0; random < 4; ++random) {
       image = std::make_shared<MemoryKvImage>();
-      env.run();
+      env.advance(env::Duration(10000));
       reopen();
       bool done = false;
       start_apply({{text("a"), text("1")}}, std::nullopt);
       start_apply({{text("b"), text("1")}}, std::nullopt);
       store->apply({{text("c"), text("1")}}, Applied{Lsn(3), Lsn(2)},
                    [&](Result<void> r) { done = r.has_value(); });
-      for (int i = 0; i < events; ++i) env.step();
+      for (int i = 0; i < events; ++i) env.run_one();
       const bool told = done;
       EXPECT_EQ(store->applied().lsn, Lsn(told ? 3 : 0));
       store.reset();
@@ -176,7 +138,7 @@ TEST_F(MemoryKvStoreTest, AFailedApplyPoisonsTheStore) {
   start_apply({{text("a"), text("1")}}, std::nullopt, &first);
   start_apply({{text("b"), text("1")}}, std::nullopt, &second);
   start_apply({{text("c"), text("1")}}, 9, &third);
-  env.run();
+  env.advance(env::Duration(10000));
   EXPECT_EQ(first, std::nullopt);
   EXPECT_EQ(second, ErrorKind::no_space);
   EXPECT_EQ(third, ErrorKind::stopped);
@@ -184,7 +146,7 @@ TEST_F(MemoryKvStoreTest, AFailedApplyPoisonsTheStore) {
   ByteVector v;
   EXPECT_EQ(store->try_get(bytes_of("a"), v), KvStore::Hit::needs_io);
   store->get(text("a"), [&](Result<std::optional<ByteVector>> r) { read = r.error().kind; });
-  env.run();
+  env.advance(env::Duration(10000));
   EXPECT_EQ(read, ErrorKind::stopped);
   reopen();
   EXPECT_EQ(value("a"), "1");
@@ -197,7 +159,7 @@ TEST_F(MemoryKvStoreTest, AFailedReadIsReportedAndDoesNoHarm) {
   std::string outcome;
   auto note = [&](Result<std::optional<ByteVector>> r) { outcome += r ? '+' : '-'; };
   for (int i = 0; i < 3; ++i) store->get(text("a"), note);
-  env.run();
+  env.advance(env::Duration(10000));
   EXPECT_EQ(outcome, "+-+");
 }
 
@@ -205,7 +167,7 @@ TEST_F(MemoryKvStoreTest, CallsUnderWayAreDroppedWithTheStore) {
   start_apply({{text("a"), text("1")}}, 1);
   store->get(text("a"), [](Result<std::optional<ByteVector>>) { FAIL(); });
   store.reset();
-  env.run();
+  env.advance(env::Duration(10000));
   EXPECT_EQ(image->durable_rows().size(), 0U);
 }
 
@@ -233,7 +195,7 @@ TEST_F(MemoryKvStoreTest, DelaysKeepThePartsInOrder) {
     store->get(text("k"), [&](Result<std::optional<ByteVector>> r) {
       seen.insert(*r ? std::string(text_of(**r)) : "-");
     });
-    env.run();
+    env.advance(env::Duration(10000));
     EXPECT_EQ(order, "abc");
     EXPECT_EQ(value("k"), "c");
   }
