@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""clang-tidy on every source file, with the checks of .clang-tidy.
+"""clang-tidy with the checks of .clang-tidy, on every source file but tests (unless they are named, or with --all).
 
 A file that was clean is not looked at again until it, a header of the project that it includes, or the checks change:
 BUILD/lint/ holds one empty file per clean state, named by its hash.
@@ -36,11 +36,15 @@ def fingerprint(name, common):
 
 
 def main():
-    options = arguments(__doc__)
+    options = arguments(__doc__, ("--all", "tests as well"), files=True)
     build = os.path.join(ROOT, options.build)
     with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
         commands = json.load(file)
     names = sorted({os.path.relpath(c["file"], ROOT) for c in commands})
+    if options.files:
+        names = [name for name in names if name in options.files]
+    elif not options.all:
+        names = [name for name in names if not re.search(r"_(test|bench)\.cc$|^test/|/testing/", name)]
     version = subprocess.run(["clang-tidy-19", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout
     common = version + read(".clang-tidy") + read("CMakeLists.txt") + " ".join(TIDY)
     cache = os.path.join(build, "lint")

@@ -25,12 +25,14 @@ def read(name):
         return file.read()
 
 
-def arguments(description, *options):
-    """Parses the command line that all checks share: --build DIR, plus flags of their own."""
+def arguments(description, *options, files=False):
+    """Parses the command line that all checks share: --build DIR, plus flags of their own and file names."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--build", default="build/release", help="a configured build directory")
     for option, text in options:
         parser.add_argument(option, action="store_true", help=text)
+    if files:
+        parser.add_argument("files", nargs="*", help="look at these only")
     return parser.parse_args()
 
 
