@@ -1,0 +1,97 @@
+// Configuration: what the file perdure.toml and the command line say. docs/operations.md describes every key.
+//
+// Promise: a Config that parse() returned can be used: every value is within its limits, paths are absolute,
+// and an unknown or impossible key was an error that names file and line. Reads no file by itself.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "server/network.h"
+
+namespace perdure::server {
+
+enum class Durability : uint8_t {
+  disk,    // acknowledged = on this machine's stable storage
+  memory,  // acknowledged = in memory; survives nothing
+};
+
+// Which callers act as the anonymous user.
+enum class Squash : uint8_t { none, root, all };
+
+struct Export {
+  std::string path = "/";
+  bool read_only = false;
+  Squash squash = Squash::root;
+  uint32_t anonymous_uid = 65534;
+  uint32_t anonymous_gid = 65534;
+  std::vector<Network> clients;  // who may connect; never empty
+
+  bool admits(const wire::Address& peer) const;
+};
+
+struct Config {
+  // [server]
+  std::string data;  // the data directory
+  std::vector<wire::Address> listen;
+  uint64_t memory_bytes = 0;  // for caches and dirty data together
+  bool guardian = true;
+  uint32_t start_seconds = 600;  // without readiness for so long: hung; 0: never
+  uint32_t hang_seconds = 5;     // without a heartbeat for so long: hung; 0: never
+  uint32_t stop_seconds = 30;    // a clean stop that takes longer is cut short
+  uint32_t crashes_max = 5;      // more of them in crash_seconds end the guardian
+  uint32_t crash_seconds = 60;
+
+  // [vserver]
+  Durability durability = Durability::disk;
+  std::string log_path;
+  uint64_t log_bytes = 512ULL << 20U;
+  std::string block_path;
+  uint64_t blocks_bytes_max = 0;  // 0: as much as the file system holds
+  uint64_t blocks_step_bytes = 256ULL << 20U;
+  uint32_t lease_seconds = 90;
+  uint64_t checkpoint_records_max = 60'000;
+  uint64_t checkpoint_bytes_max = 128ULL << 20U;
+
+  // [[export]]
+  Export exported;
+
+  // [limits]
+  uint32_t connections_max = 4096;
+  uint32_t clients_max = 4096;
+  uint32_t slots_max = 64;            // of one session
+  uint32_t io_bytes_max = 1U << 20U;  // of one READ or WRITE
+  uint32_t request_seconds = 30;  // a connection that takes longer to send one, or to take a reply, is closed
+
+  // [log]
+  std::string log_level = "info";
+};
+
+// What the command line says; it overrides the file.
+struct Overrides {
+  std::optional<std::string> data = {}, durability = {}, log_path = {}, memory = {};
+  std::vector<std::string> listen = {};
+  bool no_guardian = false;
+};
+
+// `text` is the content of the file `file`, by which errors name it: "perdure.toml:12: unknown key ...".
+// Relative paths: `data` of the file starts at the file's directory, that of the command line at the current
+// one; log_path and block_path start at the data directory.
+Result<Config> parse_config(std::string_view text, const std::string& file, const Overrides& overrides = {});
+
+// The commented perdure.toml that a new data directory gets: loopback only, and root of the clients is root.
+std::string_view first_config_text();
+
+// "4GiB", "512MiB", "65536".
+Result<uint64_t> parse_bytes(std::string_view text);
+// The reverse, in the largest unit that divides it.
+std::string bytes_text(uint64_t bytes);
+
+// Of this machine, or what its control group may use of it.
+uint64_t machine_memory_bytes();
+
+}  // namespace perdure::server

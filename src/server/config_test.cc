@@ -1,0 +1,203 @@
+#include "server/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <regex>
+
+namespace perdure::server {
+namespace {
+
+using testing::HasSubstr;
+
+std::string error_of(std::string_view text, const Overrides& overrides = {}) {
+  Overrides with_data = overrides;
+  if (!with_data.data) with_data.data = "/d";
+  Result<Config> config = parse_config(text, "perdure.toml", with_data);
+  return config ? "no error" : config.error().message;
+}
+
+wire::Address peer(const std::string& host) {
+  return parse_address((host.find(':') == std::string::npos ? host : "[" + host + "]") + ":1000").value();
+}
+
+TEST(Config, AnEmptyFileGivesTheDefaults) {
+  Config config = parse_config("", "perdure.toml", {.data = "/d"}).value();
+  EXPECT_EQ(config.data, "/d");
+  EXPECT_EQ(to_string(config.listen.at(0)), "127.0.0.1:2049");
+  EXPECT_EQ(config.log_path, "/d/log");
+  EXPECT_EQ(config.block_path, "/d/blocks");
+  EXPECT_EQ(config.exported.squash, Squash::root);
+  EXPECT_TRUE(config.guardian);
+  EXPECT_GE(config.memory_bytes, 128U << 20U);
+  EXPECT_LE(config.memory_bytes, std::max<uint64_t>(machine_memory_bytes() / 2, 128U << 20U));
+}
+
+// The file that a newcomer gets says of every key what holds without it.
+TEST(Config, TheFirstFileShowsTheDefaults) {
+  std::string first(first_config_text());
+  Config config = parse_config(first, "perdure.toml", {.data = "/d"}).value();
+  EXPECT_EQ(config.exported.squash, Squash::none);
+  for (const Network& network : config.exported.clients) EXPECT_TRUE(network.is_loopback());
+
+  std::string shown = std::regex_replace(first, std::regex("\n# ([a-z_]+ = )"), "\n$1");
+  ASSERT_NE(shown, first);
+  Config same = parse_config(shown, "perdure.toml", {.data = "/d", .memory = "1GiB"}).value();
+  EXPECT_EQ(same.log_bytes, config.log_bytes);
+  EXPECT_EQ(same.log_path, config.log_path);
+  EXPECT_EQ(same.block_path, config.block_path);
+  EXPECT_EQ(same.blocks_bytes_max, config.blocks_bytes_max);
+  EXPECT_EQ(same.blocks_step_bytes, config.blocks_step_bytes);
+  EXPECT_EQ(same.lease_seconds, config.lease_seconds);
+  EXPECT_EQ(same.checkpoint_records_max, config.checkpoint_records_max);
+  EXPECT_EQ(same.checkpoint_bytes_max, config.checkpoint_bytes_max);
+  EXPECT_EQ(same.start_seconds, config.start_seconds);
+  EXPECT_EQ(same.hang_seconds, config.hang_seconds);
+  EXPECT_EQ(same.stop_seconds, config.stop_seconds);
+  EXPECT_EQ(same.crashes_max, config.crashes_max);
+  EXPECT_EQ(same.crash_seconds, config.crash_seconds);
+  EXPECT_EQ(same.exported.read_only, config.exported.read_only);
+  EXPECT_EQ(same.exported.anonymous_uid, config.exported.anonymous_uid);
+  EXPECT_EQ(same.exported.anonymous_gid, config.exported.anonymous_gid);
+  EXPECT_EQ(same.connections_max, config.connections_max);
+  EXPECT_EQ(same.clients_max, config.clients_max);
+  EXPECT_EQ(same.slots_max, config.slots_max);
+  EXPECT_EQ(same.io_bytes_max, config.io_bytes_max);
+  EXPECT_EQ(same.request_seconds, config.request_seconds);
+}
+
+TEST(Config, AFileSetsWhatItSays) {
+  Config config = parse_config(R"([server]
+data = "data"
+listen = ["0.0.0.0:2049", "[::1]:20490"]
+memory_bytes = "2GiB"
+[vserver]
+durability = "memory"
+log_path = "/dev/shm/log"
+log_bytes = 268435456
+[[export]]
+squash = "all"
+clients = ["10.0.0.0/8"]
+)",
+                               "/etc/perdure.toml")
+                      .value();
+  EXPECT_EQ(config.data, "/etc/data");
+  EXPECT_EQ(to_string(config.listen.at(1)), "[::1]:20490");
+  EXPECT_EQ(config.memory_bytes, 2ULL << 30U);
+  EXPECT_EQ(config.durability, Durability::memory);
+  EXPECT_EQ(config.log_path, "/dev/shm/log");
+  EXPECT_EQ(config.block_path, "/etc/data/blocks");
+  EXPECT_EQ(config.log_bytes, 256U << 20U);
+  EXPECT_EQ(config.exported.squash, Squash::all);
+  EXPECT_TRUE(config.exported.admits(peer("10.255.0.1")));
+  EXPECT_FALSE(config.exported.admits(peer("127.0.0.1")));
+}
+
+TEST(Config, TheCommandLineGoesBeforeTheFile) {
+  Config config = parse_config("[server]\ndata = \"/other\"\nlisten = [\"1.2.3.4:5\"]\n", "perdure.toml",
+                               {.data = "/d",
+                                .durability = "memory",
+                                .log_path = "/fast/log",
+                                .memory = "1GiB",
+                                .listen = {"127.0.0.1:1", "127.0.0.1:2"},
+                                .no_guardian = true})
+                      .value();
+  EXPECT_EQ(config.data, "/d");
+  EXPECT_EQ(config.durability, Durability::memory);
+  EXPECT_EQ(config.log_path, "/fast/log");
+  EXPECT_EQ(config.memory_bytes, 1U << 30U);
+  EXPECT_EQ(config.listen.size(), 2U);
+  EXPECT_FALSE(config.guardian);
+}
+
+TEST(Config, AnErrorNamesFileAndLine) {
+  EXPECT_EQ(error_of("[vserver]\n\ndurabilty = \"disk\"\n"),
+            "perdure.toml:3: unknown key 'durabilty' in [vserver]; did you mean 'durability'?");
+  EXPECT_EQ(error_of("[server]\nlease_seconds = 3\n"),
+            "perdure.toml:2: unknown key 'lease_seconds' in [server]; it belongs into [vserver]");
+  EXPECT_EQ(error_of("[vserver]\ndurability = \"tape\"\n"),
+            "perdure.toml:2: durability: must be one of \"disk\", \"memory\"");
+  EXPECT_EQ(error_of("[vserve]\n"),
+            "perdure.toml:1: unknown section or key 'vserve'; did you mean 'vserver'?");
+  EXPECT_EQ(error_of("listen = [\"127.0.0.1:2049\"]\n"), "perdure.toml:1: unknown section or key 'listen'");
+  EXPECT_EQ(error_of("server = 3\n"), "perdure.toml:1: 'server' must be a section: [server]");
+  EXPECT_THAT(error_of("[server]\nlisten = [\n"), HasSubstr("perdure.toml:"));
+  EXPECT_THAT(error_of("[server]\nlisten = [\"localhost:2049\"]\n"),
+              HasSubstr("perdure.toml:2: listen: 'localhost:2049' is not ADDRESS:PORT"));
+  EXPECT_THAT(error_of("[server]\nlisten = []\n"), HasSubstr("not empty"));
+  EXPECT_THAT(error_of("[server]\nguardian = 1\n"), HasSubstr("true or false"));
+  EXPECT_THAT(error_of("[vserver]\nlease_seconds = -1\n"), HasSubstr("from 5 to 3600"));
+  EXPECT_THAT(error_of("[vserver]\nlease_seconds = 30.5\n"), HasSubstr("from 5 to 3600"));
+  EXPECT_THAT(error_of("[server]\nmemory_bytes = \"1MiB\"\n"), HasSubstr("from 128MiB"));
+  EXPECT_THAT(error_of("[server]\nmemory_bytes = \"lots\"\n"), HasSubstr("'lots' is not a size"));
+}
+
+TEST(Config, WhatCannotWorkTogetherIsAnErrorToo) {
+  EXPECT_THAT(
+      error_of("[vserver]\nlog_bytes = \"128MiB\"\n"),
+      HasSubstr("perdure.toml:2: log_bytes: 128MiB is less than twice checkpoint_bytes_max (128MiB)"));
+  EXPECT_THAT(error_of("[vserver]\ncheckpoint_bytes_max = \"1GiB\"\n"), HasSubstr("perdure.toml: log_bytes"));
+  EXPECT_THAT(error_of("[vserver]\nlog_path = \"blocks\"\n"), HasSubstr("perdure.toml:2: log_path"));
+  EXPECT_THAT(error_of("[vserver]\nblocks_bytes_max = \"1MiB\"\n"),
+              HasSubstr("perdure.toml:2: blocks_bytes_max"));
+  EXPECT_THAT(parse_config("", "perdure.toml").error().message, HasSubstr("no data directory"));
+}
+
+TEST(Config, OneExportOfTheRootAlone) {
+  EXPECT_THAT(error_of("[[export]]\npath = \"/home\"\n"), HasSubstr("perdure.toml:2: path: must be \"/\""));
+  EXPECT_THAT(error_of("[[export]]\npath = \"/\"\n\n[[export]]\n"),
+              HasSubstr("perdure.toml:4: more than one [[export]] is not supported yet"));
+  EXPECT_THAT(error_of("[export]\npath = \"/\"\n"),
+              HasSubstr("perdure.toml:1: an export must be written as [[export]]"));
+}
+
+TEST(Config, ErrorsOfTheCommandLineNameTheOption) {
+  EXPECT_THAT(error_of("", {.durability = "tape"}), HasSubstr("--durability tape: must be one of"));
+  EXPECT_THAT(error_of("", {.memory = "12XB"}), HasSubstr("--memory 12XB: '12XB' is not a size"));
+  EXPECT_THAT(error_of("", {.listen = {"2049"}}), HasSubstr("--listen: '2049' is not ADDRESS:PORT"));
+}
+
+TEST(Bytes, AreReadAndWrittenWithTheirUnit) {
+  EXPECT_EQ(parse_bytes("4GiB").value(), 4ULL << 30U);
+  EXPECT_EQ(parse_bytes("4 GiB").value(), 4ULL << 30U);
+  EXPECT_EQ(parse_bytes("512K").value(), 512U << 10U);
+  EXPECT_EQ(parse_bytes("77").value(), 77U);
+  EXPECT_EQ(parse_bytes("16777215T").value(), 16777215ULL << 40U);
+  for (const char* text : {"", "GiB", "-1", "1.5GiB", "4GB", "16777216T", "99999999999999999999"})
+    EXPECT_FALSE(parse_bytes(text)) << text;
+  EXPECT_EQ(bytes_text(4ULL << 30U), "4GiB");
+  EXPECT_EQ(bytes_text(1536U << 20U), "1536MiB");
+  EXPECT_EQ(bytes_text(0), "0");
+  EXPECT_EQ(bytes_text(77), "77");
+}
+
+TEST(Network, ContainsItsAddresses) {
+  Network net = Network::parse("192.168.4.0/22").value();
+  EXPECT_TRUE(net.contains(peer("192.168.7.255")));
+  EXPECT_TRUE(net.contains(peer("::ffff:192.168.4.0")));
+  EXPECT_FALSE(net.contains(peer("192.168.8.0")));
+  EXPECT_FALSE(net.contains(peer("::1")));
+  EXPECT_TRUE(Network::parse("0.0.0.0/0").value().contains(peer("8.8.8.8")));
+  EXPECT_FALSE(Network::parse("0.0.0.0/0").value().contains(peer("2001:db8::1")));
+  EXPECT_TRUE(Network::parse("::/0").value().contains(peer("2001:db8::1")));
+  EXPECT_TRUE(Network::parse("2001:db8::/33").value().contains(peer("2001:db8:7fff::1")));
+  EXPECT_FALSE(Network::parse("2001:db8::/33").value().contains(peer("2001:db8:8000::1")));
+  EXPECT_TRUE(Network::parse("10.0.0.1").value().contains(peer("10.0.0.1")));
+  EXPECT_FALSE(Network::parse("10.0.0.1").value().contains(peer("10.0.0.2")));
+  for (const char* text : {"", "10.0.0.1/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "host", "10.0.0/8"})
+    EXPECT_FALSE(Network::parse(text)) << text;
+}
+
+TEST(ParseAddress, KnowsLoopbackAndWildcard) {
+  EXPECT_TRUE(is_loopback(parse_address("127.3.0.1:1").value()));
+  EXPECT_TRUE(is_loopback(parse_address("[::1]:1").value()));
+  EXPECT_FALSE(is_loopback(parse_address("10.0.0.1:1").value()));
+  EXPECT_TRUE(is_wildcard(parse_address("0.0.0.0:1").value()));
+  EXPECT_TRUE(is_wildcard(parse_address("[::]:1").value()));
+  EXPECT_FALSE(is_wildcard(parse_address("[::1]:1").value()));
+  for (const char* text : {"", ":1", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:", "::1:1", "[]:1"})
+    EXPECT_FALSE(parse_address(text)) << text;
+}
+
+}  // namespace
+}  // namespace perdure::server
