@@ -17,7 +17,9 @@
 namespace perdure::server {
 namespace {
 
-constexpr int backlog = 1024;
+// While a server process restarts, all clients of the vserver may wait here. (The system's somaxconn limits
+// it.)
+constexpr int backlog = 65'535;
 // So that a flood of connections does not keep the turn from ending.
 constexpr int accepts_per_turn_max = 64;
 constexpr env::Duration pause_time = std::chrono::milliseconds(100);
