@@ -44,8 +44,10 @@ void Run::rollback(Savepoint savepoint) {
     if (change.table != nullptr) {
       change.table->undo_last();
       logged_changes_ -= change.table->logged() ? 1 : 0;
-    } else {
+    } else if (change.undo) {
       change.undo();
+    } else {
+      commit_tasks_.pop_back();
     }
   }
 }
@@ -66,8 +68,13 @@ Lsn Run::commit() {
 void Run::abandon() {
   step_begin_ = 0;
   rollback(Savepoint{0});
-  commit_tasks_.clear();
+  CHECK(commit_tasks_.empty());
   finish();
+}
+
+void Run::on_commit(env::Task task) {
+  changes_.push_back({nullptr, nullptr});
+  commit_tasks_.push_back(std::move(task));
 }
 
 void Run::on_undo(env::Task task) {

@@ -54,8 +54,8 @@ class Run {
   TransactionId transaction() const { return transaction_; }
 
   // For volatile side effects outside the tables: `task` runs if the run commits / if the change at this
-  // place is taken back. Neither may touch tables.
-  void on_commit(env::Task task) { commit_tasks_.push_back(std::move(task)); }
+  // place is taken back. Neither may touch tables. A rollback drops the commit tasks of what it takes back.
+  void on_commit(env::Task task);
   void on_undo(env::Task task);
 
   // What a table or cache calls when something is not in memory; the caller then returns Stop::fault().
@@ -66,6 +66,9 @@ class Run {
   void observe(Lsn lsn) {
     if (lsn > seen_ && lsn < lsn_) seen_ = lsn;
   }
+  // The newest record that this run has seen so far: for who keeps what was seen beyond the run (a cached
+  // reply), to observe it again when it is used.
+  Lsn seen() const { return seen_; }
   // The LSN of this run's record, if it gets one.
   Lsn lsn() const { return lsn_; }
   // Grows with every run; the tables' measure of what was used lately.
@@ -80,7 +83,7 @@ class Run {
 
  private:
   struct Change {
-    TableBase* table;  // null: an undo task
+    TableBase* table;  // null: an undo task or, if there is none, the place of a commit task
     env::Task undo;
   };
   void finish();

@@ -99,6 +99,7 @@ class Table final : public TableBase {
   using Map = absl::btree_map<Key, Entry>;
 
   Outcome<Found> search(Run& run, const Key& from, const Key& last, bool exclusive);
+  typename Map::iterator drop_settled(typename Map::iterator it);
   void change(Run& run, const Key& key, std::unique_ptr<const Row> row, bool fresh);
   bool gap_before_is_known(typename Map::const_iterator it) const {
     return complete_ || (it != entries_.end() && it->second.gap_known);

@@ -39,7 +39,7 @@ auto Table<Row>::search(Run& run, const Key& from, const Key& last, bool exclusi
   auto it = exclusive ? entries_.upper_bound(from) : entries_.lower_bound(from);
   Key known = from;            // all is known up to here
   bool at_known = !exclusive;  // and `known` itself is still to be looked at
-  for (;; ++it) {
+  for (;;) {
     if (it == entries_.end() || it->first > last) {
       if (gap_before_is_known(it) || (!at_known && known == last)) return Found{};
       break;
@@ -52,9 +52,20 @@ auto Table<Row>::search(Run& run, const Key& from, const Key& last, bool exclusi
     if (entry.row != nullptr) return Found{it->first, entry.row.get()};
     known = it->first;
     at_known = false;
+    it = drop_settled(it);
   }
   miss_range(run, known, last);
   return Stop::fault();
+}
+
+// Passes a tombstone. One that is durable and that the store does not need is dropped, so that a range in
+// which rows come and go is not searched through all the tombstones since the last checkpoint again and again.
+template <class Row>
+auto Table<Row>::drop_settled(typename Map::iterator it) -> typename Map::iterator {
+  if (!complete_ || it->second.in_store || database_.commit().durable() <= it->second.lsn)
+    return std::next(it);
+  memory_bytes_ -= entry_bytes;
+  return entries_.erase(it);
 }
 
 template <class Row>
