@@ -64,6 +64,7 @@ const char* name(Status status) {
     PERDURE_STATUS(conn_not_bound)
     PERDURE_STATUS(back_chan_busy)
     PERDURE_STATUS(complete_already)
+    PERDURE_STATUS(not_same)
     PERDURE_STATUS(wrong_credential)
     PERDURE_STATUS(encr_alg_unsupported)
     PERDURE_STATUS(resource)

@@ -69,6 +69,7 @@ enum class Status : uint8_t {
   conn_not_bound,
   back_chan_busy,
   complete_already,
+  not_same,  // EXCHANGE_ID: the record to update has another verifier
   wrong_credential,
   encr_alg_unsupported,
   resource,  // a limit of this server
