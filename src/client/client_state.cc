@@ -1,0 +1,395 @@
+#include "client/client_state.h"
+
+#include <algorithm>
+
+#include "client/lock_rows.h"
+
+namespace perdure::client {
+
+ClientState::ClientState(env::Env& env, state::Database& database, Options options, Hooks hooks)
+    : clients(database),
+      client_owners(database),
+      sessions(database),
+      slots(database),
+      opens(database),
+      lock_states(database),
+      locks(database),
+      client_states(database),
+      env_(env),
+      options_(options),
+      hooks_(std::move(hooks)) {
+  CHECK(options_.start.value < (uint64_t{1} << 32U));
+  CHECK(options_.slots_per_session_max >= 1 && options_.slots_per_session_max <= 1024);
+}
+
+ClientState::~ClientState() = default;
+
+void ClientState::restored() {
+  client_twins_.clear(), by_lease_.clear(), session_twins_.clear(), file_twins_.clear();
+  clients.for_each([&](const ClientRow::Key& key, const ClientRow&) {
+    auto twin = std::make_unique<ClientTwin>();
+    twin->renewed = env_.now();
+    insert_client(key.client, std::move(twin));
+  });
+  sessions.for_each([&](const SessionRow::Key& key, const SessionRow& row) {
+    auto twin = std::make_unique<SessionTwin>();
+    twin->client = row.client;
+    twin->slots.resize(row.fore.slots);
+    for (SlotTwin& slot : twin->slots) slot.may_jump = true;
+    insert_session(key.session, std::move(twin));
+  });
+  slots.for_each([&](const SlotRow::Key& key, const SlotRow& row) {
+    SlotTwin* slot = slot_twin({.session = key.session, .slot = key.slot});
+    if (slot == nullptr) return;  // its session has been removed, it comes next
+    slot->used = true;
+    slot->seqid = row.seqid;
+    slot->checksum = row.checksum;
+    slot->in_flight = row.in_progress;
+    slot->reply_is = SlotTwin::Reply::row;
+    slot->may_jump = row.in_progress == TransactionId(0);  // else the client waits for just this reply
+    ClientTwin* client = client_twin(session_twin(key.session)->client);
+    if (client != nullptr && slot->in_flight != TransactionId(0)) ++client->in_flight;
+  });
+  opens.for_each([&](const StateKey& key, const OpenRow& row) {
+    apply_open(key.inode, row.client, row.access, row.deny, true, Lsn(0));
+  });
+  lock_states.for_each([&](const StateKey&, const LockStateRow& row) {
+    if (ClientTwin* client = client_twin(row.client)) ++client->lock_states;
+  });
+  locks.for_each([&](const LockRow::Key& key, const LockRow& row) {
+    const LockStateRow* state = lock_states.peek({key.inode, key.number});
+    CHECK(state != nullptr);
+    std::vector<LockChange> changes;
+    for (const LockRange& range : ranges_of(row))
+      changes.push_back({{range.first, range.last, key.number}, range.write, true});
+    apply_locks(key.inode, state->client, changes, false, Lsn(0));
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ clients
+
+auto ClientState::client_twin(ClientId client) -> ClientTwin* {
+  auto it = client_twins_.find(client);
+  return it == client_twins_.end() ? nullptr : it->second.get();
+}
+
+auto ClientState::client_twin(ClientId client) const -> const ClientTwin* {
+  auto it = client_twins_.find(client);
+  return it == client_twins_.end() ? nullptr : it->second.get();
+}
+
+void ClientState::insert_client(ClientId client, std::unique_ptr<ClientTwin> twin) {
+  auto place = by_lease_.end();
+  while (place != by_lease_.begin() && client_twin(*std::prev(place))->renewed > twin->renewed) --place;
+  twin->place = by_lease_.insert(place, client);
+  CHECK(client_twins_.emplace(client, std::move(twin)).second);
+}
+
+auto ClientState::extract_client(ClientId client) -> std::unique_ptr<ClientTwin> {
+  auto it = client_twins_.find(client);
+  CHECK(it != client_twins_.end());
+  std::unique_ptr<ClientTwin> twin = std::move(it->second);
+  by_lease_.erase(twin->place);
+  client_twins_.erase(it);
+  return twin;
+}
+
+void ClientState::add_client(Run& run, ClientId client) {
+  auto twin = std::make_unique<ClientTwin>();
+  twin->renewed = env_.now();
+  insert_client(client, std::move(twin));
+  run.on_undo([this, client] { extract_client(client); });
+}
+
+Outcome<bool> ClientState::has_state(Run& run, ClientId client) {
+  const auto found = TRY(client_states.first(
+      run, {client, 0, InodeId(0), 0, 0}, {client, UINT8_MAX, InodeId(UINT64_MAX), UINT64_MAX, UINT32_MAX}));
+  return static_cast<bool>(found);
+}
+
+Outcome<void> ClientState::remove_client(Run& run, ClientId client, const ClientRow& row, bool start_job) {
+  const uint64_t owner_hash = hash(row.owner);
+  ClientOwnerRow::Key from{owner_hash, 0};
+  const ClientOwnerRow::Key last{owner_hash, UINT32_MAX};
+  for (auto found = TRY(client_owners.first(run, from, last)); found;
+       found = TRY(client_owners.next(run, from, last))) {
+    from = found.key;
+    if (found.row->confirmed != client && found.row->unconfirmed != client) continue;
+    ClientOwnerRow owner = *found.row;
+    (owner.confirmed == client ? owner.confirmed : owner.unconfirmed) = ClientId(0);
+    if (owner.confirmed == ClientId(0) && owner.unconfirmed == ClientId(0))
+      client_owners.erase(run, from);
+    else
+      client_owners.put(run, from, owner);
+    break;
+  }
+  clients.erase(run, {client});
+  run.on_undo(
+      [this, client, twin = extract_client(client)]() mutable { insert_client(client, std::move(twin)); });
+  if (start_job && TRY(has_state(run, client))) hooks_.start_expire(run, client);
+  return {};
+}
+
+// ------------------------------------------------------------------------------------------------ leases
+
+void ClientState::renew_lease(ClientId client) {
+  ClientTwin* twin = client_twin(client);
+  if (twin == nullptr) return;
+  twin->renewed = env_.now();
+  by_lease_.splice(by_lease_.end(), by_lease_, twin->place);
+}
+
+bool ClientState::lease_has_ended(ClientId client) const {
+  const ClientTwin* twin = client_twin(client);
+  return twin != nullptr && twin->in_flight == 0 &&
+         env_.now() - twin->renewed > std::chrono::seconds(options_.lease_seconds);
+}
+
+std::vector<ClientId> ClientState::take_expired(size_t max) {
+  std::vector<ClientId> expired_clients;
+  const env::Instant now = env_.now();
+  for (const ClientId client : by_lease_) {
+    ClientTwin& twin = *client_twin(client);
+    if (expired_clients.size() == max || now - twin.renewed <= std::chrono::seconds(options_.lease_seconds))
+      break;
+    if (twin.expiring || !lease_has_ended(client)) continue;
+    twin.expiring = true;
+    expired_clients.push_back(client);
+  }
+  return expired_clients;
+}
+
+// ---------------------------------------------------------------------------------------------- sessions
+
+SessionId ClientState::make_session_id(SessionNumber session, ClientId client) const {
+  Encoder seal;
+  seal.put(session.value);
+  seal.put(client.value);
+  const uint64_t words[2] = {std::byteswap(session.value), siphash(options_.key, seal.bytes())};
+  SessionId id;
+  static_assert(sizeof words == sizeof id);
+  std::memcpy(id.data(), words, sizeof words);
+  return id;
+}
+
+auto ClientState::find_session(Run& run, const SessionId& id) -> Outcome<FoundSession> {
+  uint64_t number = 0;
+  std::memcpy(&number, id.data(), sizeof number);
+  const SessionNumber session(std::byteswap(number));
+  const SessionRow* row = TRY(sessions.get(run, {session}));
+  if (row == nullptr || row->id != id) return Status::bad_session;
+  if (TRY(clients.get(run, {row->client})) == nullptr) return Status::bad_session;
+  return FoundSession{session, row};
+}
+
+auto ClientState::session_twin(SessionNumber session) -> SessionTwin* {
+  auto it = session_twins_.find(session);
+  return it == session_twins_.end() ? nullptr : it->second.get();
+}
+
+void ClientState::insert_session(SessionNumber session, std::unique_ptr<SessionTwin> twin) {
+  if (ClientTwin* client = client_twin(twin->client)) ++client->sessions;
+  CHECK(session_twins_.emplace(session, std::move(twin)).second);
+}
+
+auto ClientState::extract_session(SessionNumber session) -> std::unique_ptr<SessionTwin> {
+  auto it = session_twins_.find(session);
+  CHECK(it != session_twins_.end());
+  std::unique_ptr<SessionTwin> twin = std::move(it->second);
+  if (ClientTwin* client = client_twin(twin->client)) --client->sessions;
+  session_twins_.erase(it);
+  return twin;
+}
+
+void ClientState::add_session(Run& run, SessionNumber session, ClientId client, size_t slot_count) {
+  auto twin = std::make_unique<SessionTwin>();
+  twin->client = client;
+  twin->slots.resize(slot_count);
+  insert_session(session, std::move(twin));
+  run.on_undo([this, session] { extract_session(session); });
+}
+
+// Who waited for a reply on one of its slots is told when the run has been committed: there will be none.
+void ClientState::drop_session(Run& run, SessionNumber session, ClientId client) {
+  auto twin = std::make_shared<std::unique_ptr<SessionTwin>>(extract_session(session));
+  run.on_undo([this, session, twin] { insert_session(session, std::move(*twin)); });
+  run.on_commit([this, session, client, twin] {
+    ClientTwin* owner = client_twin(client);
+    for (SlotTwin& slot : (*twin)->slots) {
+      if (owner != nullptr && slot.in_flight != TransactionId(0)) --owner->in_flight;
+      for (const TransactionId follower : slot.followers) hooks_.resume(follower);
+    }
+    for (const SessionTwin::Connection& connection : (*twin)->connections) {
+      auto it = connections_.find(connection.id);
+      if (it == connections_.end()) continue;
+      it->second.erase(std::remove(it->second.begin(), it->second.end(), session), it->second.end());
+      if (it->second.empty()) connections_.erase(it);
+    }
+  });
+}
+
+void ClientState::bind_connection(SessionNumber session, ConnectionId connection, bool fore, bool back) {
+  constexpr size_t connections_max = 64;  // of one session; Linux has at most 16 (nconnect)
+  SessionTwin* twin = session_twin(session);
+  if (twin == nullptr || connection == ConnectionId(0)) return;
+  for (SessionTwin::Connection& c : twin->connections) {
+    if (c.id != connection) continue;
+    c.fore = c.fore || fore;
+    c.back = c.back || back;
+    return;
+  }
+  if (twin->connections.size() == connections_max) {
+    const ConnectionId oldest = twin->connections.front().id;
+    auto it = connections_.find(oldest);
+    it->second.erase(std::remove(it->second.begin(), it->second.end(), session), it->second.end());
+    if (it->second.empty()) connections_.erase(it);
+    twin->connections.erase(twin->connections.begin());
+  }
+  twin->connections.push_back({connection, fore, back});
+  connections_[connection].push_back(session);
+}
+
+void ClientState::connection_closed(ConnectionId connection) {
+  auto it = connections_.find(connection);
+  if (it == connections_.end()) return;
+  for (const SessionNumber session : it->second) {
+    auto& all = session_twin(session)->connections;
+    all.erase(std::remove_if(all.begin(), all.end(), [&](const auto& c) { return c.id == connection; }),
+              all.end());
+  }
+  connections_.erase(it);
+}
+
+// ------------------------------------------------------------------------------------------ opens and locks
+
+void ClientState::put_client_state(Run& run, ClientId client, StateKind kind, InodeId inode,
+                                   uint64_t owner_hash, uint32_t number) {
+  client_states.put_new(run, {client, static_cast<uint8_t>(kind), inode, owner_hash, number}, {});
+}
+
+void ClientState::erase_client_state(Run& run, ClientId client, StateKind kind, InodeId inode,
+                                     uint64_t owner_hash, uint32_t number) {
+  client_states.erase(run, {client, static_cast<uint8_t>(kind), inode, owner_hash, number});
+}
+
+Outcome<uint32_t> ClientState::new_state_number(Run& run, StateKind kind, InodeId inode) {
+  // Each start counts from a place of its own, far from those of the starts before it.
+  const uint32_t base = static_cast<uint32_t>(options_.start.value) * 0x9E3779B1U;
+  for (;;) {
+    const uint32_t number = (static_cast<uint32_t>(kind) << Stateid::kind_shift) |
+                            ((base + ++last_state_) & Stateid::counter_mask);
+    const bool taken = kind == StateKind::open ? TRY(opens.get(run, {inode, number})) != nullptr
+                                               : TRY(lock_states.get(run, {inode, number})) != nullptr;
+    if (!taken) return number;
+  }
+}
+
+FileTwin& ClientState::touch_file(InodeId inode, Lsn lsn) {
+  std::unique_ptr<FileTwin>& file = file_twins_[inode];
+  if (file == nullptr) file = std::make_unique<FileTwin>();
+  file->changed = std::max(file->changed, lsn);
+  return *file;
+}
+
+void ClientState::drop_if_empty(InodeId inode) {
+  auto it = file_twins_.find(inode);
+  if (!it->second->empty()) return;
+  emptied_ = std::max(emptied_, it->second->changed);
+  file_twins_.erase(it);
+}
+
+const FileTwin* ClientState::file_twin(Run& run, InodeId inode) {
+  auto it = file_twins_.find(inode);
+  run.observe(it == file_twins_.end() ? emptied_ : it->second->changed);
+  return it == file_twins_.end() ? nullptr : it->second.get();
+}
+
+void ClientState::count_open(Run& run, InodeId inode, ClientId client, uint8_t access, uint8_t deny,
+                             bool more) {
+  apply_open(inode, client, access, deny, more, run.lsn());
+  run.on_undo(
+      [this, inode, client, access, deny, more] { apply_open(inode, client, access, deny, !more, Lsn(0)); });
+}
+
+void ClientState::apply_open(InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more,
+                             Lsn lsn) {
+  const uint32_t one = more ? 1 : UINT32_MAX;  // wraps: minus one
+  FileTwin& file = touch_file(inode, deny != 0 ? lsn : Lsn(0));
+  file.opens += one;
+  for (unsigned bit = 0; bit < 2; ++bit) {
+    if ((access >> bit & 1U) != 0) file.access[bit] += one;
+    if ((deny >> bit & 1U) != 0) file.deny[bit] += one;
+  }
+  if (ClientTwin* twin = client_twin(client)) twin->opens += more ? 1 : UINT64_MAX;
+  drop_if_empty(inode);
+}
+
+void ClientState::count_lock_state(Run& run, ClientId client, bool more) {
+  const auto apply = [this, client](bool add) {
+    if (ClientTwin* twin = client_twin(client)) twin->lock_states += add ? 1 : UINT64_MAX;
+  };
+  apply(more);
+  run.on_undo([apply, more] { apply(!more); });
+}
+
+void ClientState::change_locks(Run& run, InodeId inode, ClientId client, std::vector<LockChange> changes) {
+  if (changes.empty()) return;
+  apply_locks(inode, client, changes, false, run.lsn());
+  run.on_undo(
+      [this, inode, client, undo = std::move(changes)] { apply_locks(inode, client, undo, true, Lsn(0)); });
+}
+
+// An erased lock need not be there: those of dead clients are dropped when they are met (lock.cc).
+void ClientState::apply_locks(InodeId inode, ClientId client, const std::vector<LockChange>& changes,
+                              bool undo, Lsn lsn) {
+  FileTwin& file = touch_file(inode, lsn);
+  ClientTwin* twin = client_twin(client);
+  for (const LockChange& change : changes) {
+    LockIndex& index = change.write ? file.write_locks : file.read_locks;
+    const bool add = change.added != undo;
+    if (add)
+      index.insert(change.lock);
+    else
+      index.erase(change.lock);
+    if (twin != nullptr) twin->locks += add ? 1 : UINT64_MAX;
+  }
+  drop_if_empty(inode);
+}
+
+// ----------------------------------------------------------------------------------------------- for people
+
+auto ClientState::figures() const -> Figures {
+  return {.clients = clients.size(),
+          .sessions = sessions.size(),
+          .opens = opens.size(),
+          .lock_states = lock_states.size(),
+          .lock_rows = locks.size(),
+          .replays = replays,
+          .expired = expired};
+}
+
+std::string ClientState::describe_twins() const {
+  std::vector<std::string> lines;
+  for (const auto& [client, twin] : client_twins_)
+    lines.push_back(fmt::format("client {}: {} sessions, {} opens, {} lock states, {} locks, {} in flight",
+                                client, twin->sessions, twin->opens, twin->lock_states, twin->locks,
+                                twin->in_flight));
+  for (const auto& [session, twin] : session_twins_)
+    lines.push_back(
+        fmt::format("session {}: client {}, {} slots", session, twin->client, twin->slots.size()));
+  for (const auto& [inode, file] : file_twins_) {
+    std::string line = fmt::format("inode {}: {} opens, access {}/{}, deny {}/{}", inode, file->opens,
+                                   file->access[0], file->access[1], file->deny[0], file->deny[1]);
+    for (const auto& [index, type] : {std::pair{&file->read_locks, 'r'}, std::pair{&file->write_locks, 'w'}})
+      index->for_each([&, t = type](const LockIndex::Lock& lock) {
+        line += fmt::format(" {}{}-{}:{:x}", t, lock.first, lock.last, lock.owner);
+      });
+    lines.push_back(std::move(line));
+  }
+  std::sort(lines.begin(), lines.end());
+  std::string all;
+  for (const std::string& line : lines) all += line + '\n';
+  return all;
+}
+
+}  // namespace perdure::client

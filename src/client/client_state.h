@@ -1,0 +1,196 @@
+// ClientState: the frame of NFS client state: its tables, the volatile parts beside them, ids and limits. The
+// operations are free functions over it, one file each: exchange_id.h, create_session.h, sequence.h, open.h,
+// lock.h, ... No XDR: arguments and results are plain values, errors are Status.
+//
+// Promises: what a client was told to hold is a row, so it is still there after a crash; nobody needs to
+// reclaim anything (DESIGN.md §5). The tables are resident: nothing here faults, except where a hook does.
+// Invariants:
+//   a SessionRow, OpenRow or LockStateRow is there  <=>  its ClientStateRow is there
+//   FileTwin::opens == number of the file's OpenRows; its lock indexes hold the locks of its LockRows, but
+//   for those of dead clients that were met and dropped OpenRow::lock_states == number of LockStateRows that
+//   stand on it (of a client that is there)
+// Thread: the vserver's loop. All functions that take a Run are called inside it.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/siphash.h"
+#include "client/rows.h"
+#include "client/slots.h"
+#include "client/twins.h"
+#include "state/table.h"
+
+namespace perdure::client {
+
+using state::Run;
+
+class ClientState {
+ public:
+  // What client state asks of the layers above it.
+  struct Hooks {
+    // The last open of a file is gone (fs::released). May fault.
+    std::function<Outcome<void>(Run&, InodeId)> released;
+    // Starts, within this run, the job that removes what is left of a client (expire.h).
+    std::function<void(Run&, ClientId)> start_expire;
+    // A waiting transaction can go on.
+    std::function<void(TransactionId)> resume;
+  };
+  struct Options {
+    StartNumber start;       // makes ids unique over all starts. Below 2^32
+    SipKey key;              // the vserver's secret: the same at every start
+    bool persistent = true;  // sessions survive: not at durability level memory
+    uint32_t lease_seconds = 90;
+    uint32_t clients_max = 100'000;
+    uint32_t sessions_per_client_max = 16;
+    uint32_t slots_per_session_max = 64;  // at most 1024
+    uint32_t opens_per_client_max = 2'000'000;
+    uint32_t lock_states_per_client_max = 2'000'000;
+    uint32_t locks_per_client_max = 4'000'000;
+    uint32_t lock_rows_per_owner_max = 131'072;  // in one file: all of them fit into one record
+    uint32_t request_bytes_max = (1U << 20U) + 8192, response_bytes_max = (1U << 20U) + 8192;
+    uint32_t cached_response_bytes_max = 64U << 10U;
+    uint32_t operations_max = 128;
+    uint64_t hash_mask = UINT64_MAX;  // of owners; tests let them collide
+  };
+
+  // Tables register with `database`.
+  ClientState(env::Env& env, state::Database& database, Options options, Hooks hooks);
+  ~ClientState();
+
+  // After restoration (the tables are loaded and the log is redone): makes the volatile parts from the rows.
+  // Leases run from now.
+  void restored();
+
+  const Options& options() const { return options_; }
+  Hooks& hooks() { return hooks_; }
+  env::Env& env() { return env_; }
+
+  // ---- slots: slots.h says what a handle is
+
+  // The transaction goes on after a first record: that record says that the slot is in use.
+  void mark_in_progress(Run& run, const SlotHandle& slot, TransactionId transaction);
+  // The transaction ends with this run. `changed`: it has changed a row, in this run or an earlier one; then
+  // its reply is kept in the slot's row in any case. Otherwise it is kept in memory if `cached`.
+  void finish(Run& run, const SlotHandle& slot, ByteVector reply, bool changed, bool cached);
+  // A retransmission waits for this transaction's reply: it should be cached.
+  bool has_followers(const SlotHandle& slot) const;
+  // The transaction that was in flight on the slot at a crash has been restored.
+  void resumed(const SlotHandle& slot, TransactionId transaction);
+
+  // ---- connections (volatile)
+
+  // Gives the connection to the session, as a fore or back channel or both; once is enough.
+  void bind_connection(SessionNumber session, ConnectionId connection, bool fore, bool back);
+  void connection_closed(ConnectionId connection);
+
+  // ---- leases
+
+  void renew_lease(ClientId client);
+  // The one place that decides whether a client may be expired now.
+  bool lease_has_ended(ClientId client) const;
+  // Up to `max` clients whose lease has ended, each to be given to a job (expire.h). Each is named once,
+  // until its job has run.
+  std::vector<ClientId> take_expired(size_t max);
+
+  // ---- for the operations
+
+  // nullptr: no such client.
+  Outcome<const ClientRow*> find_client(Run& run, ClientId client) { return clients.get(run, {client}); }
+  struct FoundSession {
+    SessionNumber number;
+    const SessionRow* row;
+  };
+  // Status::bad_session: none with this id, or its client is gone.
+  Outcome<FoundSession> find_session(Run& run, const SessionId& id);
+  SessionId make_session_id(SessionNumber session, ClientId client) const;
+  ClientId new_client_id() { return ClientId((options_.start.value << 32U) | ++last_client_); }
+  SessionNumber new_session_number() {
+    return SessionNumber((options_.start.value << 32U) | ++last_session_);
+  }
+  // The number of a new open or lock state in a file. Used numbers do not come back for a long time: a
+  // stateid that has ended, or that an earlier start has given, names nothing.
+  Outcome<uint32_t> new_state_number(Run& run, StateKind kind, InodeId inode);
+  uint64_t hash(Bytes owner) const { return siphash(options_.key, owner) & options_.hash_mask; }
+
+  // The row is gone from this run on; what belongs to it no longer counts. Its owner's row is kept true.
+  // `start_job`: if there is anything left to remove, starts the job that does it.
+  Outcome<void> remove_client(Run& run, ClientId client, const ClientRow& row, bool start_job);
+  // The client has a session, open or lock.
+  Outcome<bool> has_state(Run& run, ClientId client);
+  void put_client_state(Run& run, ClientId client, StateKind kind, InodeId inode, uint64_t owner_hash,
+                        uint32_t number);
+  void erase_client_state(Run& run, ClientId client, StateKind kind, InodeId inode, uint64_t owner_hash,
+                          uint32_t number);
+
+  // The volatile parts, changed at once and taken back with the run.
+  void add_client(Run& run, ClientId client);
+  void add_session(Run& run, SessionNumber session, ClientId client, size_t slots);
+  void drop_session(Run& run, SessionNumber session, ClientId client);
+  void count_open(Run& run, InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more);
+  void count_lock_state(Run& run, ClientId client, bool more);
+  struct LockChange {
+    LockIndex::Lock lock;
+    bool write = false, added = false;
+  };
+  void change_locks(Run& run, InodeId inode, ClientId client, std::vector<LockChange> changes);
+
+  ClientTwin* client_twin(ClientId client);
+  const ClientTwin* client_twin(ClientId client) const;
+  SessionTwin* session_twin(SessionNumber session);
+  SlotTwin* slot_twin(const SlotHandle& slot);
+  const SlotTwin* slot_twin(const SlotHandle& slot) const;
+  // nullptr: no open and no lock. What the run sees thereby is observed.
+  const FileTwin* file_twin(Run& run, InodeId inode);
+
+  struct Figures {
+    size_t clients = 0, sessions = 0, opens = 0, lock_states = 0, lock_rows = 0;
+    uint64_t replays = 0, expired = 0;
+  };
+  Figures figures() const;
+  uint64_t replays = 0, expired = 0;  // since the start
+
+  // Every derived part in words, in order: the same before and after a restart (tests, perdure check).
+  std::string describe_twins() const;
+
+  state::Table<ClientRow> clients;
+  state::Table<ClientOwnerRow> client_owners;
+  state::Table<SessionRow> sessions;
+  state::Table<SlotRow> slots;
+  state::Table<OpenRow> opens;
+  state::Table<LockStateRow> lock_states;
+  state::Table<LockRow> locks;
+  state::Table<ClientStateRow> client_states;
+
+ private:
+  void finished(const SlotHandle& slot, TransactionId transaction, Lsn release, SlotTwin::Reply reply_is,
+                ByteVector reply);
+  void insert_client(ClientId client, std::unique_ptr<ClientTwin> twin);
+  std::unique_ptr<ClientTwin> extract_client(ClientId client);
+  void insert_session(SessionNumber session, std::unique_ptr<SessionTwin> twin);
+  std::unique_ptr<SessionTwin> extract_session(SessionNumber session);
+  void apply_open(InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more, Lsn lsn);
+  void apply_locks(InodeId inode, ClientId client, const std::vector<LockChange>& changes, bool undo,
+                   Lsn lsn);
+  FileTwin& touch_file(InodeId inode, Lsn lsn);
+  void drop_if_empty(InodeId inode);
+
+  env::Env& env_;
+  Options options_;
+  Hooks hooks_;
+  uint64_t last_client_ = 0, last_session_ = 0;
+  uint32_t last_state_ = 0;
+  absl::flat_hash_map<ClientId, std::unique_ptr<ClientTwin>> client_twins_;
+  std::list<ClientId> by_lease_;  // least recently renewed first
+  absl::flat_hash_map<SessionNumber, std::unique_ptr<SessionTwin>> session_twins_;
+  absl::flat_hash_map<InodeId, std::unique_ptr<FileTwin>> file_twins_;
+  absl::flat_hash_map<ConnectionId, absl::InlinedVector<SessionNumber, 1>> connections_;
+  Lsn emptied_;  // the newest FileTwin::changed of those that are gone
+};
+
+}  // namespace perdure::client

@@ -1,0 +1,104 @@
+#include "client/create_session.h"
+
+#include <algorithm>
+
+#include "client/exchange_id.h"
+
+namespace perdure::client {
+
+namespace {
+
+// Below this no COMPOUND with a SEQUENCE fits.
+constexpr uint32_t message_bytes_min = 256;
+
+bool too_small(const ChannelAttributes& a) {
+  return a.request_bytes_max < message_bytes_min || a.response_bytes_max < message_bytes_min ||
+         a.operations_max == 0;
+}
+
+// The server may lower what the client asked for, and never raises it (§18.36.3).
+ChannelAttributes negotiate(const ChannelAttributes& a, const ClientState::Options& o) {
+  return {.request_bytes_max = std::min(a.request_bytes_max, o.request_bytes_max),
+          .response_bytes_max = std::min(a.response_bytes_max, o.response_bytes_max),
+          .cached_response_bytes_max =
+              std::min({a.cached_response_bytes_max, o.cached_response_bytes_max, a.response_bytes_max}),
+          .operations_max = std::min(a.operations_max, o.operations_max),
+          .slots = std::min(a.slots, o.slots_per_session_max)};
+}
+
+// §18.36.4 ¶9: the unconfirmed record takes the place of the confirmed one, whose state ends here.
+Outcome<void> confirm(ClientState& cs, Run& run, ClientId client, Bytes owner_bytes) {
+  const FoundOwner before = TRY(find_owner(cs, run, owner_bytes));
+  CHECK(before.row.unconfirmed == client);
+  cs.client_owners.put(run, before.key, {before.row.confirmed, ClientId(0)});
+  if (const ClientId old = before.row.confirmed; old != ClientId(0)) {
+    const ClientRow* row = TRY(cs.clients.get(run, {old}));
+    CHECK(row != nullptr);
+    TRY(cs.remove_client(run, old, *row, true));
+  }
+  cs.client_owners.put(run, before.key, {client, ClientId(0)});
+  return {};
+}
+
+}  // namespace
+
+Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSessionArgs& args) {
+  const ClientRow* client = TRY(cs.clients.get(run, {args.client}));
+  if (client == nullptr) return Status::stale_client;
+  // A confirmed client may change its principal (§18.36.4 ¶9 is about the first session only).
+  if (!client->confirmed && client->principal != args.principal) return Status::client_in_use;
+  if (args.seqid == client->create_seqid && !client->create_reply.empty()) {
+    CreatedSession created;
+    created.replay = Bytes(client->create_reply);
+    return created;
+  }
+  if (args.seqid != client->create_seqid + 1) return Status::seq_misordered;
+  if (too_small(args.fore) || args.fore.slots == 0 || too_small(args.back)) return Status::too_small;
+  const ClientTwin& twin = *cs.client_twin(args.client);
+  if (twin.sessions >= cs.options().sessions_per_client_max) return Status::no_space;
+
+  ClientRow confirmed = *client;
+  confirmed.create_seqid = args.seqid;
+  confirmed.create_reply.clear();
+  confirmed.confirmed = true;
+  if (!client->confirmed) TRY(confirm(cs, run, args.client, client->owner));
+  cs.clients.put(run, {args.client}, std::move(confirmed));
+
+  const SessionNumber number = cs.new_session_number();
+  SessionRow session;
+  session.client = args.client;
+  session.id = cs.make_session_id(number, args.client);
+  session.fore = negotiate(args.fore, cs.options());
+  session.back = negotiate(args.back, cs.options());
+  session.persistent = args.persist && cs.options().persistent;
+  session.back_channel = args.back_channel;
+  session.callback_program = args.callback_program;
+  session.callback_security.assign(args.callback_security.begin(), args.callback_security.end());
+  CreatedSession created{.replay = {},
+                         .id = session.id,
+                         .seqid = args.seqid,
+                         .persist = session.persistent,
+                         .back_channel = session.back_channel,
+                         .fore = session.fore,
+                         .back = session.back};
+  cs.sessions.put_new(run, {number}, std::move(session));
+  cs.put_client_state(run, args.client, StateKind::session, InodeId(0), number.value, 0);
+  cs.add_session(run, number, args.client, created.fore.slots);
+  run.on_commit(
+      [&cs, number, client_id = args.client, connection = args.connection, back = args.back_channel] {
+        cs.bind_connection(number, connection, true, back);
+        cs.renew_lease(client_id);
+      });
+  return created;
+}
+
+Outcome<void> cache_create_session(ClientState& cs, Run& run, ClientId client, ByteVector result) {
+  const ClientRow* row = TRY(cs.clients.get(run, {client}));
+  CHECK(row != nullptr && !result.empty());
+  ClientRow cached = *row;
+  cached.create_reply = std::move(result);
+  cs.clients.put(run, {client}, std::move(cached));
+  return {};
+}
+
+}  // namespace perdure::client

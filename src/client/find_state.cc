@@ -1,0 +1,61 @@
+#include "client/find_state.h"
+
+#include <algorithm>
+
+namespace perdure::client {
+
+namespace {
+
+template <class Row>
+Outcome<const Row*> find(state::Table<Row>& table, StateKind kind, Run& run, ClientId client, InodeId inode,
+                         const Stateid& stateid) {
+  if (stateid.kind() != kind || stateid.inode != inode) return Status::bad_stateid;
+  const Row* row = TRY(table.get(run, {inode, stateid.number}));
+  if (row == nullptr || row->client != client) return Status::bad_stateid;
+  TRY(check_seqid(stateid.seqid, row->seqid));
+  return row;
+}
+
+template <class Found, class Row>
+Outcome<Found> find_of(ClientState& cs, state::Table<Row>& table, StateKind kind, Run& run, ClientId client,
+                       InodeId inode, Bytes owner) {
+  ClientStateRow::Key from{client, static_cast<uint8_t>(kind), inode, cs.hash(owner), 0};
+  ClientStateRow::Key last = from;
+  last.number = UINT32_MAX;
+  for (auto found = TRY(cs.client_states.first(run, from, last)); found;
+       found = TRY(cs.client_states.next(run, from, last))) {
+    from = found.key;
+    const Row* row = TRY(table.get(run, {inode, from.number}));
+    CHECK(row != nullptr);
+    if (std::ranges::equal(row->owner, owner)) return Found{from.number, row};
+  }
+  return Found{};
+}
+
+}  // namespace
+
+Outcome<void> check_seqid(uint32_t given, uint32_t current) {
+  if (given == 0 || given == current) return {};
+  return static_cast<int32_t>(given - current) < 0 ? Status::old_stateid : Status::bad_stateid;
+}
+
+Outcome<const OpenRow*> find_open(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                  const Stateid& stateid) {
+  return find(cs.opens, StateKind::open, run, client, inode, stateid);
+}
+
+Outcome<const LockStateRow*> find_lock_state(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                             const Stateid& stateid) {
+  return find(cs.lock_states, StateKind::lock, run, client, inode, stateid);
+}
+
+Outcome<FoundOpen> find_open_of(ClientState& cs, Run& run, ClientId client, InodeId inode, Bytes owner) {
+  return find_of<FoundOpen>(cs, cs.opens, StateKind::open, run, client, inode, owner);
+}
+
+Outcome<FoundLockState> find_lock_state_of(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                           Bytes owner) {
+  return find_of<FoundLockState>(cs, cs.lock_states, StateKind::lock, run, client, inode, owner);
+}
+
+}  // namespace perdure::client

@@ -1,0 +1,180 @@
+#include "client/lock.h"
+
+#include "client/find_state.h"
+#include "client/open.h"
+#include "client/reclaim_complete.h"
+
+namespace perdure::client {
+
+namespace {
+
+constexpr size_t close_rows_max = 256;
+
+// The owner of a lock in the index, if its client is still there.
+Outcome<const LockStateRow*> living_owner(ClientState& cs, Run& run, InodeId inode, uint32_t number) {
+  const LockStateRow* state = TRY(cs.lock_states.get(run, {inode, number}));
+  if (state == nullptr) return nullptr;
+  return TRY(cs.clients.get(run, {state->client})) != nullptr ? state : nullptr;
+}
+
+// The lowest lock in the way of a lock of this type by lock state `except` (0: none yet). Write locks come
+// first. Locks of dead clients are dropped from the index, so that each is met once.
+Outcome<std::optional<Conflict>> find_conflict(ClientState& cs, Run& run, InodeId inode, ByteRange range,
+                                               LockType type, uint32_t except) {
+  for (const bool write : {true, false}) {
+    if (!write && type == LockType::read) break;
+    for (;;) {
+      const FileTwin* file = cs.file_twin(run, inode);
+      if (file == nullptr) return std::nullopt;
+      const LockIndex& index = write ? file->write_locks : file->read_locks;
+      const std::optional<LockIndex::Lock> found = index.find(range.first, range.last, except);
+      if (!found) break;
+      if (const LockStateRow* owner = TRY(living_owner(cs, run, inode, found->owner)))
+        return Conflict{.range = {found->first, found->last},
+                        .type = write ? LockType::write : LockType::read,
+                        .client = owner->client,
+                        .owner = owner->owner};
+      cs.change_locks(run, inode, ClientId(0), {{*found, write, false}});
+    }
+  }
+  return std::nullopt;
+}
+
+// A new lock state, or the one that the owner has; with its open counted.
+struct Target {
+  uint32_t number = 0;
+  LockStateRow row;
+  const LockStateRow* before = nullptr;  // as it is stored, nullptr: not yet
+};
+
+Outcome<Target> find_target(ClientState& cs, Run& run, const LockArgs& args) {
+  if (!args.new_owner) {
+    const LockStateRow* row = TRY(find_lock_state(cs, run, args.client, args.inode, args.stateid));
+    return Target{args.stateid.number, *row, row};
+  }
+  TRY(find_open(cs, run, args.client, args.inode, args.stateid));
+  const FoundLockState found = TRY(find_lock_state_of(cs, run, args.client, args.inode, args.owner));
+  Target target{found.number, {}, found.row};
+  if (found.row != nullptr) {
+    target.row = *found.row;
+  } else {
+    target.row.client = args.client;
+    target.row.owner.assign(args.owner.begin(), args.owner.end());
+  }
+  target.row.open = args.stateid.number;
+  return target;
+}
+
+// The opens that the lock state stood and stands on.
+Outcome<void> move_to_open(ClientState& cs, Run& run, InodeId inode, uint32_t from, uint32_t to) {
+  if (from == to) return {};
+  for (const auto& [number, add] : {std::pair{from, false}, std::pair{to, true}}) {
+    if (number == 0) continue;
+    OpenRow row = *TRY(cs.opens.get(run, {inode, number}));
+    row.lock_states += add ? 1 : UINT32_MAX;
+    cs.opens.put(run, {inode, number}, std::move(row));
+  }
+  return {};
+}
+
+}  // namespace
+
+Outcome<ByteRange> lock_range(uint64_t offset, uint64_t length) {
+  if (length == UINT64_MAX) return ByteRange{offset, UINT64_MAX};
+  if (length == 0 || length > UINT64_MAX - offset) return Status::invalid_argument;
+  return ByteRange{offset, offset + length - 1};
+}
+
+Outcome<Locked> lock(ClientState& cs, Run& run, const LockArgs& args) {
+  if (args.new_owner && args.owner.size() > owner_bytes_max) return Status::invalid_argument;
+  TRY(check_reclaim(cs, run, args.client, args.reclaim));
+  Target target = TRY(find_target(cs, run, args));
+  const OpenRow* open = TRY(cs.opens.get(run, {args.inode, target.row.open}));
+  CHECK(open != nullptr);
+  if ((open->access & (args.type == LockType::read ? share_read : share_write)) == 0)
+    return Status::open_mode;
+  if (auto conflict = TRY(find_conflict(cs, run, args.inode, args.range, args.type, target.number)))
+    return Locked{.stateid = {}, .conflict = conflict};
+
+  const bool fresh = target.before == nullptr;
+  if (fresh) {
+    if (cs.client_twin(args.client)->lock_states >= cs.options().lock_states_per_client_max)
+      return Status::resource;
+    target.number = TRY(cs.new_state_number(run, StateKind::lock, args.inode));
+  }
+  const StateKey key{args.inode, target.number};
+  TRY(set_range(cs, run, key, target.row, args.range, args.type == LockType::write));
+  if (fresh) {
+    cs.put_client_state(run, args.client, StateKind::lock, args.inode, cs.hash(args.owner), target.number);
+    cs.count_lock_state(run, args.client, true);
+  }
+  TRY(move_to_open(cs, run, args.inode, fresh ? 0 : target.before->open, target.row.open));
+  target.row.seqid = next_seqid(target.row.seqid);
+  const Stateid stateid{target.row.seqid, args.inode, target.number};
+  cs.lock_states.put(run, key, std::move(target.row));
+  return Locked{.stateid = stateid, .conflict = {}};
+}
+
+Outcome<std::optional<Conflict>> lockt(ClientState& cs, Run& run, const LocktArgs& args) {
+  const FoundLockState own = TRY(find_lock_state_of(cs, run, args.client, args.inode, args.owner));
+  return find_conflict(cs, run, args.inode, args.range, args.type, own.number);
+}
+
+Outcome<Stateid> locku(ClientState& cs, Run& run, ClientId client, InodeId inode, const Stateid& stateid,
+                       ByteRange range) {
+  LockStateRow row = *TRY(find_lock_state(cs, run, client, inode, stateid));
+  TRY(set_range(cs, run, {inode, stateid.number}, row, range, std::nullopt));
+  row.seqid = next_seqid(row.seqid);
+  const Stateid unlocked{row.seqid, inode, stateid.number};
+  cs.lock_states.put(run, {inode, stateid.number}, std::move(row));
+  return unlocked;
+}
+
+Outcome<bool> erase_locks(ClientState& cs, Run& run, StateKey key, ClientId client, size_t rows_max) {
+  LockRow::Key from{key.inode, key.number, 0};
+  const LockRow::Key last{key.inode, key.number, UINT64_MAX};
+  std::vector<ClientState::LockChange> changes;
+  bool more = false;
+  for (auto found = TRY(cs.locks.first(run, from, last)); found;
+       found = TRY(cs.locks.next(run, from, last))) {
+    more = rows_max == 0;
+    if (more) break;
+    --rows_max;
+    from = found.key;
+    for (const LockRange& range : ranges_of(*found.row))
+      changes.push_back({{range.first, range.last, key.number}, range.write, false});
+    cs.locks.erase(run, from);
+  }
+  cs.change_locks(run, key.inode, client, std::move(changes));
+  return !more;
+}
+
+Outcome<void> erase_lock_states(ClientState& cs, Run& run, InodeId inode, uint32_t number,
+                                const OpenRow& open) {
+  const auto kind = static_cast<uint8_t>(StateKind::lock);
+  const ClientStateRow::Key first{open.client, kind, inode, 0, 0};
+  const ClientStateRow::Key last{open.client, kind, inode, UINT64_MAX, UINT32_MAX};
+  std::vector<std::pair<ClientStateRow::Key, const LockStateRow*>> states;
+  size_t rows = 0;
+  ClientStateRow::Key from = first;
+  for (auto found = TRY(cs.client_states.first(run, from, last)); found && rows <= close_rows_max;
+       found = TRY(cs.client_states.next(run, from, last))) {
+    from = found.key;
+    const LockStateRow* state = TRY(cs.lock_states.get(run, {inode, from.number}));
+    CHECK(state != nullptr);
+    if (state->open != number) continue;
+    states.emplace_back(from, state);
+    rows += 2 + state->rows;
+  }
+  if (rows > close_rows_max) return Status::locks_held;
+  for (const auto& [key, state] : states) {
+    const bool all = TRY(erase_locks(cs, run, {inode, key.number}, open.client, state->rows));
+    CHECK(all);
+    cs.lock_states.erase(run, {inode, key.number});
+    cs.client_states.erase(run, key);
+    cs.count_lock_state(run, open.client, false);
+  }
+  return {};
+}
+
+}  // namespace perdure::client

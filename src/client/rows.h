@@ -1,0 +1,247 @@
+// The rows of client state. All are resident: reading them never faults. Their encodings follow from fields()
+// (state/codec.h, docs/formats/rows.md).
+//
+// Whatever names a client whose ClientRow is not there counts as not there: erasing that one row is how a
+// client ends, and the rest is removed step by step afterwards (expire.h).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client/stateid.h"
+#include "state/table_id.h"
+
+namespace perdure::client {
+
+using state::Residence;
+using state::TableId;
+
+using SessionId = std::array<uint8_t, 16>;
+
+// The record of RFC 8881 §18.35.4: {ownerid, verifier, principal, clientid, confirmed}.
+struct ClientRow {
+  static constexpr TableId table = TableId::client;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "client";
+  struct Key {
+    ClientId client;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("client", k.client);
+    }
+  };
+  ByteVector owner;            // co_ownerid
+  uint64_t verifier = 0;       // co_verifier
+  std::string principal;       // who called EXCHANGE_ID: flavor and name, as nfs4/ writes it
+  std::string implementation;  // eia_client_impl_id as words, for people
+  bool confirmed = false;
+  bool reclaim_complete = false;
+  uint32_t create_seqid = 0;  // of the last CREATE_SESSION, and its result; empty: there was none
+  ByteVector create_reply;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("owner", r.owner), v("verifier", r.verifier), v("principal", r.principal);
+    v("implementation", r.implementation), v("confirmed", r.confirmed);
+    v("reclaim_complete", r.reclaim_complete), v("create_seqid", r.create_seqid);
+    v("create_reply", r.create_reply);
+  }
+  size_t heap_bytes() const {
+    return owner.capacity() + principal.capacity() + implementation.capacity() + create_reply.capacity();
+  }
+};
+
+// Which clients have this owner: at most one confirmed and one unconfirmed (0: none), never neither. Owners
+// with the same hash are told apart by n, and by the owner in their ClientRow.
+struct ClientOwnerRow {
+  static constexpr TableId table = TableId::client_owner;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "client_owner";
+  struct Key {
+    uint64_t hash = 0;
+    uint32_t n = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("hash", k.hash), v("n", k.n);
+    }
+  };
+  ClientId confirmed, unconfirmed;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("confirmed", r.confirmed), v("unconfirmed", r.unconfirmed);
+  }
+};
+
+// As in RFC 8881's channel_attrs4.
+struct ChannelAttributes {
+  uint32_t request_bytes_max = 0, response_bytes_max = 0, cached_response_bytes_max = 0;
+  uint32_t operations_max = 0, slots = 0;
+  bool operator==(const ChannelAttributes&) const = default;
+  template <class Self, class V>
+  static void fields(Self& a, V&& v) {
+    v("request_bytes_max", a.request_bytes_max), v("response_bytes_max", a.response_bytes_max);
+    v("cached_response_bytes_max", a.cached_response_bytes_max), v("operations_max", a.operations_max);
+    v("slots", a.slots);
+  }
+};
+
+struct SessionRow {
+  static constexpr TableId table = TableId::session;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "session";
+  struct Key {
+    SessionNumber session;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("session", k.session);
+    }
+  };
+  ClientId client;
+  SessionId id{};
+  ChannelAttributes fore, back;
+  bool persistent = false;    // CREATE_SESSION4_FLAG_PERSIST was granted
+  bool back_channel = false;  // CREATE_SESSION4_FLAG_CONN_BACK_CHAN was granted
+  uint32_t callback_program = 0;
+  ByteVector callback_security;  // what callbacks authenticate with, as nfs4/ writes it
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("client", r.client), v("id", r.id), v("fore", r.fore), v("back", r.back);
+    v("persistent", r.persistent), v("back_channel", r.back_channel);
+    v("callback_program", r.callback_program), v("callback_security", r.callback_security);
+  }
+  size_t heap_bytes() const { return callback_security.capacity(); }
+};
+
+// The last request on a slot that changed anything. Later ones that changed nothing are in the slot's
+// volatile twin only (slots.h). No row: there was none.
+struct SlotRow {
+  static constexpr TableId table = TableId::slot;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "slot";
+  struct Key {
+    SessionNumber session;
+    uint32_t slot = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("session", k.session), v("slot", k.slot);
+    }
+  };
+  uint32_t seqid = 0;
+  uint32_t checksum = 0;  // of the request
+  TransactionId
+      in_progress;  // the transaction that executes it, 0: it has finished, and `reply` is its reply
+  ByteVector reply;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("seqid", r.seqid), v("checksum", r.checksum), v("in_progress", r.in_progress), v("reply", r.reply);
+  }
+  size_t heap_bytes() const { return reply.capacity(); }
+};
+
+struct StateKey {
+  InodeId inode;
+  uint32_t number = 0;
+  auto operator<=>(const StateKey&) const = default;
+  template <class Self, class V>
+  static void fields(Self& k, V&& v) {
+    v("inode", k.inode), v("number", k.number);
+  }
+};
+
+// All that one open-owner has opened of one file. The bits of access and deny are those of the protocol:
+// 1 read, 2 write.
+struct OpenRow {
+  static constexpr TableId table = TableId::open;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "open";
+  using Key = StateKey;
+  ClientId client;
+  ByteVector owner;
+  std::string principal;  // who opened it first
+  uint8_t access = 0, deny = 0;
+  uint16_t history = 0;      // bit 4 * access + deny: opened this way, and not downgraded since (open.h)
+  uint32_t seqid = 0;        // of the stateid
+  uint32_t lock_states = 0;  // LockStateRows that stand on it
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("client", r.client), v("owner", r.owner), v("principal", r.principal), v("access", r.access);
+    v("deny", r.deny), v("history", r.history), v("seqid", r.seqid), v("lock_states", r.lock_states);
+  }
+  size_t heap_bytes() const { return owner.capacity(); }
+};
+
+// A lock-owner's locks in one file.
+struct LockStateRow {
+  static constexpr TableId table = TableId::lock_state;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "lock_state";
+  using Key = StateKey;
+  ClientId client;
+  ByteVector owner;
+  uint32_t open = 0;   // number of the open that it stands on
+  uint32_t seqid = 0;  // of the stateid
+  uint32_t rows = 0;   // LockRows
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("client", r.client), v("owner", r.owner), v("open", r.open), v("seqid", r.seqid), v("rows", r.rows);
+  }
+  size_t heap_bytes() const { return owner.capacity(); }
+};
+
+// Up to ranges_max locks of one lock-owner, in order and disjoint. The rows of a lock-owner divide the file
+// at their starts: a lock stands in the row with the largest start <= its first byte. Keyed downwards, so
+// that this row, and then those below it, are one forward search (lock_rows.h).
+struct LockRow {
+  static constexpr TableId table = TableId::lock;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "lock";
+  static constexpr size_t ranges_max = 32;
+  struct Key {
+    InodeId inode;
+    uint32_t number = 0;     // of the LockStateRow
+    uint64_t not_start = 0;  // ~start
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("inode", k.inode), v("number", k.number), v("not_start", k.not_start);
+    }
+  };
+  std::vector<uint64_t> bounds;  // first and last byte of each
+  uint32_t write = 0;            // bit i: the i-th one is a write lock
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("bounds", r.bounds), v("write", r.write);
+  }
+  size_t heap_bytes() const { return bounds.capacity() * sizeof(uint64_t); }
+};
+
+// What a client holds: its sessions (inode 0, owner_hash = session number), lock states and opens. For
+// expiry, and to find an owner's open or lock state in a file. The row itself says nothing more.
+struct ClientStateRow {
+  static constexpr TableId table = TableId::client_state;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "client_state";
+  struct Key {
+    ClientId client;
+    uint8_t kind = 0;  // StateKind
+    InodeId inode;
+    uint64_t owner_hash = 0;
+    uint32_t number = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("client", k.client), v("kind", k.kind), v("inode", k.inode), v("owner_hash", k.owner_hash);
+      v("number", k.number);
+    }
+  };
+  bool present = true;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("present", r.present);
+  }
+};
+
+}  // namespace perdure::client

@@ -1,0 +1,83 @@
+#include "client/sequence.h"
+
+namespace perdure::client {
+
+namespace {
+
+constexpr size_t followers_max = 4;
+
+// RFC 8881 §2.10.6.1, and the one jump after a restoration (DESIGN.md §10 rule 14).
+// Deviation: RFC 8881 §2.10.6.1.2 allows only the next seqid. A restored slot may lag behind its client by
+// requests that changed nothing.
+bool is_new(const SlotTwin& slot, uint32_t seqid) {
+  const uint32_t ahead = seqid - slot.seqid;
+  return ahead == 1 || (slot.may_jump && ahead > 1 && ahead < (uint32_t{1} << 31U));
+}
+
+Outcome<Bytes> cached_reply(ClientState& cs, Run& run, const SlotRow::Key& key, const SlotTwin& slot) {
+  switch (slot.reply_is) {
+    case SlotTwin::Reply::none:
+      return Status::retry_uncached;
+    case SlotTwin::Reply::here:
+      run.observe(slot.release);
+      return Bytes(slot.reply);
+    case SlotTwin::Reply::row:
+      break;
+  }
+  const SlotRow* row = TRY(cs.slots.get(run, key));
+  CHECK(row != nullptr && row->seqid == slot.seqid && row->in_progress == TransactionId(0));
+  return Bytes(row->reply);
+}
+
+uint32_t status_flags(const SessionRow& session, const SessionTwin& twin, const ClientTwin& client) {
+  if (!client.wants_callbacks || !session.back_channel) return 0;
+  for (const SessionTwin::Connection& c : twin.connections)
+    if (c.back) return 0;
+  if (client.sessions == 1) return seq4_status_cb_path_down | seq4_status_cb_path_down_session;
+  return seq4_status_cb_path_down_session;
+}
+
+}  // namespace
+
+Outcome<Sequenced> sequence(ClientState& cs, Run& run, const SequenceArgs& args) {
+  const auto [number, row] = TRY(cs.find_session(run, args.session));
+  SessionTwin& session = *cs.session_twin(number);
+  ClientTwin& client = *cs.client_twin(row->client);
+  if (args.slot >= session.slots.size()) return Status::bad_slot;
+  SlotTwin& slot = session.slots[args.slot];
+  const bool in_flight = slot.in_flight != TransactionId(0);
+
+  Sequenced result{.replay = {},
+                   .slot = {number, args.slot, args.seqid, args.checksum},
+                   .client = row->client,
+                   .fore = row->fore,
+                   .highest_slot = static_cast<uint32_t>(session.slots.size() - 1)};
+  // Its run was abandoned, and executes again.
+  const bool again = in_flight && slot.in_flight == run.transaction();
+  if (!again && slot.used && args.seqid == slot.seqid) {
+    if (args.checksum != slot.checksum) return Status::seq_false_retry;
+    ++cs.replays;
+    if (in_flight) {
+      if (slot.followers.size() == followers_max) return Status::delay;
+      slot.followers.push_back(run.transaction());
+      return Stop::wait();
+    }
+    result.replay = TRY(cached_reply(cs, run, {number, args.slot}, slot));
+  } else if (!again) {
+    if (in_flight || !is_new(slot, args.seqid)) return Status::seq_misordered;
+    slot.in_flight = run.transaction();
+    slot.seqid = args.seqid;
+    slot.checksum = args.checksum;
+    slot.used = true;
+    slot.may_jump = false;
+    slot.reply_is = SlotTwin::Reply::none;
+    slot.reply.clear();
+    ++client.in_flight;
+  }
+  cs.renew_lease(row->client);
+  cs.bind_connection(number, args.connection, true, false);
+  result.status_flags = status_flags(*row, session, client);
+  return result;
+}
+
+}  // namespace perdure::client

@@ -1,0 +1,63 @@
+#include "client/slots.h"
+
+#include "client/client_state.h"
+
+namespace perdure::client {
+
+const SlotTwin* ClientState::slot_twin(const SlotHandle& slot) const {
+  auto it = session_twins_.find(slot.session);
+  if (it == session_twins_.end() || slot.slot >= it->second->slots.size()) return nullptr;
+  return &it->second->slots[slot.slot];
+}
+
+SlotTwin* ClientState::slot_twin(const SlotHandle& slot) {
+  return const_cast<SlotTwin*>(std::as_const(*this).slot_twin(slot));
+}
+
+void ClientState::mark_in_progress(Run& run, const SlotHandle& slot, TransactionId transaction) {
+  if (slot_twin(slot) == nullptr) return;  // the session has been destroyed meanwhile
+  slots.put(run, {slot.session, slot.slot}, {slot.seqid, slot.checksum, transaction, {}});
+}
+
+void ClientState::finish(Run& run, const SlotHandle& slot, ByteVector reply, bool changed, bool cached) {
+  const SlotTwin* twin = slot_twin(slot);
+  if (twin == nullptr) return;  // the session has been destroyed, by this transaction or meanwhile
+  CHECK(twin->in_flight == run.transaction() && twin->seqid == slot.seqid);
+  SlotTwin::Reply reply_is = cached ? SlotTwin::Reply::here : SlotTwin::Reply::none;
+  if (changed) {
+    slots.put(run, {slot.session, slot.slot},
+              {slot.seqid, slot.checksum, TransactionId(0), std::move(reply)});
+    reply_is = SlotTwin::Reply::row;
+    reply = {};
+  }
+  run.on_commit([this, slot, transaction = run.transaction(), release = run.seen(), reply_is,
+                 bytes = std::move(reply)]() mutable {
+    finished(slot, transaction, release, reply_is, std::move(bytes));
+  });
+}
+
+void ClientState::finished(const SlotHandle& slot, TransactionId transaction, Lsn release,
+                           SlotTwin::Reply reply_is, ByteVector reply) {
+  SlotTwin* twin = slot_twin(slot);
+  if (twin == nullptr || twin->in_flight != transaction) return;
+  twin->in_flight = TransactionId(0);
+  twin->reply_is = reply_is;
+  twin->release = release;
+  twin->reply = std::move(reply);
+  const ClientId client = session_twin(slot.session)->client;
+  if (ClientTwin* c = client_twin(client)) --c->in_flight;
+  renew_lease(client);
+  for (const TransactionId follower : std::exchange(twin->followers, {})) hooks_.resume(follower);
+}
+
+bool ClientState::has_followers(const SlotHandle& slot) const {
+  const SlotTwin* twin = slot_twin(slot);
+  return twin != nullptr && !twin->followers.empty();
+}
+
+void ClientState::resumed(const SlotHandle& slot, TransactionId transaction) {
+  const SlotTwin* twin = slot_twin(slot);
+  CHECK(twin == nullptr || (twin->in_flight == transaction && twin->seqid == slot.seqid));
+}
+
+}  // namespace perdure::client

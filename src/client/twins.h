@@ -1,0 +1,70 @@
+// The volatile parts of client state: what is derived from the rows, and what only the running process knows.
+//
+// What is derived (counts, lock indexes, which sessions and clients there are) changes together with the
+// rows, inside the run, and is taken back with them (Run::on_undo). Leases, connections and who is in flight
+// are not taken back: an abandoned run executes again, and finds itself in flight.
+#pragma once
+
+#include <absl/container/inlined_vector.h>
+
+#include <list>
+#include <vector>
+
+#include "client/lock_index.h"
+#include "client/rows.h"
+#include "env/env.h"
+
+namespace perdure::client {
+
+using ConnectionId = Strong<struct ConnectionIdTag>;  // given by the server to each connection; 0: none
+
+// A slot as it really stands. Ahead of the SlotRow by the requests that changed nothing.
+struct SlotTwin {
+  enum class Reply : uint8_t {
+    none,  // not cached
+    row,   // in the SlotRow
+    here,  // of a request that changed nothing
+  };
+  uint32_t seqid = 0;     // of the last request, in flight or finished
+  uint32_t checksum = 0;  // of its bytes
+  TransactionId in_flight;
+  bool used = false;      // there was a request
+  bool may_jump = false;  // restored, and no new request since (DESIGN.md §10 rule 14)
+  Reply reply_is = Reply::none;
+  Lsn release;                                      // what must be durable before `reply` may leave
+  ByteVector reply;                                 // Reply::here
+  absl::InlinedVector<TransactionId, 1> followers;  // retransmissions that wait for the one in flight
+};
+
+struct SessionTwin {
+  struct Connection {
+    ConnectionId id;
+    bool fore = false, back = false;
+  };
+  ClientId client;
+  std::vector<SlotTwin> slots;
+  absl::InlinedVector<Connection, 2> connections;
+};
+
+struct ClientTwin {
+  env::Instant renewed;                 // the lease runs from here
+  std::list<ClientId>::iterator place;  // in the list of clients, least recently renewed first
+  uint32_t in_flight = 0;               // transactions; meanwhile the lease does not end
+  bool expiring = false;                // given to a job that decides whether it ends
+  bool wants_callbacks = false;         // holds something that may be recalled
+  uint32_t sessions = 0;
+  uint64_t opens = 0, lock_states = 0, locks = 0;
+};
+
+// The opens and locks of one file, counted.
+struct FileTwin {
+  uint32_t opens = 0;
+  std::array<uint32_t, 2> access{}, deny{};  // opens with the bit: read, write
+  LockIndex read_locks, write_locks;
+  // The newest record that changed a deny mode or a lock: who is told that there is none waits for it. (Who
+  // is affected by access modes changes something himself, and waits for that.)
+  Lsn changed;
+  bool empty() const { return opens == 0 && read_locks.empty() && write_locks.empty(); }
+};
+
+}  // namespace perdure::client
