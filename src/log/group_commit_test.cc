@@ -171,26 +171,26 @@ TEST_F(GroupCommitTest, RoomCountsWhatIsBuffered) {
   env_.run_until_idle();
   EXPECT_EQ(commit_->room(), capacity_ - 4096);
   append(5000, 'b');
-  EXPECT_EQ(commit_->room(), capacity_ - 3 * 4096);
+  EXPECT_EQ(commit_->room(), capacity_ - 3 * sector_bytes);
   env_.hold_io(false);
   env_.run_until_idle();
-  EXPECT_EQ(commit_->room(), capacity_ - 3 * 4096);
+  EXPECT_EQ(commit_->room(), capacity_ - 3 * sector_bytes);
   ring_->trim(Lsn(4096));
-  EXPECT_EQ(commit_->room(), capacity_ - 2 * 4096);
+  EXPECT_EQ(commit_->room(), capacity_ - 2 * sector_bytes);
 }
 
 TEST_F(GroupCommitTest, WaitsForTheTailWhenTheRingIsFull) {
-  while (commit_->room() >= 64 * 1024) append_batch(16, 'x');
+  while (commit_->room() >= 16 * sector_bytes) append_batch(16, 'x');
   EXPECT_EQ(commit_->room(), 0U);
   const Lsn last = append(200, 'l').lsn;
   note(last, 'l');
   env_.run_until_idle();
   EXPECT_EQ(trace_, "");
   EXPECT_EQ(commit_->room(), 0U);
-  ring_->trim(Lsn(64 * 1024));
+  ring_->trim(Lsn(16 * sector_bytes));
   env_.run_until_idle();
   EXPECT_EQ(trace_, "l");
-  EXPECT_EQ(commit_->room(), 15U * 4096);
+  EXPECT_EQ(commit_->room(), 15 * sector_bytes);
 }
 
 TEST_F(GroupCommitTest, AFailedWriteIsReportedOnceAndNothingBecomesDurable) {
@@ -217,17 +217,19 @@ TEST_F(GroupCommitTest, AFailedWriteIsReportedOnceAndNothingBecomesDurable) {
 }
 
 TEST_F(GroupCommitTest, MayBeDestroyedWhileAWriteIsUnderWay) {
-  env_.hold_io(true);
-  note(append(200, 'a').lsn, 'a');
-  commit_->flush();
-  commit_->flush();
-  GroupCommit* gone = commit_.release();
-  delete gone;
-  commit_ = std::make_unique<GroupCommit>(env_, nullptr, Epoch(1), [](const Error&) {});  // for the hook
-  env_.hold_io(false);
-  env_.run_until_idle();
-  EXPECT_EQ(trace_, "");
-  EXPECT_EQ(failures_, 0);
+  for (const bool fails : {false, true}) {
+    env_.hold_io(true);
+    note(append(200, 'a').lsn, 'a');
+    commit_->flush();
+    if (fails) env_.inject({.path = path, .kind = env::IoKind::write});
+    commit_ = std::make_unique<GroupCommit>(env_, nullptr, Epoch(1), [](const Error&) {});  // for the hook
+    env_.hold_io(false);
+    env_.run_until_idle();
+    EXPECT_EQ(trace_, "");
+    EXPECT_EQ(failures_, 0);
+    crash(SectorFate::drop);
+    ASSERT_TRUE(open());
+  }
 }
 
 TEST_F(GroupCommitTest, MeasuresTheTimeOfWrites) {

@@ -1,12 +1,6 @@
 #include "log/log_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
+#include "env/plain_file.h"
 #include "log/aligned_buffer.h"
 #include "log/ring_format.h"
 
@@ -127,31 +121,9 @@ Result<Lsn> read_log(const ReadAt& read_at, uint64_t bytes, const std::string& n
 }
 
 Result<Lsn> read_log_file(const std::string& path, Lsn from, const LogRing::EachRecord& each) {
-  struct Descriptor {
-    int fd;
-    ~Descriptor() {
-      if (fd >= 0) ::close(fd);
-    }
-  } file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  auto failed = [&path](const char* what) {
-    const ErrorKind kind = errno == ENOENT ? ErrorKind::not_found : ErrorKind::io;
-    return error(kind, "{}: {}: {}", path, what, std::strerror(errno));
-  };
-  if (file.fd < 0) return failed("open");
-  const off_t size = ::lseek(file.fd, 0, SEEK_END);  // of a device, too
-  if (size < 0) return failed("seek");
-  const ReadAt read_at = [&](uint64_t offset, MutableBytes into) -> Result<void> {
-    while (!into.empty()) {
-      const ssize_t n = ::pread(file.fd, into.data(), into.size(), static_cast<off_t>(offset));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return failed("read");
-      if (n == 0) return error(ErrorKind::corrupt, "{} ends at {}", path, offset);
-      into = into.subspan(static_cast<size_t>(n));
-      offset += static_cast<uint64_t>(n);
-    }
-    return {};
-  };
-  return read_log(read_at, static_cast<uint64_t>(size), path, from, each);
+  const std::unique_ptr<env::PlainFile> file = TRY(env::PlainFile::open(path));
+  const ReadAt read_at = [&file](uint64_t offset, MutableBytes into) { return file->read(offset, into); };
+  return read_log(read_at, file->size(), path, from, each);
 }
 
 }  // namespace perdure::log

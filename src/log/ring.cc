@@ -103,8 +103,7 @@ namespace {
 // One opening: lives in the callbacks of its requests.
 //
 // The next start number goes into the slot of the older superblock. Where only one slot is good, the other
-// may have held a newer one: its number is left out. Then the good slot is written as well, because otherwise
-// the slots would be so far apart that the loss of the newer one could not be told from this.
+// may have held that very number: then one more is taken, which fills the other slot again as well.
 struct Opening {
   std::unique_ptr<RingState> ring;
   Done<std::unique_ptr<LogRing>> done;
@@ -131,7 +130,7 @@ struct Opening {
       return error(ErrorKind::corrupt, "{} is shorter than its log ring: {} bytes", ring->path,
                    ring->file->size());
     one_more = !slots.slot[0] || !slots.slot[1];
-    ring->superblock.start += StartNumber(one_more ? 3 : 1);  // odd: for the other slot
+    ++ring->superblock.start;
     return {};
   }
 

@@ -136,8 +136,8 @@ TEST_F(RingTest, EveryFailingRequestOfAStartIsReported) {
 TEST_F(RingTest, RecordsComeBackInOrder) {
   create_and_open(256 * kib);
   ReadRecords expected;
-  for (int i = 0; i < 20; ++i) {
-    expected.push_back(append(static_cast<size_t>(100 + 400 * i), static_cast<char>('a' + i)));
+  for (size_t i = 0; i < 20; ++i) {
+    expected.push_back(append(100 + 400 * i, static_cast<char>('a' + i)));
     if (i % 3 == 0) env_.run_until_idle();
   }
   env_.run_until_idle();
@@ -291,31 +291,32 @@ TEST_F(RingTest, ABatchOfAnEarlierLapIsNeverTaken) {
   expect_end(Lsn(64 * kib + 2 * sector_bytes), {}, Lsn(64 * kib + 2 * sector_bytes));
 }
 
-// Two histories from one point: the one that is written second replaces the first batch of the other, and the
-// others lie behind it, whole and with the right LSNs.
+// Two histories of one start: the second replaces the first's batches up to one that lies there whole, with
+// the right LSN and start number.
 TEST_F(RingTest, ABatchThatFollowsAnotherPredecessorIsADeadTail) {
   create_and_open(64 * kib);
-  const ReadRecord a = append_batch(1, 'a');
+  crash(SectorFate::drop);
   const ByteVector fork = env_.content(path);
+  ASSERT_TRUE(open());
+  append_batch(1, 'a');
   append_batch(1, 'b');
   append_batch(1, 'c');
+  const StartNumber start = ring_->start_number();
   const ByteVector first = env_.content(path);
   crash(SectorFate::drop);
-  const uint64_t c_at = offset_of(Lsn(2 * sector_bytes));
-  const Bytes c = Bytes(first).subspan(c_at, sector_bytes);
 
-  // The same start: the checksum chain is broken.
   env_.overwrite(path, 0, fork);
   ASSERT_TRUE(open());
-  const ByteVector reopened = env_.content(path);
-  const ReadRecord other = append_batch(1, 'B');
-  env_.overwrite(path, c_at, c);
+  EXPECT_EQ(ring_->start_number(), start);
+  ReadRecords expected{append_batch(1, 'A'), append_batch(1, 'B')};
+  const uint64_t c_at = offset_of(Lsn(2 * sector_bytes));
+  env_.overwrite(path, c_at, Bytes(first).subspan(c_at, sector_bytes));
   crash(SectorFate::drop);
-  expect_end(Lsn(2 * sector_bytes), {a, other});
-  // It goes on from there, and again.
-  const ReadRecord next = append_batch(1, 'C');
+  expect_end(Lsn(2 * sector_bytes), expected);
+  // It goes on from there.
+  expected.push_back(append_batch(1, 'C'));
   crash(SectorFate::drop);
-  expect_end(Lsn(3 * sector_bytes), {a, other, next});
+  expect_end(Lsn(3 * sector_bytes), expected);
 }
 
 TEST_F(RingTest, ALowerStartNumberEndsTheLog) {
@@ -406,6 +407,21 @@ TEST_F(RingTest, DamageIsFoundAcrossTheWrapAndBehindTheLargestBatch) {
   crash(SectorFate::drop);
   flip(offset_of(large));  // the whole batch lies between it and the one that proves that it was durable
   expect_corrupt(large, tail);
+}
+
+// A header proves that an earlier batch was durable only where it belongs: elsewhere it is a copy.
+TEST_F(RingTest, AHeaderAtTheWrongPlaceProvesNothing) {
+  create_and_open(64 * kib);
+  for (int i = 0; i < 4; ++i) append_batch(1, static_cast<char>('a' + i));
+  crash(SectorFate::drop);
+  const ByteVector disk = env_.content(path);
+  const Bytes last = Bytes(disk).subspan(offset_of(Lsn(3 * sector_bytes)), sector_bytes);
+  env_.overwrite(path, area_begin, ByteVector(capacity_));
+  env_.overwrite(path, offset_of(Lsn(2 * sector_bytes)), last);
+  expect_end(Lsn(0), {});
+  crash(SectorFate::drop);
+  env_.overwrite(path, offset_of(Lsn(3 * sector_bytes)), last);
+  expect_corrupt(Lsn(0));
 }
 
 TEST_F(RingTest, ATailThatWasOverwrittenIsNoEmptyLog) {
@@ -504,10 +520,10 @@ TEST_F(RingTest, CopiesOfBatchesInsideRecordsAreNeverTakenForBatches) {
 
 // Whatever the disk says, reading ends with an error or with records that were written, in their order.
 TEST_F(RingTest, RandomDamageNeverInventsRecords) {
-  create_and_open(64 * kib);
+  create_and_open(40 * kib);
   std::vector<ReadRecord> expected;
-  for (int i = 0; i < 8; ++i) {
-    expected.push_back(append(static_cast<size_t>(200 + 300 * i), static_cast<char>('a' + i)));
+  for (size_t i = 0; i < 5; ++i) {
+    expected.push_back(append(200 + 300 * i, static_cast<char>('a' + i)));
     expected.push_back(append(3000, static_cast<char>('A' + i)));
     env_.run_until_idle();
   }
@@ -515,7 +531,7 @@ TEST_F(RingTest, RandomDamageNeverInventsRecords) {
   const ByteVector good = env_.content(path);
   std::mt19937_64 random(17);
   size_t errors = 0, ends = 0;
-  for (int round = 0; round < 20'000; ++round) {
+  for (int round = 0; round < 10'000; ++round) {
     ByteVector bad = good;
     for (uint64_t n = 1 + random() % 3; n > 0; --n) {
       const uint64_t sector = random() % (good.size() / sector_bytes);
@@ -545,20 +561,20 @@ TEST_F(RingTest, RandomDamageNeverInventsRecords) {
     for (size_t i = 0; i < read_.size(); ++i) ASSERT_EQ(read_[i], expected[i]) << "round " << round;
     crash(SectorFate::drop);
   }
-  EXPECT_GT(errors, 1000U);
-  EXPECT_GT(ends, 1000U);
+  EXPECT_GT(errors, 500U);
+  EXPECT_GT(ends, 500U);
 }
 
 // The same behind the checksums: a batch may claim anything about its payload.
 TEST_F(RingTest, BatchesThatLieAreSafe) {
-  create_and_open(64 * kib);
+  create_and_open(16 * kib);
   append_batch(3, 'a');
   crash(SectorFate::drop);
   const ByteVector good = env_.content(path);
   uint64_t salt = 0;
   std::memcpy(&salt, good.data() + 16, sizeof salt);
   std::mt19937_64 random(23);
-  for (int round = 0; round < 20'000; ++round) {
+  for (int round = 0; round < 10'000; ++round) {
     ByteVector bad = good;
     const MutableBytes batch = MutableBytes(bad).subspan(area_begin);
     std::optional<BatchHeader> header = decode_batch_header(batch.first(batch_header_bytes), salt);

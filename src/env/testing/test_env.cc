@@ -344,6 +344,7 @@ bool TestEnv::end_io() {
     due.resize(1 + chance_() % due.size());
   }
   std::vector<std::unique_ptr<Request>> ended;
+  ended.reserve(due.size());
   for (size_t i : due) ended.push_back(std::move(requests_[i]));
   std::erase(requests_, nullptr);
   for (auto& request : ended) perform(*request);

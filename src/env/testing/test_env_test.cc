@@ -216,7 +216,7 @@ TEST_F(TestEnvTest, ShuffledIoAllEndsAndDependsOnTheSeedAlone) {
     const PageRef page = page_of('p');
     const Bytes piece = page.bytes();
     for (char c = 'a'; c <= 'j'; ++c)
-      file->write(4096U * static_cast<unsigned char>(c), {&piece, 1}, File::Write::cached,
+      file->write(uint64_t{4096} * static_cast<unsigned char>(c), {&piece, 1}, File::Write::cached,
                   [&trace, c](Result<void>) { trace += c; });
     env.run_until_idle();
     return trace;

@@ -1,0 +1,49 @@
+#include "env/plain_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace perdure::env {
+
+namespace {
+
+Error failure(const std::string& path, const char* what) {
+  const int number = errno;
+  return error(number == ENOENT ? ErrorKind::not_found : ErrorKind::io, "{}: {}: {}", path, what,
+               std::generic_category().message(number));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PlainFile>> PlainFile::open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return failure(path, "open");
+  const off_t size = ::lseek(descriptor, 0, SEEK_END);  // a device's, too
+  if (size < 0) {
+    const Error problem = failure(path, "seek");
+    ::close(descriptor);
+    return problem;
+  }
+  return std::unique_ptr<PlainFile>(new PlainFile(path, descriptor, static_cast<uint64_t>(size)));
+}
+
+PlainFile::~PlainFile() {
+  ::close(descriptor_);
+}
+
+Result<void> PlainFile::read(uint64_t offset, MutableBytes into) const {
+  while (!into.empty()) {
+    const ssize_t n = ::pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return failure(path_, "read");
+    if (n == 0) return error(ErrorKind::corrupt, "{} ends at {}", path_, offset);
+    into = into.subspan(static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+  return {};
+}
+
+}  // namespace perdure::env

@@ -1,0 +1,32 @@
+// A file or device opened for reading beside whoever uses it: no lock, no direct I/O, and every call blocks.
+// For tools that look at a server's files; a server reads through Env.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace perdure::env {
+
+class PlainFile {
+ public:
+  static Result<std::unique_ptr<PlainFile>> open(const std::string& path);
+  ~PlainFile();
+  PlainFile(const PlainFile&) = delete;
+  PlainFile& operator=(const PlainFile&) = delete;
+
+  uint64_t size() const { return size_; }
+  // Fills `into`; `corrupt` if the file ends before.
+  Result<void> read(uint64_t offset, MutableBytes into) const;
+
+ private:
+  PlainFile(std::string path, int descriptor, uint64_t size)
+      : path_(std::move(path)), descriptor_(descriptor), size_(size) {}
+  std::string path_;
+  int descriptor_;
+  uint64_t size_;
+};
+
+}  // namespace perdure::env
