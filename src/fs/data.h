@@ -1,14 +1,140 @@
-// Data: the contents of files.
+// Data: the volatile side of file content: which blocks are free, which pages are in memory, what is on its
+// way to the disk, and who waits for it. All of it is made anew from the rows by restored().
+//
+// Content goes this way (content.h says what a reader sees meanwhile):
+//
+//   unstable write      -> dirty page                          (write.h)
+//   stable small write  -> page row, in the record             (write.h)
+//   stable big write    -> fresh blocks -> extent              (write.h)
+//   COMMIT              -> few: page rows; many: fresh blocks -> extents                 (commit.h)
+//   write-back          -> dirty pages and page rows -> fresh blocks -> extents          (write_back.h)
+//   truncation, removal -> freed row, a big one by way of a reclaim transaction          (truncate.h, reclaim.h)
+//   freed row, once a checkpoint covers it -> free blocks                                (freed.h)
+//
+// The server's part: call trim_memory() once in a while, run write_back() when asked to and before each
+// checkpoint, free_pending() after each checkpoint, and reclaim_step() for each start_reclaim hook.
+// Thread: the loop. Must not be destroyed while block I/O is under way, unless that never ends.
 #pragma once
 
+#include <absl/container/btree_map.h>
+#include <absl/container/btree_set.h>
+
+#include <deque>
+#include <functional>
+
+#include "fs/block_allocator.h"
+#include "fs/block_reader.h"
 #include "fs/file_system.h"
+#include "fs/freed.h"
+#include "fs/page_cache.h"
+#include "fs/placement.h"
+#include "fs/read_ahead.h"
+#include "fs/waiters.h"
 
 namespace perdure::fs {
 
+struct DataOptions {
+  uint64_t cache_bytes = 256U << 20U;         // clean pages
+  uint64_t dirty_bytes_max = 128U << 20U;     // above it an unstable write waits for write-back
+  uint64_t dirty_bytes_low = 32U << 20U;      // above it write-back is asked for
+  uint64_t page_row_bytes_max = 128U << 20U;  // the same for stable writes and page rows
+  uint64_t page_row_bytes_low = 64U << 20U;
+  uint32_t record_bytes_max = 64U << 10U;  // a stable write up to this size travels in the record
+  uint32_t record_blocks_max = 16;         // of a COMMIT's pages too, if there are no more
+  uint32_t commit_blocks = 256;            // placed and mapped at a time
+  uint32_t write_back_blocks = 1024;
+  uint32_t rows_max = 256;         // extents and page rows that one run cuts off or frees
+  uint64_t margin_blocks = 1024;   // not given to writes: truncations and COMMITs go on in a full store
+  uint64_t grow_below = 16384;     // with fewer available blocks the block store is made larger
+  uint64_t read_ahead_bytes_max = 2U << 20U;
+  env::Duration bad_block_retry = std::chrono::seconds(1);
+};
+
+// Files whose dirty pages a COMMIT or write-back is placing: one at a time, others wait for it or leave the
+// file alone.
+class PlacingFiles {
+ public:
+  explicit PlacingFiles(FileSystem& fs) : fs_(fs) {}
+  // True: the file is `run`'s transaction's (perhaps it was already). Taken back if the run is undone.
+  bool take(Run& run, InodeId id);
+  bool taken_by_other(const Run& run, InodeId id) const;
+  // The caller returns Stop::wait() and looks again.
+  void wait(const Run& run, InodeId id) { files_.at(id).waiters.add(run); }
+  // When the run commits, those who wait are resumed.
+  void release(Run& run, InodeId id);
+  void release_now(TransactionId holder);
+
+ private:
+  struct File {
+    TransactionId holder;
+    Waiters waiters;
+  };
+  FileSystem& fs_;
+  absl::btree_map<InodeId, File> files_;
+};
+
 class Data {
  public:
-  Data(FileSystem&, store::BlockStore&) {}
-  void restored() {}
+  Data(FileSystem& fs, store::BlockStore& blocks, const DataOptions& options = {});
+  ~Data();
+  Data(const Data&) = delete;
+  Data& operator=(const Data&) = delete;
+
+  // After restoration.
+  void restored();
+
+  // What the data side asks of the server; each may be asked often, and may be left out.
+  struct Hooks {
+    std::function<void()> want_checkpoint;  // and free_pending() after it
+    std::function<void()> want_write_back;  // of all dirty pages and page rows
+  };
+  Hooks hooks;
+
+  // Admission (DESIGN.md §10 rule 5), before a run has changed anything. A write that will need `blocks` more
+  // blocks: ok, no_space, or a wait until there may be room. `tried_write_back` is a register of the writer.
+  Outcome<void> admit_blocks(Run& run, int64_t blocks, bool& tried_write_back);
+  // `pages` more dirty pages, or page rows; waits for write-back above the limits.
+  Outcome<void> admit_dirty(Run& run, uint64_t pages);
+  Outcome<void> admit_page_rows(Run& run, uint64_t pages);
+
+  uint64_t dirty_bytes() const;
+  uint64_t page_row_bytes() const;
+  // Something would be lost by stopping now: for a clean stop, write_back() until this is false.
+  bool anything_dirty() const;
+
+  // Evicts clean pages that nobody needs. `oldest_fault` as for Database::trim_memory.
+  void trim_memory(uint32_t oldest_fault) { cache.trim(options.cache_bytes, oldest_fault); }
+
+  // For the operations on content.
+  void pages_gone(Run& run);       // dirty pages or page rows are fewer, once the run is committed
+  void space_freed();              // look again, whoever waits for space
+  void write_back_ended();         // a pass of write_back() has ended
+  void forget_block_content(const BlockRange& range) { reader.forget(range); }
+
+  const DataOptions options;
+  BlockAllocator allocator;
+  PageCache cache;
+  BlockReader reader;
+  ReadAhead read_ahead;
+  Placements placements;
+  PlacingFiles placing;
+  FreedRows freed_rows;
+  // Reclaims under way that have been started or continued by this process, and who waits for their end.
+  absl::btree_map<InodeId, Waiters> reclaims;
+
+  // A change number that is older than what was written in the last `age`; 0 if that is not known.
+  uint64_t stamp_before(env::Duration age);
+
+ private:
+  void wake_writers();
+
+  FileSystem& fs_;
+  Waiters space_waiters_, dirty_waiters_, page_row_waiters_, write_back_waiters_;
+  struct Stamp {
+    env::Instant time;
+    uint64_t stamp;
+  };
+  std::deque<Stamp> stamps_;
 };
 
 }  // namespace perdure::fs

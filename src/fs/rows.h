@@ -37,7 +37,8 @@ struct InodeKey {
 // Invariants:
 //   links > 0, or the inode is open (removed at its last CLOSE), or a reclaim transaction is at work on it
 //   of a directory: links == 2 + number of subdirectories, size == number of entries
-//   blocks == number of file blocks that hold data (page rows and extents, not cut off)
+//   blocks == number of file blocks that have a page row or an extent, cut off or not: a truncated file gives
+//             its blocks back as they are reclaimed
 //   no extent of the inode reaches beyond file block extent_end
 struct InodeRow {
   static constexpr TableId table = TableId::inode;
@@ -61,6 +62,11 @@ struct InodeRow {
   // A truncation under way: what lies at or behind file block cut_from with a stamp below cut_stamp is cut
   // off, and is being freed by a reclaim transaction. cut_stamp == 0: none.
   uint64_t cut_from = 0, cut_stamp = 0;
+  static constexpr uint64_t dropped_stamp = UINT64_MAX;
+
+  bool cut_off(FileBlock block, uint64_t stamp) const { return block.value >= cut_from && stamp < cut_stamp; }
+  // The file is gone: only its reclaim transaction still knows it (fs/reclaim.h). For all others it is stale.
+  bool dropped() const { return cut_stamp == dropped_stamp; }
 
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
@@ -260,18 +266,20 @@ struct DirtyPageRow {
 };
 
 // Unlogged: what unstable writes have done to an inode. FileSystem::load merges it in; whoever stores the
-// inode absorbs it.
+// inode absorbs it, but for new_blocks: file blocks that only dirty pages hold. The inode row does not count
+// them, because a crash may lose them: load() adds them to `blocks`, store() subtracts them again, and this
+// row stays as long as there are any.
 struct PendingInodeRow {
   static constexpr TableId table = TableId::pending_inode;
   static constexpr Residence residence = Residence::unlogged;
   static constexpr const char* name = "pending_inode";
   using Key = InodeKey;
-  uint64_t size = 0, blocks = 0, change = 0;
+  uint64_t size = 0, new_blocks = 0, change = 0;
   int64_t mtime_ns = 0, ctime_ns = 0;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("size", r.size), v("blocks", r.blocks), v("change", r.change), v("mtime", r.mtime_ns),
-        v("ctime", r.ctime_ns);
+    v("size", r.size), v("new_blocks", r.new_blocks), v("change", r.change), v("mtime", r.mtime_ns);
+    v("ctime", r.ctime_ns);
   }
 };
 

@@ -1,0 +1,61 @@
+#include "fs/freed.h"
+
+#include <algorithm>
+
+#include "fs/data.h"
+#include "state/database.h"
+
+namespace perdure::fs {
+
+void FreedBlocks::put(FileSystem& fs, Run& run) {
+  if (ranges_.empty()) return;
+  std::sort(ranges_.begin(), ranges_.end(),
+            [](const BlockRange& a, const BlockRange& b) { return a.first < b.first; });
+  FreedRow row;
+  for (const BlockRange& range : ranges_) append_range(row.ranges, range.first, range.count);
+  const uint64_t sequence = fs.new_change();
+  fs.freed.put_new(run, {sequence}, std::move(row));
+  run.on_commit([&fs, sequence, lsn = run.lsn()] { fs.data().freed_rows.added(sequence, lsn); });
+  ranges_.clear();
+}
+
+void FreedRows::restored(FileSystem& fs) {
+  lsns_.clear();
+  restored_checkpoints_ = fs.database().applied_count();
+}
+
+bool FreedRows::covered(FileSystem& fs, uint64_t sequence) const {
+  auto it = lsns_.find(sequence);
+  if (it == lsns_.end()) return fs.database().applied_count() > restored_checkpoints_;
+  return it->second < fs.database().applied_lsn();
+}
+
+bool free_pending(FileSystem& fs, Run& run) {
+  constexpr uint64_t ranges_max = 1024;
+  Data& data = fs.data();
+  std::vector<BlockRange> ranges;
+  std::vector<uint64_t> erased;
+  bool finished = true;
+  const FreedRow::Key last{UINT64_MAX};
+  for (auto row = *fs.freed.first(run, {0}, last); row; row = *fs.freed.next(run, row.key, last)) {
+    if (!data.freed_rows.covered(fs, row.key.sequence)) break;  // nor are those behind it
+    const auto& freed = row.row->ranges;
+    if (std::any_of(freed.begin(), freed.end(), [&](const auto& r) { return data.reader.under_way(r); }))
+      continue;  // still being read for somebody who saw them in use
+    if (!erased.empty() && ranges.size() + freed.size() > ranges_max) {
+      finished = false;
+      break;
+    }
+    ranges.insert(ranges.end(), freed.begin(), freed.end());
+    erased.push_back(row.key.sequence);
+  }
+  for (const uint64_t sequence : erased) fs.freed.erase(run, {sequence});
+  data.allocator.mark_free(run, ranges);
+  run.on_commit([&data, erased = std::move(erased)] {
+    for (const uint64_t sequence : erased) data.freed_rows.erased(sequence);
+    data.space_freed();
+  });
+  return finished;
+}
+
+}  // namespace perdure::fs
