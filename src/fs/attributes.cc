@@ -57,8 +57,6 @@ Outcome<Attributes> get_attributes(FileSystem& fs, Run& run, InodeId id) {
   attributes.fsid = volume->uuid;
   attributes.is_root = volume->root == id;
   attributes.used_bytes = attributes.row.blocks * block_bytes;
-  if (const PendingInodeRow* pending = TRY(fs.pending_inodes.get(run, {id})))
-    attributes.used_bytes += pending->blocks * block_bytes;
   return attributes;
 }
 

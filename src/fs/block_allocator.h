@@ -37,8 +37,8 @@ class BlockAllocator {
   uint64_t reserved_blocks() const { return reserved_count_; }
   int64_t available() const;
 
-  // Exactly `count` blocks in as few ranges as is quickly found, or none at all if there are not so many. They
-  // are reserved at once, and free again if the run is undone.
+  // Exactly `count` blocks in as few ranges as is quickly found, or none at all if there are not so many.
+  // They are reserved at once, and free again if the run is undone.
   std::vector<BlockRange> reserve(Run& run, uint64_t count);
   // Reserved blocks are free again, now. (Nothing refers to them and no I/O is under way.)
   void release(std::span<const BlockRange> ranges);

@@ -4,23 +4,6 @@
 
 namespace perdure::fs {
 
-Outcome<void> check_regular(const InodeRow& inode) {
-  switch (inode.type) {
-    case FileType::regular:
-      return {};
-    case FileType::directory:
-      return Status::is_directory;
-    case FileType::symlink:
-      return Status::is_symlink;
-    case FileType::block_device:
-    case FileType::character_device:
-    case FileType::socket:
-    case FileType::fifo:
-      break;
-  }
-  return Status::wrong_type;
-}
-
 Outcome<PageRef> content_of(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, FileBlock block) {
   if (const DirtyPageRow* dirty = TRY(fs.dirty_pages.get(run, {id, block}))) return dirty->page;
   if (const PageRow* page = TRY(fs.pages.get(run, {id, block})))
@@ -38,8 +21,7 @@ Outcome<Survey> survey(FileSystem& fs, Run& run, InodeId id, const InodeRow& ino
   for (auto dirty = TRY(fs.dirty_pages.first(run, from, last)); dirty;
        dirty = TRY(fs.dirty_pages.next(run, dirty.key, last)))
     rows[dirty.key.block.value - first].dirty = true;
-  for (auto page = TRY(fs.pages.first(run, from, last)); page;
-       page = TRY(fs.pages.next(run, page.key, last)))
+  for (auto page = TRY(fs.pages.first(run, from, last)); page; page = TRY(fs.pages.next(run, page.key, last)))
     rows[page.key.block.value - first].page = true;
   ExtentCursor extents(fs, run, id, inode, first, first + count);
   ExtentPart part;
@@ -89,8 +71,7 @@ void BlockCount::store(InodeId id, InodeRow inode) {
 
 void BlockCount::store_pending(InodeId id, const InodeRow& inode) {
   CHECK(new_blocks_ <= inode.blocks);
-  fs_.pending_inodes.put(
-      run_, {id}, {inode.size, new_blocks_, inode.change, inode.mtime_ns, inode.ctime_ns});
+  fs_.pending_inodes.put(run_, {id}, {inode.size, new_blocks_, inode.change, inode.mtime_ns, inode.ctime_ns});
 }
 
 void BlockCount::put(InodeId id, const InodeRow& inode) {

@@ -12,9 +12,6 @@
 
 namespace perdure::fs {
 
-// Ok, or the status that says why content cannot be read or written.
-Outcome<void> check_regular(const InodeRow& inode);
-
 // Of several outcomes the Stop that ends the run, if there is one: a fault comes before all others, because
 // something has been noted as missing.
 template <class... Outcomes>
@@ -41,8 +38,8 @@ using Survey = absl::InlinedVector<BlockRows, 32>;
 Outcome<Survey> survey(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, uint64_t first,
                        uint64_t count);
 
-// Keeps InodeRow.blocks (as load() gives it) and PendingInodeRow.new_blocks exact while rows of blocks come and
-// go: one call for each block that changes.
+// Keeps InodeRow.blocks (as load() gives it) and PendingInodeRow.new_blocks exact while rows of blocks come
+// and go: one call for each block that changes.
 class BlockCount {
  public:
   BlockCount(FileSystem& fs, Run& run, InodeId id);
@@ -50,7 +47,7 @@ class BlockCount {
   void now_dirty(InodeRow& inode, BlockRows before);
   void now_stable(InodeRow& inode, BlockRows before);  // a page row or an extent, and no dirty page
   void gone(InodeRow& inode, uint64_t stable, uint64_t only_dirty);  // so many blocks have no rows any more
-  void only_dirty(InodeRow& inode, BlockRows now);                  // its last page row or extent is gone
+  void only_dirty(InodeRow& inode, BlockRows now);                   // its last page row or extent is gone
 
   // The inode with its size and times becomes stable.
   void store(InodeId id, InodeRow inode);

@@ -10,15 +10,10 @@ bool PlacingFiles::take(Run& run, InodeId id) {
   return true;
 }
 
-bool PlacingFiles::taken_by_other(const Run& run, InodeId id) const {
-  auto it = files_.find(id);
-  return it != files_.end() && it->second.holder != run.transaction();
-}
-
 void PlacingFiles::release(Run& run, InodeId id) {
-  run.on_commit([this, id] {
+  run.on_commit([this, id, holder = run.transaction()] {
     auto it = files_.find(id);
-    if (it == files_.end()) return;
+    if (it == files_.end() || it->second.holder != holder) return;
     Waiters waiters = std::move(it->second.waiters);
     files_.erase(it);
     waiters.resume_all(fs_);
@@ -52,9 +47,15 @@ void Data::restored() {
   freed_rows.restored(fs_);
 }
 
-uint64_t Data::dirty_bytes() const { return uint64_t{block_bytes} * fs_.dirty_pages.size(); }
-uint64_t Data::page_row_bytes() const { return uint64_t{block_bytes} * fs_.pages.size(); }
-bool Data::anything_dirty() const { return fs_.dirty_pages.size() + fs_.pending_inodes.size() != 0; }
+uint64_t Data::dirty_bytes() const {
+  return uint64_t{block_bytes} * fs_.dirty_pages.size();
+}
+uint64_t Data::page_row_bytes() const {
+  return uint64_t{block_bytes} * fs_.pages.size();
+}
+bool Data::anything_dirty() const {
+  return fs_.dirty_pages.size() + fs_.pending_inodes.size() != 0;
+}
 
 // In this order: there is room; the store can grow; write-back may replace extents by others and so free
 // blocks; a checkpoint or a reclaim will free blocks. Only then there is no space.
@@ -104,7 +105,9 @@ void Data::pages_gone(Run& run) {
   });
 }
 
-void Data::space_freed() { space_waiters_.resume_all(fs_); }
+void Data::space_freed() {
+  space_waiters_.resume_all(fs_);
+}
 
 void Data::write_back_ended() {
   write_back_waiters_.resume_all(fs_);

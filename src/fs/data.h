@@ -8,8 +8,8 @@
 //   stable big write    -> fresh blocks -> extent              (write.h)
 //   COMMIT              -> few: page rows; many: fresh blocks -> extents                 (commit.h)
 //   write-back          -> dirty pages and page rows -> fresh blocks -> extents          (write_back.h)
-//   truncation, removal -> freed row, a big one by way of a reclaim transaction          (truncate.h, reclaim.h)
-//   freed row, once a checkpoint covers it -> free blocks                                (freed.h)
+//   truncation, removal -> freed row, a big one by way of a reclaim transaction          (truncate.h,
+//   reclaim.h) freed row, once a checkpoint covers it -> free blocks                                (freed.h)
 //
 // The server's part: call trim_memory() once in a while, run write_back() when asked to and before each
 // checkpoint, free_pending() after each checkpoint, and reclaim_step() for each start_reclaim hook.
@@ -33,23 +33,6 @@
 
 namespace perdure::fs {
 
-struct DataOptions {
-  uint64_t cache_bytes = 256U << 20U;         // clean pages
-  uint64_t dirty_bytes_max = 128U << 20U;     // above it an unstable write waits for write-back
-  uint64_t dirty_bytes_low = 32U << 20U;      // above it write-back is asked for
-  uint64_t page_row_bytes_max = 128U << 20U;  // the same for stable writes and page rows
-  uint64_t page_row_bytes_low = 64U << 20U;
-  uint32_t record_bytes_max = 64U << 10U;  // a stable write up to this size travels in the record
-  uint32_t record_blocks_max = 16;         // of a COMMIT's pages too, if there are no more
-  uint32_t commit_blocks = 256;            // placed and mapped at a time
-  uint32_t write_back_blocks = 1024;
-  uint32_t rows_max = 256;         // extents and page rows that one run cuts off or frees
-  uint64_t margin_blocks = 1024;   // not given to writes: truncations and COMMITs go on in a full store
-  uint64_t grow_below = 16384;     // with fewer available blocks the block store is made larger
-  uint64_t read_ahead_bytes_max = 2U << 20U;
-  env::Duration bad_block_retry = std::chrono::seconds(1);
-};
-
 // Files whose dirty pages a COMMIT or write-back is placing: one at a time, others wait for it or leave the
 // file alone.
 class PlacingFiles {
@@ -57,11 +40,11 @@ class PlacingFiles {
   explicit PlacingFiles(FileSystem& fs) : fs_(fs) {}
   // True: the file is `run`'s transaction's (perhaps it was already). Taken back if the run is undone.
   bool take(Run& run, InodeId id);
-  bool taken_by_other(const Run& run, InodeId id) const;
   // The caller returns Stop::wait() and looks again.
   void wait(const Run& run, InodeId id) { files_.at(id).waiters.add(run); }
-  // When the run commits, those who wait are resumed.
+  // When the run commits, the file is free if it was its transaction's, and those who wait are resumed.
   void release(Run& run, InodeId id);
+  // All files of the transaction, whatever becomes of its run.
   void release_now(TransactionId holder);
 
  private:
@@ -75,7 +58,7 @@ class PlacingFiles {
 
 class Data {
  public:
-  Data(FileSystem& fs, store::BlockStore& blocks, const DataOptions& options = {});
+  Data(FileSystem& fs, store::BlockStore& blocks, const DataOptions& options);
   ~Data();
   Data(const Data&) = delete;
   Data& operator=(const Data&) = delete;
@@ -106,9 +89,9 @@ class Data {
   void trim_memory(uint32_t oldest_fault) { cache.trim(options.cache_bytes, oldest_fault); }
 
   // For the operations on content.
-  void pages_gone(Run& run);       // dirty pages or page rows are fewer, once the run is committed
-  void space_freed();              // look again, whoever waits for space
-  void write_back_ended();         // a pass of write_back() has ended
+  void pages_gone(Run& run);  // dirty pages or page rows are fewer, once the run is committed
+  void space_freed();         // look again, whoever waits for space
+  void write_back_ended();    // a pass of write_back() has ended
   void forget_block_content(const BlockRange& range) { reader.forget(range); }
 
   const DataOptions options;

@@ -165,7 +165,8 @@ void ExtentMap::map(Run& run, InodeRow& inode, std::span<MappedBlock> mapped, Fr
         append_new();
       } else {
         // What is cut off stays so, until its reclaim comes to it.
-        builder.append(file_block, block, row.crcs[i], inode.cut_off(file_block, row.stamp) ? row.stamp : stamp);
+        builder.append(file_block, block, row.crcs[i],
+                       inode.cut_off(file_block, row.stamp) ? row.stamp : stamp);
       }
     }
     builder.replace(old.key.last_block);

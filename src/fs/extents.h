@@ -68,6 +68,8 @@ class ExtentMap {
   std::vector<state::Table<ExtentRow>::Found> old_;  // in order, valid in this run
 };
 
-inline uint64_t blocks_for(uint64_t bytes) { return bytes / block_bytes + (bytes % block_bytes != 0 ? 1 : 0); }
+inline uint64_t blocks_for(uint64_t bytes) {
+  return bytes / block_bytes + (bytes % block_bytes != 0 ? 1 : 0);
+}
 
 }  // namespace perdure::fs

@@ -33,7 +33,7 @@ FileSystem::FileSystem(env::Env& env, state::Database& database, store::BlockSto
       start_(start),
       hooks_(std::move(hooks)),
       options_(options),
-      data_(std::make_unique<Data>(*this, blocks)) {
+      data_(std::make_unique<Data>(*this, blocks, options.data)) {
   CHECK(options_.name_hash_bits >= 1 && options_.name_hash_bits <= 55);
 }
 
@@ -45,10 +45,11 @@ void FileSystem::restored() {
 
 Outcome<InodeRow> FileSystem::load(Run& run, InodeId id) {
   const InodeRow* row = TRY(inodes.get(run, {id}));
-  if (row == nullptr) return Status::stale;
+  if (row == nullptr || row->dropped()) return Status::stale;
   InodeRow inode = *row;
   if (const PendingInodeRow* pending = TRY(pending_inodes.get(run, {id}))) {
     inode.size = pending->size;
+    inode.blocks += pending->new_blocks;
     inode.change = pending->change;
     inode.mtime_ns = pending->mtime_ns;
     inode.ctime_ns = pending->ctime_ns;
@@ -57,8 +58,16 @@ Outcome<InodeRow> FileSystem::load(Run& run, InodeId id) {
 }
 
 void FileSystem::store(Run& run, InodeId id, InodeRow inode) {
+  const PendingInodeRow* pending = *pending_inodes.get(run, {id});  // unlogged: never faults
+  if (pending != nullptr && pending->new_blocks != 0) {
+    CHECK(pending->new_blocks <= inode.blocks);
+    inode.blocks -= pending->new_blocks;
+    pending_inodes.put(run, {id},
+                       {inode.size, pending->new_blocks, inode.change, inode.mtime_ns, inode.ctime_ns});
+  } else if (pending != nullptr) {
+    pending_inodes.erase(run, {id});
+  }
   inodes.put(run, {id}, inode);
-  pending_inodes.erase(run, {id});
 }
 
 void FileSystem::touch_content(Run& run, InodeRow& inode) {

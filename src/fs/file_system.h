@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "base/siphash.h"
+#include "fs/data_options.h"
 #include "fs/rows.h"
 #include "state/table.h"
 #include "store/block_store.h"
@@ -32,6 +33,7 @@ struct FileSystemOptions {
   // Bits of a name's hash in its entry's position. 55 of them leave cookies positive as signed numbers: the
   // Linux client keeps them in a loff_t, where seekdir refuses negative ones. Fewer make names collide.
   unsigned name_hash_bits = 55;
+  DataOptions data;
 };
 
 class FileSystem {

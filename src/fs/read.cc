@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fs/access.h"
 #include "fs/content.h"
 #include "fs/data.h"
 

@@ -13,7 +13,8 @@ void ReadAhead::after_read(FileSystem& fs, Run& run, InodeId id, const InodeRow&
   Stream* stream = nullptr;
   Stream* oldest = &streams_[0];
   for (Stream& s : streams_) {
-    if (s.used != 0 && s.inode == id && offset <= std::max(s.next, s.ahead) && end + s.window + window_min > s.next) {
+    if (s.used != 0 && s.inode == id && offset <= std::max(s.next, s.ahead) &&
+        end + s.window + window_min > s.next) {
       stream = &s;
       break;
     }

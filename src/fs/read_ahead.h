@@ -14,7 +14,8 @@ namespace perdure::fs {
 
 class ReadAhead {
  public:
-  ReadAhead(BlockReader& reader, uint64_t window_bytes_max) : reader_(reader), window_max_(window_bytes_max) {}
+  ReadAhead(BlockReader& reader, uint64_t window_bytes_max)
+      : reader_(reader), window_max_(window_bytes_max) {}
 
   // [offset, end) was read, and came from memory.
   void after_read(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, uint64_t offset, uint64_t end);

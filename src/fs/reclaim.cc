@@ -52,10 +52,10 @@ struct Reclaim {
   ReclaimRegisters& registers;
 
   const InodeId id = registers.inode;
-  InodeRow inode;
+  InodeRow inode{};
   uint64_t page_position = registers.page, extent_position = registers.extent;  // looked at from here on
-  std::vector<state::Table<PageRow>::Found> pages;
-  std::vector<state::Table<ExtentRow>::Found> extents;
+  std::vector<state::Table<PageRow>::Found> pages{};
+  std::vector<state::Table<ExtentRow>::Found> extents{};
   bool more = false;  // rows behind the positions
 
   Outcome<bool> step();
@@ -151,7 +151,8 @@ void Reclaim::count_extents(BlockCount& blocks) {
     const uint64_t first = std::max(inode.cut_from, extent.row->first_block.value);
     uint64_t gone = extent.key.last_block.value + 1 - first;
     const PageKey from{id, FileBlock(first)}, last{id, extent.key.last_block};
-    for (auto page = *fs.pages.first(run, from, last); page; page = *fs.pages.next(run, page.key, last)) --gone;
+    for (auto page = *fs.pages.first(run, from, last); page; page = *fs.pages.next(run, page.key, last))
+      --gone;
     for (auto dirty = *fs.dirty_pages.first(run, from, last); dirty;
          dirty = *fs.dirty_pages.next(run, dirty.key, last)) {
       if (*fs.pages.get(run, dirty.key) != nullptr) continue;

@@ -23,9 +23,9 @@ struct ReclaimRegisters {
   }
 };
 
-// Frees a bounded number of rows that are cut off. True: nothing is left, the cut is over or the dropped inode
-// is erased; the transaction ends. False: the run is to be committed, and this is to be called again in a new
-// one, at leisure. Each call is an effective step. May fault; never waits.
+// Frees a bounded number of rows that are cut off. True: nothing is left, the cut is over or the dropped
+// inode is erased; the transaction ends. False: the run is to be committed, and this is to be called again in
+// a new one, at leisure. Each call is an effective step. May fault; never waits.
 Outcome<bool> reclaim_step(FileSystem& fs, Run& run, ReclaimRegisters& registers);
 
 }  // namespace perdure::fs

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fs/access.h"
 #include "fs/cut.h"
 #include "fs/data.h"
 
@@ -77,24 +78,22 @@ void Truncation::erase(const RowsBehind& rows) {
     return it != rows.extents.end() && it->row->first_block <= block;
   };
   const auto is_page = [&rows](FileBlock block) {
-    return std::binary_search(rows.pages.begin(), rows.pages.end(), block,
-                              [](const auto& a, const auto& b) {
-                                constexpr auto key = [](const auto& x) {
-                                  if constexpr (std::is_same_v<std::decay_t<decltype(x)>, FileBlock>)
-                                    return x;
-                                  else
-                                    return x.key.block;
-                                };
-                                return key(a) < key(b);
-                              });
+    return std::binary_search(rows.pages.begin(), rows.pages.end(), block, [](const auto& a, const auto& b) {
+      constexpr auto key = [](const auto& x) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(x)>, FileBlock>)
+          return x;
+        else
+          return x.key.block;
+      };
+      return key(a) < key(b);
+    });
   };
   uint64_t stable = 0, only_dirty = 0;
   for (const auto& extent : rows.extents)
     stable += extent.key.last_block.value + 1 - std::max(first, extent.row->first_block.value);
   for (const auto& page : rows.pages) stable += in_extent(page.key.block) ? 0 : 1;
-  erase_dirty_behind(fs, run, id, first, [&](FileBlock block) {
-    only_dirty += in_extent(block) || is_page(block) ? 0 : 1;
-  });
+  erase_dirty_behind(fs, run, id, first,
+                     [&](FileBlock block) { only_dirty += in_extent(block) || is_page(block) ? 0 : 1; });
   FreedBlocks freed;
   for (const auto& extent : rows.extents) cut_extent(fs, run, extent, first, freed);
   for (const auto& page : rows.pages) fs.pages.erase(run, page.key);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fs/access.h"
 #include "fs/content.h"
 #include "fs/data.h"
 
@@ -41,7 +42,7 @@ struct Write {
   const uint64_t whole_first = blocks_for(offset);
   const uint64_t whole_end = std::max(end / block_bytes, whole_first);
 
-  InodeRow inode;
+  InodeRow inode{};
 
   Outcome<WriteResult> start();
   Outcome<WriteResult> unstable();
@@ -88,7 +89,8 @@ PageRef Write::page_of(uint64_t block, const PageRef& old) const {
   if (from != 0 || to != block_bytes) {
     const Bytes base = old ? old.bytes() : zero_page().bytes();
     std::copy(base.begin(), base.begin() + static_cast<ptrdiff_t>(from), bytes.begin());
-    std::copy(base.begin() + static_cast<ptrdiff_t>(to), base.end(), bytes.begin() + static_cast<ptrdiff_t>(to));
+    std::copy(base.begin() + static_cast<ptrdiff_t>(to), base.end(),
+              bytes.begin() + static_cast<ptrdiff_t>(to));
   }
   data.copy(begins + from - offset, bytes.subspan(from, to - from));
   return page;
@@ -111,12 +113,9 @@ auto Write::edges() -> Outcome<Edges> {
 bool Write::touch() {
   inode.size = std::max(inode.size, end);
   fs.touch_content(run, inode);
-  constexpr uint32_t set_uid = 04000, set_gid = 02000, group_execute = 00010;
-  uint32_t cleared = set_uid;
-  if ((inode.mode & group_execute) != 0) cleared |= set_gid;
-  if (who.is_root() || (inode.mode & cleared) == 0) return false;
-  inode.mode &= ~cleared;
-  return true;
+  const uint32_t mode = inode.mode;
+  clear_set_id(inode, who);
+  return inode.mode != mode;
 }
 
 Outcome<WriteResult> Write::unstable() {
@@ -241,7 +240,8 @@ Outcome<WriteResult> Write::placed() {
 Outcome<WriteResult> write(FileSystem& fs, Run& run, const Principal& who, InodeId id, uint64_t offset,
                            const WriteData& data, Stable stable, WriteRegisters& registers) {
   if (data.size() == 0) {
-    TRY(check_regular(TRY(fs.load(run, id))));
+    const InodeRow inode = TRY(fs.load(run, id));
+    TRY(check_regular(inode));
     return WriteResult{0, Stable::file_sync};
   }
   if (offset > file_bytes_max || data.size() > file_bytes_max - offset) return Status::too_big;

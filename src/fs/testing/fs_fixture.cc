@@ -79,8 +79,9 @@ void FsFixture::build() {
   hooks.is_open = [this](Run&, InodeId id) -> Outcome<bool> { return open.contains(id); };
   hooks.start_reclaim = [this](Run&, InodeId id) { reclaims.push_back(id); };
   hooks.resume = [this](TransactionId id) { resumed.push_back(id); };
-  fs_ = std::make_unique<FileSystem>(env_, *database_, blocks_, StartNumber(++start_), std::move(hooks),
-                                     FileSystemOptions{.name_hash_bits = options_.name_hash_bits});
+  fs_ =
+      std::make_unique<FileSystem>(env_, *database_, blocks_, StartNumber(++start_), std::move(hooks),
+                                   FileSystemOptions{.name_hash_bits = options_.name_hash_bits, .data = {}});
   bool loaded = false;
   database_->load_resident([&](Result<void> result) { loaded = result.has_value(); });
   env_.run_until_idle();

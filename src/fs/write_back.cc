@@ -1,0 +1,162 @@
+#include "fs/write_back.h"
+
+#include <algorithm>
+
+#include "fs/data.h"
+#include "fs/mapping.h"
+
+namespace perdure::fs {
+
+namespace {
+
+constexpr uint64_t rows_looked_at_max = 16384;  // by one run
+constexpr PageKey last_key{InodeId(UINT64_MAX), FileBlock(UINT64_MAX)};
+
+struct WriteBack {
+  FileSystem& fs;
+  Run& run;
+  WriteBackRegisters& registers;
+  Data& data = fs.data();
+  std::vector<PlacedPage> pages{};  // that are placed next
+  std::vector<InodeId> files{};     // whose dirty pages have just been mapped
+  bool looked_at_all = false;
+
+  Outcome<bool> place();
+  Outcome<bool> placed();
+  void choose(uint64_t pages_max);
+  bool choose_dirty(const state::Table<DirtyPageRow>::Found& dirty);
+  void choose_row(const state::Table<PageRow>::Found& row);
+  void release_files();
+  void end_pass() {
+    run.on_commit([&d = data] { d.write_back_ended(); });
+  }
+};
+
+// Chooses pages from registers.position on, in the order of their keys, and moves the position behind them.
+void WriteBack::choose(uint64_t pages_max) {
+  // Neither table ever faults.
+  auto dirty = *fs.dirty_pages.first(run, registers.position, last_key);
+  auto row = *fs.pages.first(run, registers.position, last_key);
+  for (uint64_t looked_at = 0; dirty || row; ++looked_at) {
+    const bool use_dirty = dirty && (!row || dirty.key <= row.key);
+    const bool use_row = row && (!dirty || row.key <= dirty.key);
+    const PageKey key = use_dirty ? dirty.key : row.key;
+    if (pages.size() >= pages_max || looked_at >= rows_looked_at_max) {
+      registers.position = key;
+      return;
+    }
+    bool chosen = false;
+    const bool old_row = use_row && row.row->stamp < registers.rows_before;
+    if (use_dirty && (old_row || dirty.row->stamp < registers.dirty_before)) chosen = choose_dirty(dirty);
+    if (old_row && !chosen) choose_row(row);
+    if (use_dirty) dirty = *fs.dirty_pages.next(run, key, last_key);
+    if (use_row) row = *fs.pages.next(run, key, last_key);
+  }
+  registers.position = last_key;
+  looked_at_all = true;
+}
+
+bool WriteBack::choose_dirty(const state::Table<DirtyPageRow>::Found& dirty) {
+  if (!data.placing.take(run, dirty.key.inode)) return false;
+  PlacedPage& page = pages.emplace_back();
+  page.inode = dirty.key.inode;
+  page.file_block = dirty.key.block;
+  page.stamp = dirty.row->stamp;
+  page.page = dirty.row->page;
+  page.source = PlacedPage::Source::dirty;
+  return true;
+}
+
+void WriteBack::choose_row(const state::Table<PageRow>::Found& row) {
+  const InodeRow* inode = fs.inodes.peek({row.key.inode});
+  if (inode != nullptr && inode->cut_off(row.key.block, row.row->stamp)) return;  // will be reclaimed
+  PlacedPage& page = pages.emplace_back();
+  page.inode = row.key.inode;
+  page.file_block = row.key.block;
+  page.stamp = row.row->stamp;
+  page.page = row.row->page;
+  page.source = PlacedPage::Source::page_row;
+}
+
+Outcome<bool> WriteBack::place() {
+  const uint64_t pages_max = std::min<uint64_t>(data.options.write_back_blocks, data.allocator.free_blocks());
+  choose(pages_max);
+  release_files();
+  registers.step = WriteBackStep::placing;
+  if (pages.empty()) {
+    if (!looked_at_all && pages_max != 0) return false;
+    end_pass();
+    if (!looked_at_all) return Status::no_space;
+    return true;
+  }
+  registers.placement = data.placements.place(run, std::move(pages));
+  CHECK(registers.placement != 0);
+  registers.step = WriteBackStep::placed;
+  return Stop::wait();
+}
+
+Outcome<bool> WriteBack::placed() {
+  Placement* placement = data.placements.find(registers.placement);
+  if (placement == nullptr) return place();
+  if (placement->state == Placement::State::writing) {
+    placement->waiter = run.transaction();
+    return Stop::wait();
+  }
+  Outcome<void> mapped;
+  if (placement->state == Placement::State::failed)
+    mapped = placement->failure;
+  else
+    mapped = map_placement(fs, run, registers.placement, IfChanged::leave);
+  if (!mapped) {
+    if (mapped.error().is_fault()) return Stop::fault();
+    data.placements.abandon(registers.placement);
+    data.placing.release_now(run.transaction());
+    end_pass();
+    return std::unexpected(mapped.error());
+  }
+  for (const PlacedPage& page : placement->pages)
+    if (page.source == PlacedPage::Source::dirty && (files.empty() || files.back() != page.inode))
+      files.push_back(page.inode);
+  return place();
+}
+
+// But for those that have pages in the next chunk.
+void WriteBack::release_files() {
+  for (const InodeId id : files) {
+    const auto it = std::lower_bound(pages.begin(), pages.end(), id,
+                                     [](const PlacedPage& page, InodeId i) { return page.inode < i; });
+    if (it == pages.end() || it->inode != id) data.placing.release(run, id);
+  }
+}
+
+}  // namespace
+
+WriteBackRegisters begin_write_back(FileSystem& fs, WriteBackScope scope, env::Duration age) {
+  WriteBackRegisters registers;
+  switch (scope) {
+    case WriteBackScope::aged:
+      registers.dirty_before = fs.data().stamp_before(age);
+      break;
+    case WriteBackScope::checkpoint:
+      registers.dirty_before = fs.data().stamp_before(age);
+      registers.rows_before = fs.new_change();
+      break;
+    case WriteBackScope::everything:
+      registers.dirty_before = registers.rows_before = fs.new_change();
+      break;
+  }
+  return registers;
+}
+
+Outcome<bool> write_back(FileSystem& fs, Run& run, WriteBackRegisters& registers) {
+  WriteBack work{fs, run, registers};
+  switch (registers.step) {
+    case WriteBackStep::placing:
+      return work.place();
+    case WriteBackStep::placed:
+      return work.placed();
+  }
+  CHECK(false);
+}
+
+}  // namespace perdure::fs
