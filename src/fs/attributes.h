@@ -24,9 +24,9 @@ struct NewTime {
 };
 
 struct SetAttributes {
-  std::optional<uint32_t> mode, uid, gid;
-  std::optional<uint64_t> size;
-  std::optional<NewTime> atime, mtime;
+  std::optional<uint32_t> mode{}, uid{}, gid{};
+  std::optional<uint64_t> size{};
+  std::optional<NewTime> atime{}, mtime{};
   bool empty() const { return !mode && !uid && !gid && !size && !atime && !mtime; }
 };
 

@@ -102,12 +102,18 @@ void FsFixture::destroy() {
 }
 
 void FsFixture::begin_operation() {
-  env_.advance(std::chrono::microseconds(1));
+  if (!dumping_) env_.advance(std::chrono::microseconds(1));
+  if (options_.cold && !dumping_) {
+    checkpoint();
+    evict();
+    CHECK(fs_->inodes.size() == 0 && fs_->dirents.size() == 0 && fs_->symlinks.size() == 0);
+  }
   faults_ = fetches_ = 0;
   ++operations_;
 }
 
 void FsFixture::begin_run() {
+  if (options_.check_abandoned) before_ = rows_in_memory();
   run_->begin(TransactionId(operations_), 0, env_.wall_time());
   begin_ = run_->savepoint();
 }
@@ -122,6 +128,7 @@ void FsFixture::end_run(bool take_back) {
 void FsFixture::fetch_missing() {
   std::vector<state::Fetch> misses = run_->take_misses();
   run_->abandon();
+  CHECK(!options_.check_abandoned || rows_in_memory() == before_);
   CHECK(!misses.empty());
   CHECK(++faults_ < 10'000);
   size_t missing = misses.size();
@@ -163,11 +170,32 @@ Key last_key() {
   return key;
 }
 
+// Calls f(table) for each table of `fs`.
+template <class F>
+void for_each_table(FileSystem& fs, F&& f) {
+  f(fs.volumes), f(fs.inodes), f(fs.dirents), f(fs.symlinks), f(fs.extents);
+  f(fs.pages), f(fs.allocations), f(fs.freed), f(fs.dirty_pages), f(fs.pending_inodes);
+}
+
+template <class Row>
+std::string line(const state::Table<Row>& table, const typename Row::Key& key, const Row& row) {
+  return std::string(table.name()) + " " + state::describe(key) + ": " + state::describe(row);
+}
+
 }  // namespace
 
-std::vector<std::string> FsFixture::dump() {
+std::vector<std::string> FsFixture::rows_in_memory() const {
   std::vector<std::string> lines;
-  const auto add = [&]<class Row>(state::Table<Row>& table) {
+  for_each_table(*fs_, [&]<class Row>(const state::Table<Row>& table) {
+    table.for_each([&](const auto& key, const Row& row) { lines.push_back(line(table, key, row)); });
+  });
+  return lines;
+}
+
+std::vector<std::string> FsFixture::dump() {
+  dumping_ = true;
+  std::vector<std::string> lines;
+  for_each_table(*fs_, [&]<class Row>(state::Table<Row>& table) {
     using Key = typename Row::Key;
     Key from{};
     for (bool more = true; more;) {  // one run for each row, which may fault
@@ -175,16 +203,14 @@ std::vector<std::string> FsFixture::dump() {
         const auto found = TRY(from == Key{} ? table.first(run, from, last_key<Key>())
                                              : table.next(run, from, last_key<Key>()));
         if (!found) return true;
-        lines.push_back(std::string(table.name()) + " " + state::describe(found.key) + ": " +
-                        state::describe(*found.row));
+        lines.push_back(line(table, found.key, *found.row));
         from = found.key;
         return false;
       });
       more = !done.value();
     }
-  };
-  add(fs_->volumes), add(fs_->inodes), add(fs_->dirents), add(fs_->symlinks), add(fs_->extents);
-  add(fs_->pages), add(fs_->allocations), add(fs_->freed), add(fs_->dirty_pages), add(fs_->pending_inodes);
+  });
+  dumping_ = false;
   return lines;
 }
 

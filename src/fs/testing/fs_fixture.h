@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "env/testing/test_env.h"
@@ -20,6 +21,8 @@ namespace perdure::fs::testing {
 
 struct FixtureOptions {
   unsigned needs_io_percent = 0;  // of the rows that the store has, how many fault; 100: all
+  bool cold = false;              // everything is checkpointed and evicted before each run_to_end
+  bool check_abandoned = false;   // an abandoned run must leave the rows in memory as they were
   unsigned name_hash_bits = 55;
   uint64_t seed = 1;
 };
@@ -76,6 +79,16 @@ class FsFixture {
       return outcome;
     }
   }
+  // Executes `operation(run)` once and takes it back; false if something is not as it was before.
+  template <class F>
+  bool run_and_abandon(F&& operation) {
+    const std::vector<std::string> before = rows_in_memory();
+    begin_run();
+    std::ignore = operation(*run_);
+    run_->take_misses();
+    run_->abandon();
+    return rows_in_memory() == before;
+  }
   // How often the last run_to_end had to begin again, and what was fetched for that in all.
   size_t faults() const { return faults_; }
   size_t fetches() const { return fetches_; }
@@ -92,6 +105,7 @@ class FsFixture {
   // Every row of every table, in memory or not, as "inode inode=7: type=1 ...". Two executions of the same
   // operations give the same, however often they fault.
   std::vector<std::string> dump();
+  std::vector<std::string> rows_in_memory() const;
 
   // The hooks' other side.
   std::set<InodeId> open;         // inodes that somebody has open
@@ -116,6 +130,8 @@ class FsFixture {
   std::unique_ptr<FileSystem> fs_;
   std::unique_ptr<state::Run> run_;
   state::Savepoint begin_{};
+  std::vector<std::string> before_;  // check_abandoned
+  bool dumping_ = false;
   InodeId root_;
   uint64_t start_ = 0, operations_ = 0;
   size_t faults_ = 0, fetches_ = 0;

@@ -1,0 +1,121 @@
+#include "fs/access.h"
+
+#include "fs/testing/names_test_base.h"
+
+namespace perdure::fs {
+namespace {
+
+InodeRow inode_of(FileType type, uint32_t mode, uint32_t uid = 1, uint32_t gid = 10) {
+  InodeRow row;
+  row.type = type;
+  row.mode = mode;
+  row.uid = uid;
+  row.gid = gid;
+  return row;
+}
+
+bool may(const InodeRow& inode, const Principal& who, uint32_t wanted, Check check = Check::strict) {
+  return check_permission(inode, who, wanted, check).has_value();
+}
+
+const Principal root{.uid = 0, .gid = 0, .groups = {}};
+const Principal owner{.uid = 1, .gid = 99, .groups = {}};
+const Principal member{.uid = 2, .gid = 10, .groups = {}};
+const Principal member_too{.uid = 2, .gid = 99, .groups = {7, 10}};
+const Principal other{.uid = 3, .gid = 99, .groups = {7, 8}};
+
+TEST(Permission, first_class_that_fits_decides) {
+  for (uint32_t mode = 0; mode < 01000; ++mode) {
+    const InodeRow file = inode_of(FileType::regular, mode);
+    for (uint32_t wanted = 0; wanted < 8; ++wanted) {
+      EXPECT_EQ(may(file, owner, wanted), (wanted & ~(mode >> 6U)) == 0);
+      EXPECT_EQ(may(file, member, wanted), (wanted & ~(mode >> 3U)) == 0);
+      EXPECT_EQ(may(file, member_too, wanted), (wanted & ~(mode >> 3U)) == 0);
+      EXPECT_EQ(may(file, other, wanted), (wanted & ~mode) == 0);
+    }
+  }
+}
+
+TEST(Permission, root_executes_only_what_somebody_may_execute) {
+  EXPECT_TRUE(may(inode_of(FileType::regular, 0), root, may_read | may_write));
+  EXPECT_FALSE(may(inode_of(FileType::regular, 0666), root, may_execute));
+  EXPECT_TRUE(may(inode_of(FileType::regular, 0001), root, may_execute));
+  EXPECT_TRUE(may(inode_of(FileType::directory, 0), root, may_read | may_write | may_execute));
+}
+
+TEST(Permission, data_of_an_open_file) {
+  EXPECT_TRUE(may(inode_of(FileType::regular, 0), owner, may_read | may_write, Check::data));
+  EXPECT_FALSE(may(inode_of(FileType::regular, 0), owner, may_read));
+  EXPECT_FALSE(may(inode_of(FileType::regular, 0), other, may_read, Check::data));
+  EXPECT_TRUE(may(inode_of(FileType::regular, 0711), other, may_read, Check::data));
+  EXPECT_FALSE(may(inode_of(FileType::regular, 0711), other, may_read));
+  EXPECT_FALSE(may(inode_of(FileType::regular, 0711), other, may_write, Check::data));
+  EXPECT_FALSE(may(inode_of(FileType::regular, 0600), owner, may_execute, Check::data));
+  EXPECT_FALSE(may(inode_of(FileType::directory, 0), owner, may_read, Check::data));
+}
+
+TEST(AccessMask, of_a_file) {
+  constexpr uint32_t all = 0x3f;
+  const InodeRow file = inode_of(FileType::regular, 0754);
+  EXPECT_EQ(access(file, owner, all).supported, access_read | access_modify | access_extend | access_execute);
+  EXPECT_EQ(access(file, owner, all).allowed, access_read | access_modify | access_extend | access_execute);
+  EXPECT_EQ(access(file, member, all).allowed, access_read | access_execute);
+  EXPECT_EQ(access(file, other, all).allowed, access_read);
+  EXPECT_EQ(access(file, other, access_modify).supported, access_modify);
+  EXPECT_EQ(access(file, other, access_modify).allowed, 0U);
+  EXPECT_EQ(access(file, other, 0).supported, 0U);
+}
+
+TEST(AccessMask, of_a_directory) {
+  constexpr uint32_t all = 0x3f;
+  const uint32_t change = access_modify | access_extend | access_delete;
+  const InodeRow directory = inode_of(FileType::directory, 0751);
+  EXPECT_EQ(access(directory, owner, all).supported, access_read | access_lookup | change);
+  EXPECT_EQ(access(directory, owner, all).allowed, access_read | access_lookup | change);
+  EXPECT_EQ(access(directory, member, all).allowed, access_read | access_lookup);
+  EXPECT_EQ(access(directory, other, all).allowed, access_lookup);
+  // Entries change only where they can be looked up.
+  EXPECT_EQ(access(inode_of(FileType::directory, 0600), owner, all).allowed, access_read);
+}
+
+TEST(AccessMask, unknown_bits_are_not_supported) {
+  EXPECT_EQ(access(inode_of(FileType::regular, 0777), root, ~0U).supported & ~0x3fU, 0U);
+}
+
+TEST(ClearSetId, by_others_than_root_and_not_on_directories) {
+  const auto cleared = [](FileType type, uint32_t mode, const Principal& who) {
+    InodeRow inode = inode_of(type, mode);
+    clear_set_id(inode, who);
+    return inode.mode;
+  };
+  EXPECT_EQ(cleared(FileType::regular, 06755, owner), 0755U);
+  EXPECT_EQ(cleared(FileType::regular, 06755, root), 06755U);
+  EXPECT_EQ(cleared(FileType::regular, 06745, owner), 02745U);
+  EXPECT_EQ(cleared(FileType::directory, 06755, owner), 06755U);
+}
+
+TEST(CheckRegular, names_the_type) {
+  const auto status = [](FileType type) { return testing::status_of(check_regular(inode_of(type, 0))); };
+  EXPECT_EQ(status(FileType::regular), Status::ok);
+  EXPECT_EQ(status(FileType::directory), Status::is_directory);
+  EXPECT_EQ(status(FileType::symlink), Status::is_symlink);
+  EXPECT_EQ(status(FileType::fifo), Status::wrong_type);
+  EXPECT_EQ(status(FileType::socket), Status::wrong_type);
+  EXPECT_EQ(status(FileType::block_device), Status::wrong_type);
+  EXPECT_EQ(status(FileType::character_device), Status::wrong_type);
+}
+
+class AccessTest : public testing::NamesTest {};
+
+TEST_P(AccessTest, of_stored_objects) {
+  const InodeId file = names_.file(root_, "f", 0604);
+  EXPECT_EQ(names_.as(5).access(file, 0x3f).allowed, access_read);
+  EXPECT_EQ(testing::status_of(fx_.run_to_end(
+                [&](auto& run) { return access(fx_.fs(), run, root, InodeId(1), access_read); })),
+            Status::stale);
+}
+
+PERDURE_NAMES_TEST(AccessTest);
+
+}  // namespace
+}  // namespace perdure::fs
