@@ -215,6 +215,7 @@ class NamesChecker {
 }  // namespace
 
 std::vector<std::string> check_names(FsFixture& fixture) {
+  const FsFixture::Looking looking(fixture);
   return NamesChecker(fixture).check();
 }
 
