@@ -25,7 +25,7 @@ ClientState::ClientState(env::Env& env, state::Database& database, Options optio
 ClientState::~ClientState() = default;
 
 void ClientState::restored() {
-  client_twins_.clear(), by_lease_.clear(), session_twins_.clear(), file_twins_.clear();
+  client_twins_.clear(), by_lease_.clear(), session_twins_.clear(), file_twins_.clear(), connections_.clear();
   clients.for_each([&](const ClientRow::Key& key, const ClientRow&) {
     auto twin = std::make_unique<ClientTwin>();
     twin->renewed = env_.now();
@@ -339,20 +339,25 @@ void ClientState::change_locks(Run& run, InodeId inode, ClientId client, std::ve
       [this, inode, client, undo = std::move(changes)] { apply_locks(inode, client, undo, true, Lsn(0)); });
 }
 
-// An erased lock need not be there: those of dead clients are dropped when they are met (lock.cc).
+// A lock of a dead client need not be there: such are dropped when they are met (lock.cc).
 void ClientState::apply_locks(InodeId inode, ClientId client, const std::vector<LockChange>& changes,
                               bool undo, Lsn lsn) {
   FileTwin& file = touch_file(inode, lsn);
   ClientTwin* twin = client_twin(client);
-  for (const LockChange& change : changes) {
+  const auto apply = [&](const LockChange& change) {
     LockIndex& index = change.write ? file.write_locks : file.read_locks;
     const bool add = change.added != undo;
     if (add)
       index.insert(change.lock);
     else
-      index.erase(change.lock);
+      CHECK(index.erase(change.lock) || twin == nullptr);
     if (twin != nullptr) twin->locks += add ? 1 : UINT64_MAX;
-  }
+  };
+  // A lock may be erased and another one added at the same place.
+  if (undo)
+    std::for_each(changes.rbegin(), changes.rend(), apply);
+  else
+    std::for_each(changes.begin(), changes.end(), apply);
   drop_if_empty(inode);
 }
 

@@ -8,23 +8,23 @@
 namespace perdure::client {
 
 struct CreateSessionArgs {
-  ClientId client;
+  ClientId client = {};
   uint32_t seqid = 0;
-  std::string_view principal;                  // who calls
+  std::string_view principal = {};             // who calls
   bool persist = false, back_channel = false;  // asked for
-  ChannelAttributes fore, back;
+  ChannelAttributes fore = {}, back = {};
   uint32_t callback_program = 0;
-  Bytes callback_security;
-  ConnectionId connection;
+  Bytes callback_security = {};
+  ConnectionId connection = {};
 };
 
 struct CreatedSession {
   // Set: a retransmission, and this is what cache_create_session() was given. Valid until the run ends.
-  std::optional<Bytes> replay;
+  std::optional<Bytes> replay = {};
   SessionId id{};
   uint32_t seqid = 0;
   bool persist = false, back_channel = false;  // granted
-  ChannelAttributes fore, back;                // as negotiated
+  ChannelAttributes fore = {}, back = {};      // as negotiated
 };
 
 //   stale_client        there is no such client

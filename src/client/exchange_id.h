@@ -8,15 +8,15 @@
 namespace perdure::client {
 
 struct ExchangeIdArgs {
-  Bytes owner;                 // co_ownerid, 1 to 1024 bytes
-  uint64_t verifier = 0;       // co_verifier
-  std::string_view principal;  // who calls
-  std::string_view implementation;
+  Bytes owner = {};                 // co_ownerid, 1 to 1024 bytes
+  uint64_t verifier = 0;            // co_verifier
+  std::string_view principal = {};  // who calls
+  std::string_view implementation = {};
   bool update = false;  // EXCHGID4_FLAG_UPD_CONFIRMED_REC_A
 };
 
 struct ExchangedId {
-  ClientId client;
+  ClientId client = {};
   uint32_t create_seqid = 0;  // eir_sequenceid
   bool confirmed = false;     // EXCHGID4_FLAG_CONFIRMED_R
 };

@@ -16,27 +16,27 @@ Outcome<ByteRange> lock_range(uint64_t offset, uint64_t length);
 
 // Who is in the way.
 struct Conflict {
-  ByteRange range;
+  ByteRange range = {};
   LockType type{};
-  ClientId client;
-  Bytes owner;  // valid until the run ends
+  ClientId client = {};
+  Bytes owner = {};  // valid until the run ends
 };
 
 struct LockArgs {
-  ClientId client;
-  InodeId inode;
+  ClientId client = {};
+  InodeId inode = {};
   LockType type{};
-  ByteRange range;
+  ByteRange range = {};
   bool reclaim = false;
-  Stateid stateid;  // the lock stateid; of a new lock-owner: the open stateid
+  Stateid stateid = {};  // the lock stateid; of a new lock-owner: the open stateid
   bool new_owner = false;
-  Bytes owner;  // of a new lock-owner
+  Bytes owner = {};  // of a new lock-owner
 };
 
 // Either `conflict` is set, and nothing was changed (NFS4ERR_DENIED), or `stateid` is that of the lock state.
 struct Locked {
-  Stateid stateid;
-  std::optional<Conflict> conflict;
+  Stateid stateid = {};
+  std::optional<Conflict> conflict = {};
 };
 
 // Status, with nothing changed:
@@ -48,11 +48,11 @@ struct Locked {
 Outcome<Locked> lock(ClientState& cs, Run& run, const LockArgs& args);
 
 struct LocktArgs {
-  ClientId client;
-  InodeId inode;
+  ClientId client = {};
+  InodeId inode = {};
   LockType type{};
-  ByteRange range;
-  Bytes owner;
+  ByteRange range = {};
+  Bytes owner = {};
 };
 Outcome<std::optional<Conflict>> lockt(ClientState& cs, Run& run, const LocktArgs& args);
 

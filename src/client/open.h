@@ -11,13 +11,13 @@ namespace perdure::client {
 inline constexpr uint8_t share_read = 1, share_write = 2, share_both = 3;
 
 struct OpenArgs {
-  ClientId client;
-  Bytes owner;  // of the open-owner
-  InodeId inode;
+  ClientId client = {};
+  Bytes owner = {};  // of the open-owner
+  InodeId inode = {};
   uint8_t access = share_read;  // share_read, share_write or share_both
   uint8_t deny = 0;             // the same, or 0
   bool reclaim = false;         // CLAIM_PREVIOUS
-  std::string_view principal;
+  std::string_view principal = {};
 };
 
 // Opens the file for the owner, or widens what the owner has open. Status, with nothing changed:

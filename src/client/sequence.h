@@ -9,16 +9,16 @@ struct SequenceArgs {
   SessionId session{};
   uint32_t slot = 0, seqid = 0;
   uint32_t checksum = 0;  // of the whole request: tells a retransmission from a false one
-  ConnectionId connection;
+  ConnectionId connection = {};
 };
 
 struct Sequenced {
   // Set: a retransmission of a request that has finished; this is its reply, valid until the run ends.
-  std::optional<Bytes> replay;
-  SlotHandle slot;
-  ClientId client;
-  ChannelAttributes fore;     // the limits that the session was given
-  uint32_t highest_slot = 0;  // sr_highest_slotid, and the target as well
+  std::optional<Bytes> replay = {};
+  SlotHandle slot = {};
+  ClientId client = {};
+  ChannelAttributes fore = {};  // the limits that the session was given
+  uint32_t highest_slot = 0;    // sr_highest_slotid, and the target as well
   uint32_t status_flags = 0;
 };
 
