@@ -81,9 +81,8 @@ class Load {
                      "client.example");
     call.put_raw(ByteVector(procedure == write ? big_bytes : 100));
     call.put_record_mark();
-    const ByteVector one = call.flatten();
-    for (size_t i = 0; i < outstanding; ++i) calls_.insert(calls_.end(), one.begin(), one.end());
-    call_bytes_ = one.size();
+    call_ = call.flatten();
+    call_bytes_ = call_.size();
     reply_bytes_ = procedure == read ? 4 + wire::reply_header_bytes + 4 + big_bytes : 4 + small_reply_bytes;
     for (size_t i = 0; i < connections; ++i) connections_.emplace_back(Client(address));
   }
@@ -93,7 +92,7 @@ class Load {
     size_t done = 0;
     size_t started = 0;
     for (Connection& c : connections_) {
-      c.owed = calls_.size();
+      c.owed = outstanding_ * call_bytes_;
       started += outstanding_;
     }
     while (done < started) {
@@ -131,18 +130,23 @@ class Load {
     c.partial = bytes % reply_bytes_;
     return bytes / reply_bytes_;
   }
+  // Each call with a system call of its own, as the Linux client sends them.
   void write_owed(Connection& c) {
-    if (c.owed == 0) return;
+    while (c.owed > 0 && write_call(c)) {
+    }
+  }
+  bool write_call(Connection& c) {
     // What is owed ends at the end of a call, so it begins in the middle of one at `offset`.
     const size_t offset = (call_bytes_ - c.owed % call_bytes_) % call_bytes_;
-    const size_t n_max = std::min(c.owed, calls_.size() - offset);
+    const size_t n_max = call_bytes_ - offset;
     const ssize_t n =
-        ::send(c.client.descriptor(), calls_.data() + offset, n_max, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ::send(c.client.descriptor(), call_.data() + offset, n_max, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0) c.owed -= static_cast<size_t>(n);
+    return n == static_cast<ssize_t>(n_max);
   }
 
   const size_t outstanding_;
-  ByteVector calls_;
+  ByteVector call_;
   ByteVector buffer_;
   size_t call_bytes_ = 0;
   size_t reply_bytes_ = 0;
