@@ -46,12 +46,15 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
 
 // Evaluates `expression` (a Result or an Outcome); on failure returns its error from the enclosing function,
 // otherwise is its value: `Lsn lsn = TRY(ring.open());`
-#define TRY(expression)                                                     \
-  ({                                                                        \
-    auto&& try_result_ = (expression);                                      \
-    if (!try_result_) [[unlikely]]                                          \
-      return std::unexpected(std::move(try_result_).error());               \
-    ::perdure::try_value(std::forward<decltype(try_result_)>(try_result_)); \
+#define TRY(expression) PERDURE_TRY(expression, PERDURE_JOIN(try_result_, __COUNTER__))
+#define PERDURE_JOIN(a, b) PERDURE_JOIN_EXPANDED(a, b)
+#define PERDURE_JOIN_EXPANDED(a, b) a##b
+#define PERDURE_TRY(expression, result)                                        \
+  ({                                                                           \
+    auto&& result = (expression);                                              \
+    if (!result) [[unlikely]]                                                  \
+      return std::unexpected(std::forward<decltype(result)>(result).error());  \
+    ::perdure::try_value(std::forward<decltype(result)>(result));              \
   })
 
 namespace perdure {
