@@ -71,7 +71,7 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
   }
   t.fault_tick_ = 0;
   if (progress == Progress::waiting) {
-    if (run_.changed() || t.logged_) {
+    if (t.kind() != Kind::unlogged && (run_.changed() || t.logged_)) {
       put_machine(run_, t);
       t.logged_ = true;
     }
