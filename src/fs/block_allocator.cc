@@ -99,6 +99,11 @@ void BlockAllocator::restored() {
   extend(blocks_.capacity());
 }
 
+uint64_t BlockAllocator::available_max() const {
+  const uint64_t growth = blocks_.capacity_max() > blocks_.capacity() ? blocks_.capacity_max() - blocks_.capacity() : 0;
+  return growth + static_cast<uint64_t>(std::max<int64_t>(available(), 0));
+}
+
 int64_t BlockAllocator::available() const {
   return static_cast<int64_t>(free_) + placed_ - static_cast<int64_t>(fs_.dirty_pages.size()) -
          static_cast<int64_t>(fs_.pages.size());

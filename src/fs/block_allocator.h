@@ -36,6 +36,10 @@ class BlockAllocator {
   uint64_t free_blocks() const { return free_; }
   uint64_t reserved_blocks() const { return reserved_count_; }
   int64_t available() const;
+  // Of the whole store, as far as it can grow.
+  uint64_t total_blocks() const { return blocks_.capacity_max(); }
+  // What could still be given to writes, growth included.
+  uint64_t available_max() const;
 
   // Exactly `count` blocks in as few ranges as is quickly found, or none at all if there are not so many.
   // They are reserved at once, and free again if the run is undone.

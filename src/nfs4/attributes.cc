@@ -1,0 +1,344 @@
+#include "nfs4/attributes.h"
+
+#include <charconv>
+
+#include "fs/data.h"
+#include "nfs4/compound.h"
+#include "nfs4/service.h"
+#include "nfs4/status.h"
+
+namespace perdure::nfs4 {
+
+namespace {
+
+using enum Attribute;
+
+constexpr Bitmap make_bitmap(std::initializer_list<Attribute> attributes) {
+  Bitmap b;
+  for (const Attribute a : attributes) b.set(a);
+  return b;
+}
+
+constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
+                                             type,
+                                             fh_expire_type,
+                                             change,
+                                             size,
+                                             link_support,
+                                             symlink_support,
+                                             named_attr,
+                                             fsid,
+                                             unique_handles,
+                                             lease_time,
+                                             rdattr_error,
+                                             aclsupport,
+                                             cansettime,
+                                             case_insensitive,
+                                             case_preserving,
+                                             chown_restricted,
+                                             filehandle,
+                                             fileid,
+                                             files_avail,
+                                             files_free,
+                                             files_total,
+                                             homogeneous,
+                                             maxfilesize,
+                                             maxlink,
+                                             maxname,
+                                             maxread,
+                                             maxwrite,
+                                             mode,
+                                             no_trunc,
+                                             numlinks,
+                                             owner,
+                                             owner_group,
+                                             rawdev,
+                                             space_avail,
+                                             space_free,
+                                             space_total,
+                                             space_used,
+                                             time_access,
+                                             time_access_set,
+                                             time_create,
+                                             time_delta,
+                                             time_metadata,
+                                             time_modify,
+                                             time_modify_set,
+                                             mounted_on_fileid,
+                                             suppattr_exclcreat});
+constexpr Bitmap only_42 = make_bitmap({change_attr_type, mode_umask});
+constexpr Bitmap settable_41 =
+    make_bitmap({size, mode, owner, owner_group, time_access_set, time_modify_set});
+constexpr Bitmap write_only = make_bitmap({time_access_set, time_modify_set, mode_umask});
+
+constexpr Bitmap united(const Bitmap& a, const Bitmap& b) {
+  return {{a.words[0] | b.words[0], a.words[1] | b.words[1], a.words[2] | b.words[2]}, false};
+}
+
+void put_time(wire::XdrEncoder& out, int64_t ns) {
+  int64_t seconds = ns / 1'000'000'000;
+  int64_t rest = ns % 1'000'000'000;
+  if (rest < 0) rest += 1'000'000'000, --seconds;
+  out.put_i64(seconds);
+  out.put_u32(static_cast<uint32_t>(rest));
+}
+
+void put_id(wire::XdrEncoder& out, uint32_t id) {
+  char text[16];
+  const auto end = std::to_chars(std::begin(text), std::end(text), id).ptr;
+  out.put_string({text, static_cast<size_t>(end - text)});
+}
+
+}  // namespace
+
+Bitmap get_bitmap(wire::XdrDecoder& in) {
+  Bitmap b;
+  const uint32_t words = in.get_count(64, 4);
+  for (uint32_t i = 0; i < words; ++i) {
+    const uint32_t word = in.get_u32();
+    if (i < b.words.size())
+      b.words[i] = word;
+    else if (word != 0)
+      b.unknown = true;
+  }
+  return b;
+}
+
+void put_bitmap(wire::XdrEncoder& out, const Bitmap& b) {
+  const uint32_t words = b.words[2] != 0 ? 3 : b.words[1] != 0 ? 2 : b.words[0] != 0 ? 1 : 0;
+  out.put_u32(words);
+  for (uint32_t i = 0; i < words; ++i) out.put_u32(b.words[i]);
+}
+
+Bitmap supported_attributes(uint32_t minor_version) {
+  return minor_version >= 2 ? united(supported_41, only_42) : supported_41;
+}
+
+Bitmap settable_attributes(uint32_t minor_version) {
+  Bitmap b = settable_41;
+  if (minor_version >= 2) b.set(mode_umask);
+  return b;
+}
+
+void put_attributes_error(wire::XdrEncoder& out, Nfsstat4 status) {
+  put_bitmap(out, make_bitmap({rdattr_error}));
+  out.put_u32(4);
+  out.put_u32(static_cast<uint32_t>(status));
+}
+
+namespace {
+
+// Attributes of the file system or the server rather than the object.
+void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
+  const fs::BlockAllocator& blocks = c.fs().data().allocator;
+  switch (a) {
+    case supported_attrs:
+      return put_bitmap(out, supported_attributes(c.registers.minor_version));
+    case fh_expire_type:
+      return out.put_u32(0);  // FH4_PERSISTENT
+    case link_support:
+    case symlink_support:
+    case unique_handles:
+    case cansettime:
+    case case_preserving:
+    case chown_restricted:
+    case homogeneous:
+    case no_trunc:
+      return out.put_bool(true);
+    case named_attr:
+    case case_insensitive:
+      return out.put_bool(false);
+    case lease_time:
+      return out.put_u32(c.clients().options().lease_seconds);
+    case rdattr_error:
+    case aclsupport:
+      return out.put_u32(0);
+    case files_avail:
+    case files_free:
+      return out.put_u64(uint64_t{1} << 40U);
+    case files_total:
+      return out.put_u64(uint64_t{1} << 41U);
+    case maxfilesize:
+      return out.put_u64(fs::file_bytes_max);
+    case maxlink:
+      return out.put_u32(fs::links_max);
+    case maxname:
+      return out.put_u32(fs::name_bytes_max);
+    case maxread:
+    case maxwrite:
+      return out.put_u64(c.service().options().io_bytes_max);
+    case space_avail:
+    case space_free:
+      return out.put_u64(blocks.available_max() * block_bytes);
+    case space_total:
+      return out.put_u64(blocks.total_blocks() * block_bytes);
+    case time_delta:
+      out.put_i64(0);
+      return out.put_u32(1);
+    case suppattr_exclcreat:
+      return put_bitmap(out, settable_attributes(c.registers.minor_version));
+    case change_attr_type:
+      return out.put_u32(0);  // NFS4_CHANGE_TYPE_IS_MONOTONIC_INCR
+    default:
+      CHECK(false);
+  }
+}
+
+// False: not an attribute of the object itself.
+bool put_object_attribute(const Compound& c, wire::XdrEncoder& out, Attribute a, const fs::Attributes& view,
+                          const fs::VolumeRow& volume) {
+  const fs::InodeRow& row = view.row;
+  switch (a) {
+    case type:
+      return out.put_u32(static_cast<uint32_t>(row.type)), true;
+    case change:
+      return out.put_u64(row.change), true;
+    case size:
+      return out.put_u64(row.type == fs::FileType::directory ? 4096 + row.size * 32 : row.size), true;
+    case fsid:
+      return out.put_u64(view.fsid[0]), out.put_u64(view.fsid[1]), true;
+    case filehandle:
+      return put_file_handle(out, {view.inode}, volume), true;
+    case fileid:
+    case mounted_on_fileid:
+      return out.put_u64(view.inode.value), true;
+    case mode:
+      return out.put_u32(row.mode), true;
+    case numlinks:
+      return out.put_u32(row.links), true;
+    case owner:
+      return put_id(out, row.uid), true;
+    case owner_group:
+      return put_id(out, row.gid), true;
+    case rawdev:
+      return out.put_u32(row.device_major), out.put_u32(row.device_minor), true;
+    case space_used:
+      return out.put_u64(view.used_bytes), true;
+    case time_access:
+      return put_time(out, row.atime_ns), true;
+    case time_create:
+      return put_time(out, row.btime_ns), true;
+    case time_metadata:
+      return put_time(out, row.ctime_ns), true;
+    case time_modify:
+      return put_time(out, row.mtime_ns), true;
+    default:
+      (void)c;
+      return false;
+  }
+}
+
+}  // namespace
+
+Outcome<void> put_attributes(Compound& c, Run& run, InodeId inode, const Bitmap& wanted,
+                             wire::XdrEncoder& out) {
+  const fs::Attributes view = TRY(fs::get_attributes(c.fs(), run, inode));
+  const fs::VolumeRow& volume = c.service().volume();
+  const Bitmap supported = supported_attributes(c.registers.minor_version).without(write_only);
+  Bitmap given;
+  for (size_t i = 0; i < given.words.size(); ++i) given.words[i] = wanted.words[i] & supported.words[i];
+  put_bitmap(out, given);
+  const size_t length_at = out.size();
+  out.put_u32(0);
+  for (uint32_t word = 0; word < given.words.size(); ++word) {
+    for (uint32_t bits = given.words[word]; bits != 0; bits &= bits - 1) {
+      const auto a = static_cast<Attribute>(32 * word + static_cast<uint32_t>(std::countr_zero(bits)));
+      if (!put_object_attribute(c, out, a, view, volume)) put_server_attribute(c, out, a);
+    }
+  }
+  out.patch_u32(length_at, static_cast<uint32_t>(out.size() - length_at - 4));
+  return {};
+}
+
+// ------------------------------------------------------------------------------------------------ setting
+
+namespace {
+
+// settime4
+std::expected<fs::NewTime, Nfsstat4> get_new_time(wire::XdrDecoder& in) {
+  const uint32_t how = in.get_u32();
+  if (how == 0) return fs::NewTime{};  // SET_TO_SERVER_TIME4
+  if (how != 1) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
+  const int64_t seconds = in.get_i64();
+  const uint32_t ns = in.get_u32();
+  if (!in.ok()) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
+  constexpr int64_t limit = INT64_MAX / 1'000'000'000 - 1;
+  if (ns >= 1'000'000'000 || seconds > limit || seconds < -limit)
+    return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
+  return fs::NewTime{.given = true, .ns = seconds * 1'000'000'000 + ns};
+}
+
+// An owner string: a number in decimal (RFC 8881 §5.9 ¶4), as clients with AUTH_SYS send it.
+std::expected<uint32_t, Nfsstat4> get_id(wire::XdrDecoder& in) {
+  const std::string_view text = in.get_string(opaque_bytes_max);
+  if (!in.ok()) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
+  if (text.empty()) return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
+  uint32_t id = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (problem != std::errc() || end != text.data() + text.size())
+    return std::unexpected(Nfsstat4::NFS4ERR_BADOWNER);
+  return id;
+}
+
+Nfsstat4 get_new_attribute(wire::XdrDecoder& in, Attribute a, fs::SetAttributes& set) {
+  switch (a) {
+    case size:
+      set.size = in.get_u64();
+      break;
+    case mode: {
+      set.mode = in.get_u32();
+      if (*set.mode > 07777) return Nfsstat4::NFS4ERR_INVAL;
+      break;
+    }
+    case mode_umask: {  // RFC 8275 §6: the mode of a new object, and the umask to apply to it
+      const uint32_t bits = in.get_u32();
+      const uint32_t umask = in.get_u32();
+      if (bits > 07777 || umask > 0777) return Nfsstat4::NFS4ERR_INVAL;
+      set.mode = bits & ~umask;
+      break;
+    }
+    case owner:
+    case owner_group: {
+      const auto id = get_id(in);
+      if (!id) return id.error();
+      (a == owner ? set.uid : set.gid) = *id;
+      break;
+    }
+    case time_access_set:
+    case time_modify_set: {
+      const auto time = get_new_time(in);
+      if (!time) return time.error();
+      (a == time_access_set ? set.atime : set.mtime) = *time;
+      break;
+    }
+    default:
+      return Nfsstat4::NFS4ERR_INVAL;
+  }
+  return in.ok() ? Nfsstat4::NFS4_OK : Nfsstat4::NFS4ERR_BADXDR;
+}
+
+}  // namespace
+
+std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, uint32_t minor_version) {
+  NewAttributes result;
+  result.given = get_bitmap(in);
+  const Bytes values = in.get_opaque(65536);
+  if (!in.ok()) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
+  if (result.given.unknown || !result.given.without(supported_attributes(minor_version)).empty())
+    return std::unexpected(Nfsstat4::NFS4ERR_ATTRNOTSUPP);
+  if (!result.given.without(settable_attributes(minor_version)).empty())
+    return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
+  if (result.given.has(mode) && result.given.has(mode_umask)) return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
+  wire::XdrDecoder list(values);
+  for (uint32_t word = 0; word < result.given.words.size(); ++word) {
+    for (uint32_t bits = result.given.words[word]; bits != 0; bits &= bits - 1) {
+      const auto a = static_cast<Attribute>(32 * word + static_cast<uint32_t>(std::countr_zero(bits)));
+      if (const Nfsstat4 status = get_new_attribute(list, a, result.set); status != Nfsstat4::NFS4_OK)
+        return std::unexpected(status);
+    }
+  }
+  if (!list.finished()) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
+  return result;
+}
+
+}  // namespace perdure::nfs4

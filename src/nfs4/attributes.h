@@ -1,0 +1,115 @@
+// fattr4: which attributes this server has, and their encoding (RFC 8881 §5, RFC 7862 §12, RFC 8276 §8.2).
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "base/outcome.h"
+#include "fs/attributes.h"
+#include "nfs4/types.h"
+#include "wire/xdr.h"
+
+namespace perdure::nfs4 {
+
+class Compound;
+
+// Numbers of attributes (FATTR4_*).
+enum class Attribute : uint32_t {
+  supported_attrs = 0,
+  type = 1,
+  fh_expire_type = 2,
+  change = 3,
+  size = 4,
+  link_support = 5,
+  symlink_support = 6,
+  named_attr = 7,
+  fsid = 8,
+  unique_handles = 9,
+  lease_time = 10,
+  rdattr_error = 11,
+  aclsupport = 13,
+  cansettime = 15,
+  case_insensitive = 16,
+  case_preserving = 17,
+  chown_restricted = 18,
+  filehandle = 19,
+  fileid = 20,
+  files_avail = 21,
+  files_free = 22,
+  files_total = 23,
+  homogeneous = 26,
+  maxfilesize = 27,
+  maxlink = 28,
+  maxname = 29,
+  maxread = 30,
+  maxwrite = 31,
+  mode = 33,
+  no_trunc = 34,
+  numlinks = 35,
+  owner = 36,
+  owner_group = 37,
+  rawdev = 41,
+  space_avail = 42,
+  space_free = 43,
+  space_total = 44,
+  space_used = 45,
+  time_access = 47,
+  time_access_set = 48,
+  time_create = 50,
+  time_delta = 51,
+  time_metadata = 52,
+  time_modify = 53,
+  time_modify_set = 54,
+  mounted_on_fileid = 55,
+  suppattr_exclcreat = 75,
+  change_attr_type = 79,
+  mode_umask = 81,
+};
+
+// bitmap4, as far as this server knows attributes: the first three words.
+struct Bitmap {
+  std::array<uint32_t, 3> words{};
+  bool unknown = false;  // a bit beyond the known words was set
+
+  constexpr bool has(Attribute a) const {
+    const auto n = static_cast<uint32_t>(a);
+    return (words[n / 32] >> (n % 32) & 1U) != 0;
+  }
+  constexpr void set(Attribute a) {
+    const auto n = static_cast<uint32_t>(a);
+    words[n / 32] |= 1U << (n % 32);
+  }
+  constexpr void clear(Attribute a) {
+    const auto n = static_cast<uint32_t>(a);
+    words[n / 32] &= ~(1U << (n % 32));
+  }
+  constexpr bool empty() const { return words[0] == 0 && words[1] == 0 && words[2] == 0; }
+  constexpr Bitmap without(const Bitmap& other) const {
+    return {{words[0] & ~other.words[0], words[1] & ~other.words[1], words[2] & ~other.words[2]}, unknown};
+  }
+  friend constexpr bool operator==(const Bitmap&, const Bitmap&) = default;
+};
+
+Bitmap get_bitmap(wire::XdrDecoder& in);
+void put_bitmap(wire::XdrEncoder& out, const Bitmap& bitmap);
+
+Bitmap supported_attributes(uint32_t minor_version);
+// Those that SETATTR, CREATE and OPEN can set; and those that an exclusive create can set as well (its
+// verifier has a place of its own here, so all of them).
+Bitmap settable_attributes(uint32_t minor_version);
+
+// Encodes fattr4: those of `wanted` that are supported, of the object `inode`.
+Outcome<void> put_attributes(Compound& c, state::Run& run, InodeId inode, const Bitmap& wanted,
+                             wire::XdrEncoder& out);
+// fattr4 of an entry that cannot be read: rdattr_error alone.
+void put_attributes_error(wire::XdrEncoder& out, Nfsstat4 status);
+
+struct NewAttributes {
+  Bitmap given;
+  fs::SetAttributes set;
+};
+// Decodes fattr4 for setting: NFS4ERR_ATTRNOTSUPP for what is not supported, NFS4ERR_INVAL for what can only
+// be read, NFS4ERR_BADXDR, NFS4ERR_BADOWNER.
+std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, uint32_t minor_version);
+
+}  // namespace perdure::nfs4

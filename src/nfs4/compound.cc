@@ -1,0 +1,284 @@
+#include "nfs4/compound.h"
+
+#include <spdlog/spdlog.h>
+
+#include "nfs4/operations.h"
+#include "nfs4/service.h"
+#include "nfs4/status.h"
+#include "state/codec.h"
+
+namespace perdure::nfs4 {
+
+using processor::Progress;
+
+namespace {
+// Where COMPOUND4res begins in the reply: behind the RPC header.
+constexpr size_t result_at = wire::reply_header_bytes;
+}  // namespace
+
+Compound::Compound(Service& service, TransactionId id, wire::RpcCall call)
+    : Transaction(id, processor::Kind::compound),
+      args(call.arguments),
+      service_(service),
+      call_(std::move(call)),
+      principal_(service.squash(call_.credential)) {}
+
+Compound::~Compound() = default;
+
+fs::FileSystem& Compound::fs() {
+  return service_.fs();
+}
+client::ClientState& Compound::clients() {
+  return service_.clients();
+}
+
+// ---------------------------------------------------------------------------------------------- execution
+
+Progress Compound::execute(Run& run) {
+  if (!registers.started) start();
+  bool first_step = true;
+  while (!registers.ended) {
+    if (registers.operation == registers.operations || registers.status != Nfsstat4::NFS4_OK) {
+      end(run);
+      break;
+    }
+    if (!std::exchange(first_step, false)) run.end_step(control());
+    const size_t reply_at = reply.size();
+    const Outcome<Nfsstat4> outcome = execute_operation(run);
+    if (!outcome && outcome.error().is_fault()) return Progress::faulted;
+    if (!outcome && outcome.error().is_wait()) {
+      reply.truncate(reply_at);
+      if (run.changed() || registers.in_progress) {
+        if (registers.slot) clients().mark_in_progress(run, registers.slot, id());
+        registers.in_progress = true;
+      }
+      return Progress::waiting;
+    }
+    if (registers.ended) break;  // a replay
+    last_status_ = registers.status = *outcome;
+    if (*outcome != Nfsstat4::NFS4_OK)
+      spdlog::debug("transaction {} client {:x}: {} on inode {}: {}", id(), registers.client,
+                    name(operation_), registers.current.inode, name(*outcome));
+    registers.step = 0;
+    registers.own = {};
+    registers.arguments_at = args.position();
+    ++registers.operation;
+  }
+  return Progress::finished;
+}
+
+// Puts the headers; their status and number of results are patched when the COMPOUND ends.
+void Compound::start() {
+  wire::begin_reply(reply, call_.xid);
+  const Bytes tag = args.get_opaque(tag_bytes_max);
+  registers.minor_version = args.get_u32();
+  registers.operations = args.get_u32();
+  registers.arguments_at = args.position();
+  reply.put_u32(0);
+  reply.put_opaque(tag);
+  reply.put_u32(0);
+  registers.started = true;
+  if (registers.minor_version != 1 && registers.minor_version != 2) {
+    registers.status = Nfsstat4::NFS4ERR_MINOR_VERS_MISMATCH;
+    registers.operations = 0;
+  }
+}
+
+// Executes the operation under way and writes its result. A value is its final status; a Stop is a fault or a
+// wait.
+Outcome<Nfsstat4> Compound::execute_operation(Run& run) {
+  args.seek(registers.arguments_at);
+  const uint32_t number = args.get_u32();
+  const size_t status_at = reply.size() + 4;
+  const auto result = [&](Opnum4 operation, Nfsstat4 status) {
+    reply.truncate(status_at - 4);
+    reply.put_u32(static_cast<uint32_t>(operation));
+    reply.put_u32(static_cast<uint32_t>(status));
+    return status;
+  };
+  operation_ = static_cast<Opnum4>(number);
+  if (!args.ok()) return result(Opnum4::OP_ILLEGAL, Nfsstat4::NFS4ERR_BADXDR);
+  if (!is_legal(number, registers.minor_version)) {
+    operation_ = Opnum4::OP_ILLEGAL;
+    return result(Opnum4::OP_ILLEGAL, Nfsstat4::NFS4ERR_OP_ILLEGAL);
+  }
+  const Operation* operation = find_operation(operation_, registers.minor_version);
+  if (operation == nullptr) {
+    const bool lost = registers.operation == 0;
+    return result(operation_, lost ? Nfsstat4::NFS4ERR_OP_NOT_IN_SESSION : Nfsstat4::NFS4ERR_NOTSUPP);
+  }
+  if (const Nfsstat4 status = check_place(*operation); status != Nfsstat4::NFS4_OK)
+    return result(operation_, status);
+
+  result(operation_, Nfsstat4::NFS4_OK);
+  const state::Savepoint savepoint = run.savepoint();
+  const Outcome<Nfsstat4> outcome = operation->execute(*this, run);
+  if (!outcome && !outcome.error().is_status()) return outcome;
+  if (registers.ended) return Nfsstat4::NFS4_OK;
+  if (outcome && *outcome == Nfsstat4::NFS4_OK) {
+    if (registers.reply_bytes_max == 0 || reply.size() <= registers.reply_bytes_max) return *outcome;
+    // Only an operation that changes nothing comes here: the others made sure of their room.
+    run.rollback(savepoint);
+    return result(operation_, registers.cache_this ? Nfsstat4::NFS4ERR_REP_TOO_BIG_TO_CACHE
+                                                   : Nfsstat4::NFS4ERR_REP_TOO_BIG);
+  }
+  run.rollback(savepoint);
+  if (!outcome) result(operation_, to_nfsstat4(outcome.error().status()));
+  const Nfsstat4 status = outcome ? *outcome : to_nfsstat4(outcome.error().status());
+  reply.patch_u32(status_at, static_cast<uint32_t>(status));
+  if (operation->empty_bitmap_on_error) reply.put_u32(0);
+  return status;
+}
+
+// Whether the operation may stand here, has the file handles that it needs, and room for its result.
+Nfsstat4 Compound::check_place(const Operation& operation) const {
+  using enum Nfsstat4;
+  const bool leads = registers.operation == 0;
+  switch (operation.place) {
+    case Operation::first:
+      if (!leads) return NFS4ERR_SEQUENCE_POS;
+      break;
+    case Operation::sole:
+      if (leads && registers.operations != 1) return NFS4ERR_NOT_ONLY_OP;
+      break;
+    case Operation::alone:
+      if (registers.operations != 1) return NFS4ERR_NOT_ONLY_OP;
+      break;
+    case Operation::in_session:
+      if (leads) return NFS4ERR_OP_NOT_IN_SESSION;
+      break;
+  }
+  if (operation.needs_current && !registers.current) return NFS4ERR_NOFILEHANDLE;
+  if (operation.needs_saved && !registers.saved) return NFS4ERR_NOFILEHANDLE;
+  if (operation.writes && service_.options().read_only) return NFS4ERR_ROFS;
+  if (operation.result_bytes_max > reply_room())
+    return registers.cache_this ? NFS4ERR_REP_TOO_BIG_TO_CACHE : NFS4ERR_REP_TOO_BIG;
+  return NFS4_OK;
+}
+
+size_t Compound::reply_room() const {
+  if (registers.reply_bytes_max == 0) return SIZE_MAX;
+  return registers.reply_bytes_max > reply.size() ? registers.reply_bytes_max - reply.size() : 0;
+}
+
+void Compound::replay(Bytes result) {
+  reply.truncate(result_at);
+  reply.put_raw(result);
+  registers.ended = true;
+}
+
+// Completes the reply, and makes it the slot's.
+void Compound::end(Run& run) {
+  const Bytes tag = wire::XdrDecoder(call_.arguments).get_opaque(tag_bytes_max);
+  reply.patch_u32(result_at, static_cast<uint32_t>(registers.status));
+  reply.patch_u32(result_at + 8 + wire::padded(tag.size()), registers.operation);
+  registers.ended = true;
+  if (!registers.slot) return;
+  const bool changed = run.changed() || registers.in_progress;
+  const bool cached = changed || registers.cache_this || clients().has_followers(registers.slot);
+  clients().finish(run, registers.slot, cached ? reply.flatten(result_at) : ByteVector{}, changed, cached);
+}
+
+log::ControlValues Compound::control() const {
+  return {.operation = static_cast<uint16_t>(operation_),
+          .step = registers.step,
+          .status = static_cast<uint32_t>(last_status_),
+          .current = registers.current.inode,
+          .saved = registers.saved.inode};
+}
+
+void Compound::released() {
+  if (call_.connection != wire::ConnectionId(0)) service_.send(call_.connection, std::move(reply));
+}
+
+// ------------------------------------------------------------------------------------------------ machine
+
+void Compound::rewind() {
+  registers = kept_;
+  reply.truncate(kept_reply_);
+  args.seek(0);
+}
+
+void Compound::keep() {
+  kept_ = registers;
+  kept_reply_ = reply.size();
+}
+
+namespace {
+
+// The layout of a COMPOUND's machine in the log (docs/formats/record.md): the registers, then the call and
+// the reply so far.
+template <class Registers, class V>
+void visit_registers(Registers& r, V&& v) {
+  v("started", r.started), v("ended", r.ended), v("in_progress", r.in_progress),
+      v("cache_this", r.cache_this);
+  v("step", r.step), v("minor_version", r.minor_version), v("operation", r.operation);
+  v("operations", r.operations), v("reply_bytes_max", r.reply_bytes_max), v("arguments_at", r.arguments_at);
+  v("status", r.status), v("current", r.current), v("saved", r.saved);
+  v("current_stateid", r.current_stateid), v("saved_stateid", r.saved_stateid);
+  v("slot", r.slot), v("client", r.client);
+}
+
+template <size_t i = 0>
+bool decode_own(Decoder& in, size_t index, OperationRegisters& own) {
+  if constexpr (i == std::variant_size_v<OperationRegisters>) {
+    return false;
+  } else {
+    if (index != i) return decode_own<i + 1>(in, index, own);
+    own.emplace<i>();
+    if constexpr (i != 0) state::codec::decode_value(in, std::get<i>(own));
+    return in.ok();
+  }
+}
+
+}  // namespace
+
+void Compound::encode_machine(Encoder& out) const {
+  visit_registers(registers, [&](const char*, const auto& field) { state::encode(out, field); });
+  out.put(static_cast<uint8_t>(registers.own.index()));
+  std::visit(
+      [&](const auto& own) {
+        if constexpr (!std::is_same_v<std::remove_cvref_t<decltype(own)>, std::monostate>)
+          state::encode(out, own);
+      },
+      registers.own);
+  const wire::Credential& who = call_.credential;
+  out.put(call_.xid);
+  out.put(who.flavor);
+  out.put(who.uid);
+  out.put(who.gid);
+  out.put(static_cast<uint32_t>(who.gids.size()));
+  for (const uint32_t gid : who.gids) out.put(gid);
+  out.put_string(call_.arguments);
+  out.put_string(reply.flatten());
+}
+
+std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, Bytes machine) {
+  Decoder in(machine);
+  Registers registers;
+  visit_registers(registers, [&](const char*, auto& field) { state::codec::decode_value(in, field); });
+  if (!decode_own(in, in.get<uint8_t>(), registers.own)) return nullptr;
+  wire::RpcCall call;
+  call.xid = in.get<uint32_t>();
+  call.credential.flavor = in.get<wire::AuthFlavor>();
+  call.credential.uid = in.get<uint32_t>();
+  call.credential.gid = in.get<uint32_t>();
+  const auto gids = in.get<uint32_t>();
+  if (gids > wire::auth_sys_gids_max) return nullptr;
+  for (uint32_t i = 0; i < gids; ++i) call.credential.gids.push_back(in.get<uint32_t>());
+  const Bytes arguments = in.get_string();
+  const Bytes reply = in.get_string();
+  if (!in.finished() || registers.arguments_at > arguments.size()) return nullptr;
+
+  auto compound = std::make_unique<Compound>(service, id, std::move(call));
+  compound->restored_arguments_.assign(arguments.begin(), arguments.end());
+  compound->call_.arguments = compound->restored_arguments_;
+  compound->args = wire::XdrDecoder(compound->restored_arguments_);
+  compound->registers = std::move(registers);
+  compound->reply.put_raw(reply);
+  compound->keep();
+  if (compound->registers.slot) service.clients().resumed(compound->registers.slot, id);
+  return compound;
+}
+
+}  // namespace perdure::nfs4

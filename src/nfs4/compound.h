@@ -1,0 +1,115 @@
+// A COMPOUND as a transaction: decodes and executes one operation after another (RFC 8881 §2.10, §16.2).
+//
+// Its machine is Registers, the arguments, and the reply so far. Each operation is a plain function in a file
+// of its own (op_rename.cc), found through the table of operations.h. It reads its arguments from `args`,
+// works on the tables, and writes its result behind its status into `reply`. It ends with
+//   NFS4_OK           the result is complete;
+//   another Nfsstat4  it failed; the result is what it wrote (mostly nothing), its changes are taken back;
+//   a status          the same, with the status translated and what it wrote taken back as well;
+//   a fault           the whole run is taken back;
+//   a wait            before it, the operation has set registers.step and registers.own. It is called again
+//   when it is
+//                     resumed, in this process or, restored from the log, in a later one, and decodes its
+//                     arguments anew.
+// After a failure the COMPOUND ends.
+#pragma once
+
+#include <memory>
+#include <variant>
+
+#include "base/ids.h"
+#include "client/client_state.h"
+#include "fs/commit.h"
+#include "fs/file_system.h"
+#include "fs/write.h"
+#include "nfs4/file_handle.h"
+#include "nfs4/types.h"
+#include "processor/transaction.h"
+#include "wire/rpc_service.h"
+
+namespace perdure::nfs4 {
+
+using state::Run;
+
+class Service;
+struct Operation;
+
+// The registers of the operations that take more than one step. Plain data.
+using OperationRegisters = std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters>;
+
+class Compound final : public processor::Transaction {
+ public:
+  Compound(Service& service, TransactionId id, wire::RpcCall call);
+  // From the machine of a row of `transactions`; null if it cannot be read.
+  static std::unique_ptr<Compound> restore(Service& service, TransactionId id, Bytes machine);
+  ~Compound() override;
+
+  // The control and data values between two steps, plain data: copied when a run is committed, for rewind().
+  struct Registers {
+    bool started = false;      // the reply has its header
+    bool ended = false;        // the reply is complete
+    bool in_progress = false;  // an earlier run has changed something: the slot's row says so
+    bool cache_this = false;   // sa_cachethis
+    uint16_t step = 0;         // of the operation under way, if it takes several
+    uint32_t minor_version = 0;
+    uint32_t operation = 0;  // index of the operation that is under way or next
+    uint32_t operations = 0;
+    uint32_t reply_bytes_max = 0;  // of the whole RPC message; 0: no session yet
+    uint64_t arguments_at = 0;     // where the number of `operation` stands in the arguments
+    Nfsstat4 status = Nfsstat4::NFS4_OK;
+    OperationRegisters own;
+    FileHandle current, saved;
+    client::Stateid current_stateid, saved_stateid;  // all zero: none (RFC 8881 §16.2.3.1.2)
+    client::SlotHandle slot;                         // once SEQUENCE has succeeded
+    uint64_t client = 0;
+  };
+
+  // For operations.
+  Registers registers;
+  wire::XdrDecoder args;
+  wire::Reply reply;
+  Service& service() { return service_; }
+  fs::FileSystem& fs();
+  client::ClientState& clients();
+  const wire::Credential& credential() const { return call_.credential; }
+  // The caller after the export's squash rules.
+  const fs::Principal& principal() const { return principal_; }
+  wire::ConnectionId connection() const { return call_.connection; }
+  // All of COMPOUND4args, for the slot's checksum.
+  Bytes arguments() const { return call_.arguments; }
+  // A new current file handle; the current stateid does not belong to it.
+  void set_current(FileHandle handle) {
+    registers.current = handle;
+    registers.current_stateid = {};
+  }
+  // This is a retransmission: `result`, a COMPOUND4res, is the reply.
+  void replay(Bytes result);
+  // Bytes that the result of the operation may still take.
+  size_t reply_room() const;
+
+  // processor::Transaction
+  processor::Progress execute(Run& run) override;
+  log::ControlValues control() const override;
+  void rewind() override;
+  void keep() override;
+  void encode_machine(Encoder& out) const override;
+  void released() override;
+  uint64_t client() const override { return registers.client; }
+
+ private:
+  void start();
+  Outcome<Nfsstat4> execute_operation(Run& run);
+  Nfsstat4 check_place(const Operation& operation) const;
+  void end(Run& run);
+
+  Service& service_;
+  wire::RpcCall call_;  // connection 0: restored from the log, nobody waits
+  ByteVector restored_arguments_;
+  fs::Principal principal_;
+  Registers kept_;  // as they were when the run began
+  size_t kept_reply_ = 0;
+  Opnum4 operation_{};  // executing, or executed last
+  Nfsstat4 last_status_{};
+};
+
+}  // namespace perdure::nfs4

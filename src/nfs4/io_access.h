@@ -1,0 +1,23 @@
+// Who may read or write a file's content, or set its size: the stateid and the mode together.
+#pragma once
+
+#include "fs/attributes.h"
+#include "nfs4/compound.h"
+
+namespace perdure::nfs4 {
+
+// For READ and WRITE of the current file: it is a regular file, the stateid allows the access (or is special
+// and no open denies it), and so does the mode. Gives the inode.
+Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write);
+
+// For SETATTR of the size.
+Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& stateid);
+
+// The registers of an operation that takes more than one step, in whose step it is now.
+template <class Registers>
+Registers& own_registers(Compound& c) {
+  if (!std::holds_alternative<Registers>(c.registers.own)) c.registers.own = Registers{};
+  return std::get<Registers>(c.registers.own);
+}
+
+}  // namespace perdure::nfs4

@@ -1,0 +1,23 @@
+// LOOKUP: RFC 8881 §18.13. LOOKUPP §18.14.
+#include "fs/lookup.h"
+
+#include "nfs4/compound.h"
+#include "nfs4/operations.h"
+
+namespace perdure::nfs4 {
+
+Outcome<Nfsstat4> op_lookup(Compound& c, Run& run) {
+  const std::string_view name = c.args.get_string(opaque_bytes_max);
+  if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  const fs::Object object = TRY(fs::lookup(c.fs(), run, c.principal(), c.registers.current.inode, name));
+  c.set_current({object.inode});
+  return Nfsstat4::NFS4_OK;
+}
+
+Outcome<Nfsstat4> op_lookupp(Compound& c, Run& run) {
+  const InodeId parent = TRY(fs::lookup_parent(c.fs(), run, c.principal(), c.registers.current.inode));
+  c.set_current({parent});
+  return Nfsstat4::NFS4_OK;
+}
+
+}  // namespace perdure::nfs4

@@ -1,0 +1,28 @@
+// PUTFH: RFC 8881 §18.19. PUTPUBFH §18.20. PUTROOTFH §18.21.
+#include "nfs4/compound.h"
+#include "nfs4/operations.h"
+#include "nfs4/service.h"
+
+namespace perdure::nfs4 {
+
+Outcome<Nfsstat4> op_putfh(Compound& c, Run& run) {
+  const Bytes bytes = c.args.get_opaque(filehandle_bytes_max);
+  if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  const std::optional<FileHandle> handle = parse_file_handle(bytes, c.service().volume());
+  if (!handle) return Nfsstat4::NFS4ERR_BADHANDLE;
+  if (TRY(c.fs().inodes.get(run, {handle->inode})) == nullptr) return Nfsstat4::NFS4ERR_STALE;
+  c.set_current(*handle);
+  return Nfsstat4::NFS4_OK;
+}
+
+Outcome<Nfsstat4> op_putrootfh(Compound& c, Run&) {
+  c.set_current(c.service().root());
+  return Nfsstat4::NFS4_OK;
+}
+
+// The public file handle is the root (RFC 8881 §18.20.3 ¶2).
+Outcome<Nfsstat4> op_putpubfh(Compound& c, Run& run) {
+  return op_putrootfh(c, run);
+}
+
+}  // namespace perdure::nfs4

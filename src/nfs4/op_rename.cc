@@ -1,0 +1,21 @@
+// RENAME: RFC 8881 §18.26. Saved file handle: source directory; current: target directory.
+#include "fs/rename.h"
+
+#include "nfs4/compound.h"
+#include "nfs4/operations.h"
+#include "nfs4/results.h"
+
+namespace perdure::nfs4 {
+
+Outcome<Nfsstat4> op_rename(Compound& c, Run& run) {
+  const std::string_view from = c.args.get_string(opaque_bytes_max);
+  const std::string_view to = c.args.get_string(opaque_bytes_max);
+  if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  const fs::Renamed renamed = TRY(
+      fs::rename(c.fs(), run, c.principal(), c.registers.saved.inode, from, c.registers.current.inode, to));
+  put_change_info(c.reply, renamed.from);
+  put_change_info(c.reply, renamed.to);
+  return Nfsstat4::NFS4_OK;
+}
+
+}  // namespace perdure::nfs4

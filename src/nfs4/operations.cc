@@ -1,0 +1,112 @@
+#include "nfs4/operations.h"
+
+#include <algorithm>
+#include <array>
+
+namespace perdure::nfs4 {
+
+namespace {
+
+using enum Opnum4;
+using enum Operation::Place;
+
+constexpr bool yes = true;
+
+// Sorted by number. Results of up to: change_info4 20 bytes, stateid 16, bitmap4 16, file handle 28.
+constexpr std::array operations{
+    Operation{.number = OP_ACCESS, .execute = op_access, .needs_current = yes},
+    Operation{.number = OP_CLOSE, .execute = op_close, .needs_current = yes, .result_bytes_max = 16},
+    Operation{.number = OP_COMMIT, .execute = op_commit, .needs_current = yes, .result_bytes_max = 8},
+    Operation{.number = OP_CREATE,
+              .execute = op_create,
+              .needs_current = yes,
+              .writes = yes,
+              .result_bytes_max = 36},
+    Operation{.number = OP_GETATTR, .execute = op_getattr, .needs_current = yes},
+    Operation{.number = OP_GETFH, .execute = op_getfh, .needs_current = yes},
+    Operation{.number = OP_LINK,
+              .execute = op_link,
+              .needs_current = yes,
+              .needs_saved = yes,
+              .result_bytes_max = 20},
+    // A denied LOCK or LOCKT names the owner that is in the way.
+    Operation{.number = OP_LOCK,
+              .execute = op_lock,
+              .needs_current = yes,
+              .result_bytes_max = 32 + opaque_bytes_max},
+    Operation{.number = OP_LOCKT, .execute = op_lockt, .needs_current = yes},
+    Operation{.number = OP_LOCKU, .execute = op_locku, .needs_current = yes, .result_bytes_max = 16},
+    Operation{.number = OP_LOOKUP, .execute = op_lookup, .needs_current = yes},
+    Operation{.number = OP_LOOKUPP, .execute = op_lookupp, .needs_current = yes},
+    Operation{.number = OP_NVERIFY, .execute = op_nverify, .needs_current = yes},
+    Operation{.number = OP_OPEN, .execute = op_open, .needs_current = yes, .result_bytes_max = 96},
+    Operation{.number = OP_OPEN_DOWNGRADE,
+              .execute = op_open_downgrade,
+              .needs_current = yes,
+              .result_bytes_max = 16},
+    Operation{.number = OP_PUTFH, .execute = op_putfh},
+    Operation{.number = OP_PUTPUBFH, .execute = op_putpubfh},
+    Operation{.number = OP_PUTROOTFH, .execute = op_putrootfh},
+    Operation{.number = OP_READ, .execute = op_read, .needs_current = yes},
+    Operation{.number = OP_READDIR, .execute = op_readdir, .needs_current = yes},
+    Operation{.number = OP_READLINK, .execute = op_readlink, .needs_current = yes},
+    Operation{.number = OP_REMOVE,
+              .execute = op_remove,
+              .needs_current = yes,
+              .writes = yes,
+              .result_bytes_max = 20},
+    Operation{.number = OP_RENAME,
+              .execute = op_rename,
+              .needs_current = yes,
+              .needs_saved = yes,
+              .result_bytes_max = 40},
+    Operation{.number = OP_RESTOREFH, .execute = op_restorefh},
+    Operation{.number = OP_SAVEFH, .execute = op_savefh, .needs_current = yes},
+    Operation{.number = OP_SECINFO, .execute = op_secinfo, .needs_current = yes},
+    Operation{.number = OP_SETATTR,
+              .execute = op_setattr,
+              .needs_current = yes,
+              .writes = yes,
+              .result_bytes_max = 16,
+              .empty_bitmap_on_error = yes},
+    Operation{.number = OP_VERIFY, .execute = op_verify, .needs_current = yes},
+    Operation{
+        .number = OP_WRITE, .execute = op_write, .needs_current = yes, .writes = yes, .result_bytes_max = 16},
+    Operation{.number = OP_BACKCHANNEL_CTL, .execute = op_backchannel_ctl},
+    Operation{.number = OP_BIND_CONN_TO_SESSION, .execute = op_bind_conn_to_session, .place = alone},
+    Operation{.number = OP_EXCHANGE_ID, .execute = op_exchange_id, .place = sole},
+    Operation{.number = OP_CREATE_SESSION, .execute = op_create_session, .place = sole},
+    Operation{.number = OP_DESTROY_SESSION, .execute = op_destroy_session, .place = sole},
+    Operation{.number = OP_FREE_STATEID, .execute = op_free_stateid},
+    Operation{.number = OP_SECINFO_NO_NAME, .execute = op_secinfo_no_name, .needs_current = yes},
+    Operation{.number = OP_SEQUENCE, .execute = op_sequence, .place = first},
+    Operation{.number = OP_TEST_STATEID, .execute = op_test_stateid},
+    Operation{.number = OP_DESTROY_CLIENTID, .execute = op_destroy_clientid, .place = sole},
+    Operation{.number = OP_RECLAIM_COMPLETE, .execute = op_reclaim_complete},
+};
+
+constexpr bool by_number(const Operation& a, const Operation& b) {
+  return a.number < b.number;
+}
+static_assert(std::is_sorted(operations.begin(), operations.end(), by_number));
+
+constexpr auto by_opnum = [] {
+  std::array<const Operation*, static_cast<size_t>(OP_REMOVEXATTR) + 1> table{};
+  for (const Operation& operation : operations) table[static_cast<size_t>(operation.number)] = &operation;
+  return table;
+}();
+
+}  // namespace
+
+const Operation* find_operation(Opnum4 number, uint32_t minor_version) {
+  const auto n = static_cast<size_t>(number);
+  const Operation* operation = n < by_opnum.size() ? by_opnum[n] : nullptr;
+  return operation != nullptr && operation->minor_version <= minor_version ? operation : nullptr;
+}
+
+bool is_legal(uint32_t number, uint32_t minor_version) {
+  const Opnum4 last = minor_version >= 2 ? OP_REMOVEXATTR : OP_RECLAIM_COMPLETE;
+  return number >= static_cast<uint32_t>(OP_ACCESS) && number <= static_cast<uint32_t>(last);
+}
+
+}  // namespace perdure::nfs4

@@ -1,0 +1,36 @@
+// Pieces of results that several operations share.
+#pragma once
+
+#include "fs/directory.h"
+#include "nfs4/compound.h"
+
+namespace perdure::nfs4 {
+
+// change_info4. The change was atomic: before and after belong to one run.
+inline void put_change_info(wire::XdrEncoder& out, const fs::ChangeInfo& change) {
+  out.put_bool(true);
+  out.put_u64(change.before);
+  out.put_u64(change.after);
+}
+
+inline client::Stateid get_stateid(wire::XdrDecoder& in) {
+  const uint32_t seqid = in.get_u32();
+  const Bytes other = in.get_opaque_fixed(client::Stateid::other_bytes);
+  if (other.empty()) return {};
+  return client::Stateid::of(seqid, other.first<client::Stateid::other_bytes>());
+}
+
+inline void put_stateid(wire::XdrEncoder& out, const client::Stateid& stateid) {
+  out.put_u32(stateid.seqid);
+  out.put_opaque_fixed(stateid.other());
+}
+
+// The special stateid that stands for the current one, replaced by it (RFC 8881 §16.2.3.1.2); bad_stateid if
+// there is none.
+inline Outcome<client::Stateid> resolve_stateid(const Compound& c, const client::Stateid& stateid) {
+  if (!stateid.is_current()) return stateid;
+  if (c.registers.current_stateid == client::Stateid{}) return Status::bad_stateid;
+  return c.registers.current_stateid;
+}
+
+}  // namespace perdure::nfs4
