@@ -9,6 +9,7 @@ class App;
 namespace perdure::tools {
 
 void add_serve(CLI::App& app, int& status);
+void add_status(CLI::App& app, int& status);
 void add_version(CLI::App& app, int& status);
 
 // Exit status for a command line that cannot be used.

@@ -12,6 +12,7 @@ int main(int count, char** arguments) {
   app.get_formatter()->column_width(34);
   int status = 0;
   add_serve(app, status);
+  add_status(app, status);
   add_version(app, status);
   try {
     app.parse(count, arguments);

@@ -1,0 +1,53 @@
+#include "server/checkpointer.h"
+
+namespace perdure::server {
+
+Checkpointer::Checkpointer(env::Env& env, state::Database& database, log::LogRing* ring, Options options,
+                           Work work)
+    : env_(env),
+      database_(database),
+      ring_(ring),
+      options_(options),
+      work_(std::move(work)),
+      began_(env.now()) {}
+
+bool Checkpointer::due() const {
+  const log::GroupCommit::Figures& figures = database_.commit().figures();
+  const uint64_t records = figures.records - records_at_;
+  const uint64_t bytes = figures.bytes - bytes_at_;
+  return !requested_.empty() || records > options_.records_max / 2 || bytes > options_.bytes_max / 2 ||
+         (records != 0 && env_.now() - began_ > options_.interval) ||
+         // A small ring must not fill up, whatever the other limits say.
+         (ring_ != nullptr && bytes != 0 && database_.commit().room() < ring_->capacity() / 2);
+}
+
+void Checkpointer::turn() {
+  if (phase_ == Phase::idle && due()) begin();
+}
+
+void Checkpointer::request(env::Task done) {
+  requested_.push_back(std::move(done));
+}
+
+void Checkpointer::begin() {
+  phase_ = Phase::writing_back;
+  began_ = env_.now();
+  waiting_ = std::exchange(requested_, {});
+  const log::GroupCommit::Figures& figures = database_.commit().figures();
+  records_at_ = figures.records;
+  bytes_at_ = figures.bytes;
+  work_.write_back([this] { freeze(); });
+}
+
+void Checkpointer::freeze() {
+  phase_ = Phase::applying;
+  database_.begin_checkpoint([this](Result<store::Applied> applied) {
+    phase_ = Phase::idle;
+    if (!applied) return work_.failed(std::move(applied).error());
+    if (ring_ != nullptr) ring_->trim(applied->read_from);
+    work_.applied();
+    for (env::Task& done : std::exchange(waiting_, {})) done();
+  });
+}
+
+}  // namespace perdure::server

@@ -1,0 +1,211 @@
+#include "server/status.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <asio/io_context.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/write.hpp>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "fs/data.h"
+#include "nfs4/types.h"
+#include "server/job.h"
+#include "server/vserver.h"
+
+namespace perdure::server {
+
+namespace {
+
+double milliseconds(env::Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
+std::string operation_name(uint16_t operation) {
+  switch (static_cast<InternalOperation>(operation)) {
+    case InternalOperation::reclaim:
+      return "reclaim";
+    case InternalOperation::expire_client:
+      return "expire_client";
+    case InternalOperation::write_back:
+      return "write_back";
+    case InternalOperation::free_blocks:
+      return "free_blocks";
+    case InternalOperation::make_volume:
+      return "make_volume";
+  }
+  return nfs4::name(static_cast<nfs4::Opnum4>(operation));
+}
+
+uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+nlohmann::json log_json(Vserver& v) {
+  const log::GroupCommit& commit = v.commit();
+  nlohmann::json j{{"next_lsn", commit.next_lsn().value},
+                   {"durable_lsn", commit.durable().value},
+                   {"applied_lsn", v.database().applied_lsn().value},
+                   {"records", commit.figures().records},
+                   {"batches", commit.figures().batches},
+                   {"bytes", commit.figures().bytes}};
+  if (const uint64_t batches = commit.figures().batches; batches != 0)
+    j["batch_ms"] = milliseconds(commit.figures().write_time) / static_cast<double>(batches);
+  if (const log::LogRing* ring = v.ring()) {
+    j["start_number"] = ring->start_number().value;
+    j["tail_lsn"] = ring->tail().value;
+    j["capacity_bytes"] = ring->capacity();
+    j["used_bytes"] = ring->capacity() - std::min(ring->capacity(), commit.room());
+  }
+  return j;
+}
+
+nlohmann::json transactions_json(Vserver& v) {
+  nlohmann::json in_flight = nlohmann::json::array();
+  for (const processor::Processor::InFlight& t : v.processor().in_flight())
+    in_flight.push_back({{"transaction", t.id.value},
+                         {"client", fmt::format("{:x}", t.client)},
+                         {"operation", operation_name(t.control.operation)},
+                         {"step", t.control.step},
+                         {"inode", t.control.current.value},
+                         {"state", t.state},
+                         {"age_ms", milliseconds(t.age)}});
+  const processor::Processor::Figures& f = v.processor().figures();
+  return {{"finished", f.finished}, {"runs", f.runs},       {"faults", f.faults},
+          {"waits", f.waits},       {"records", f.records}, {"in_flight", in_flight}};
+}
+
+nlohmann::json clients_json(Vserver& v) {
+  const client::ClientState::Figures f = v.clients().figures();
+  return {{"clients", f.clients},         {"sessions", f.sessions},   {"opens", f.opens},
+          {"lock_states", f.lock_states}, {"lock_rows", f.lock_rows}, {"replays", f.replays},
+          {"expired", f.expired}};
+}
+
+nlohmann::json memory_json(Vserver& v) {
+  fs::Data& data = v.fs().data();
+  return {{"tables_bytes", v.database().memory_bytes()},
+          {"pages_bytes", pages_in_use() * block_bytes},
+          {"dirty_bytes", data.dirty_bytes()},
+          {"page_row_bytes", data.page_row_bytes()},
+          {"store_bytes", v.database().store().figures().memory_bytes},
+          {"resident_bytes", resident_bytes()}};
+}
+
+nlohmann::json checkpoint_json(Vserver& v) {
+  const state::Database::Figures& f = v.database().figures;
+  return {{"made", f.checkpoints},
+          {"under_way", v.checkpointer().under_way()},
+          {"rows_applied", f.rows_applied},
+          {"last_ms", milliseconds(f.last_checkpoint)}};
+}
+
+nlohmann::json restoration_json(const RestorationFigures& r) {
+  return {{"records_redone", r.records},       {"bytes_redone", r.bytes},
+          {"transactions_resumed", r.resumed}, {"load_ms", milliseconds(r.load)},
+          {"redo_ms", milliseconds(r.redo)},   {"total_ms", milliseconds(r.total)}};
+}
+
+}  // namespace
+
+std::string status_json(Vserver& v) {
+  const fs::BlockAllocator& blocks = v.fs().data().allocator;
+  const nlohmann::json j{{"vserver", v.uuid()},
+                         {"log", log_json(v)},
+                         {"transactions", transactions_json(v)},
+                         {"client_state", clients_json(v)},
+                         {"memory", memory_json(v)},
+                         {"space",
+                          {{"total_bytes", blocks.total_blocks() * block_bytes},
+                           {"available_bytes", blocks.available_max() * block_bytes}}},
+                         {"checkpoint", checkpoint_json(v)},
+                         {"restoration", restoration_json(v.restoration())}};
+  return j.dump(2) + "\n";
+}
+
+// ---------------------------------------------------------------------------------------------- the socket
+
+struct StatusSocket::Impl : std::enable_shared_from_this<Impl> {
+  Impl(asio::io_context& context, std::string p, std::function<std::string()> t)
+      : acceptor(context), path(std::move(p)), text(std::move(t)) {}
+
+  void accept() {
+    acceptor.async_accept(
+        [self = shared_from_this()](std::error_code problem, asio::local::stream_protocol::socket socket) {
+          if (problem == asio::error::operation_aborted || !self->acceptor.is_open()) return;
+          if (!problem) answer(std::move(socket), self->text());
+          self->accept();
+        });
+  }
+  static void answer(asio::local::stream_protocol::socket socket, std::string text) {
+    auto owned = std::make_shared<std::pair<asio::local::stream_protocol::socket, std::string>>(
+        std::move(socket), std::move(text));
+    asio::async_write(owned->first, asio::buffer(owned->second), [owned](std::error_code, size_t) {});
+  }
+
+  asio::local::stream_protocol::acceptor acceptor;
+  std::string path;
+  std::function<std::string()> text;
+};
+
+StatusSocket::StatusSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+StatusSocket::~StatusSocket() {
+  std::error_code ignored;
+  impl_->acceptor.close(ignored);
+  ::unlink(impl_->path.c_str());
+}
+
+Result<std::unique_ptr<StatusSocket>> StatusSocket::open(asio::io_context& context, const std::string& path,
+                                                         std::function<std::string()> text) {
+  if (path.size() >= sizeof(sockaddr_un::sun_path))
+    return error(ErrorKind::invalid, "{}: too long for the path of a socket: `perdure status` will not work",
+                 path);
+  ::unlink(path.c_str());  // of a server that was killed; the data directory is locked by us
+  auto impl = std::make_shared<Impl>(context, path, std::move(text));
+  std::error_code problem;
+  impl->acceptor.open(asio::local::stream_protocol(), problem);
+  const mode_t mask = ::umask(0077);
+  if (!problem) impl->acceptor.bind(asio::local::stream_protocol::endpoint(path), problem);
+  ::umask(mask);
+  if (!problem) impl->acceptor.listen(16, problem);
+  if (problem) return error(ErrorKind::io, "{}: {}", path, problem.message());
+  impl->accept();
+  return std::unique_ptr<StatusSocket>(new StatusSocket(std::move(impl)));
+}
+
+Result<std::string> ask_status(const std::string& data_directory) {
+  const std::string path = data_directory + "/" + status_socket_name;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path)
+    return error(ErrorKind::invalid, "{}: too long for a socket", path);
+  std::memcpy(address.sun_path, path.c_str(), path.size());
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return error(ErrorKind::io, "socket: {}", std::strerror(errno));
+  std::string answer;
+  Result<void> result;
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    result =
+        error(ErrorKind::not_found, "no server is running on {} ({})", data_directory, std::strerror(errno));
+  } else {
+    char buffer[4096];
+    ssize_t n = 0;
+    while ((n = ::read(fd, buffer, sizeof buffer)) > 0) answer.append(buffer, static_cast<size_t>(n));
+    if (n < 0) result = error(ErrorKind::io, "{}: {}", path, std::strerror(errno));
+  }
+  ::close(fd);
+  if (!result) return std::move(result).error();
+  return answer;
+}
+
+}  // namespace perdure::server

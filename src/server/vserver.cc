@@ -1,0 +1,286 @@
+#include "server/vserver.h"
+
+#include <spdlog/spdlog.h>
+
+#include "client/expire.h"
+#include "client/open.h"
+#include "fs/data.h"
+#include "fs/freed.h"
+#include "fs/reclaim.h"
+#include "fs/remove.h"
+#include "fs/volume.h"
+#include "fs/write_back.h"
+#include "server/job.h"
+
+namespace perdure::server {
+
+using processor::Kind;
+using state::Run;
+
+namespace {
+constexpr fs::VolumeId first_volume(1);
+constexpr env::Duration write_back_interval = std::chrono::seconds(5);
+constexpr env::Duration dirty_age = std::chrono::seconds(10);
+constexpr env::Duration lease_check_interval = std::chrono::seconds(1);
+constexpr size_t expire_at_once = 16;
+}  // namespace
+
+Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
+                 std::move_only_function<void(Error)> failed)
+    : env_(env),
+      parts_(std::move(parts)),
+      options_(std::move(options)),
+      failed_(std::move(failed)),
+      database_(std::make_unique<state::Database>(env, *parts_.store)),
+      vservers_(std::make_unique<state::Table<VserverRow>>(*database_)) {
+  fs::FileSystem::Hooks fs_hooks;
+  fs_hooks.is_open = [this](Run& run, InodeId inode) { return client::is_open(*clients_, run, inode); };
+  fs_hooks.start_reclaim = [this](Run& run, InodeId inode) {
+    processor_->start(run, reclaim_job(processor_->new_id(), {.inode = inode}));
+  };
+  fs_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
+  fs::FileSystemOptions file_options;
+  fs::DataOptions& data = file_options.data;
+  data.cache_bytes = options_.memory_bytes / 2;
+  data.dirty_bytes_max = options_.memory_bytes / 8;
+  data.dirty_bytes_low = data.dirty_bytes_max / 2;
+  data.page_row_bytes_max = std::min(options_.memory_bytes / 8, 2 * options_.checkpoint.bytes_max);
+  data.page_row_bytes_low = data.page_row_bytes_max / 2;
+  fs_ = std::make_unique<fs::FileSystem>(env, *database_, *parts_.blocks, options_.start, std::move(fs_hooks),
+                                         file_options);
+  client::ClientState::Hooks client_hooks;
+  client_hooks.released = [this](Run& run, InodeId inode) { return fs::released(*fs_, run, inode); };
+  client_hooks.start_expire = [this](Run& run, client::ClientId client) {
+    processor_->start(run, expire_job(processor_->new_id(), {client, client::ExpireRegisters::Step::remove}));
+  };
+  client_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
+  options_.clients.start = options_.start;
+  clients_ =
+      std::make_unique<client::ClientState>(env, *database_, options_.clients, std::move(client_hooks));
+  processor::Processor::Options processing{.start = options_.start};
+  if (parts_.ring != nullptr)
+    processing.log_reserve_bytes = std::min(processing.log_reserve_bytes, parts_.ring->capacity() / 4);
+  processor_ = std::make_unique<processor::Processor>(env, *database_, processing,
+                                                      [this](Error error) { fail(std::move(error)); });
+  database_->set_memory_limit(options_.memory_bytes / 4);
+}
+
+Vserver::~Vserver() = default;
+
+void Vserver::fail(Error error) {
+  if (failed_) std::exchange(failed_, nullptr)(std::move(error));
+}
+
+// ------------------------------------------------------------------------------------------- restoration
+
+void Vserver::start(env::Env& env, Parts parts, VserverOptions options,
+                    std::move_only_function<void(Error)> failed, env::Done<std::unique_ptr<Vserver>> done) {
+  auto vserver =
+      std::unique_ptr<Vserver>(new Vserver(env, std::move(parts), std::move(options), std::move(failed)));
+  Vserver& v = *vserver;
+  const env::Instant began = env.now();
+  v.database_->load_resident([&v, began, vserver = std::move(vserver),
+                              done = std::move(done)](Result<void> loaded) mutable {
+    if (!loaded) return done(std::move(loaded).error());
+    v.restoration_.load = v.env_.now() - began;
+    v.redo([&v, began, vserver = std::move(vserver), done = std::move(done)](Result<void> redone) mutable {
+      if (!redone) return done(std::move(redone).error());
+      v.connect_log();
+      v.restored(
+          [&v, began, vserver = std::move(vserver), done = std::move(done)](Result<void> restored) mutable {
+            if (!restored) return done(std::move(restored).error());
+            v.restoration_.total = v.env_.now() - began;
+            done(std::move(vserver));
+          });
+    });
+  });
+}
+
+void Vserver::redo(env::Done<void> done) {
+  if (parts_.ring == nullptr) return done({});
+  const env::Instant began = env_.now();
+  const store::Applied applied = parts_.store->applied();
+  parts_.ring->read(
+      applied.read_from, applied.lsn,
+      [this](Bytes record, Lsn lsn) -> Result<void> {
+        ++restoration_.records;
+        restoration_.bytes += record.size();
+        return database_->redo(record, lsn);
+      },
+      [this, began, done = std::move(done)](Result<Lsn> end) mutable {
+        if (!end) return done(std::move(end).error());
+        restoration_.redo = env_.now() - began;
+        done({});
+      });
+}
+
+void Vserver::connect_log() {
+  commit_ = std::make_unique<log::GroupCommit>(env_, parts_.ring.get(), options_.epoch,
+                                               [this](Error error) { fail(std::move(error)); });
+  database_->connect(*commit_);
+  env_.at_turn_end([this] { turn(); });
+  env_.post([] {});  // the turn that registers it may not call it
+}
+
+// Makes the volatile parts from the rows, and every machine of the `transactions` table ready to go on.
+void Vserver::restored(env::Done<void> done) {
+  fs_->restored();
+  clients_->restored();
+  const auto ready = [this](env::Done<void> then) {
+    open_service();
+    Result<size_t> resumed = processor_->restore();
+    if (!resumed) return then(std::move(resumed).error());
+    restoration_.resumed = *resumed;
+    open_ = true;
+    every(write_back_interval, &Vserver::write_back_aged);
+    every(lease_check_interval, &Vserver::expire_leases);
+    then({});
+  };
+  if (vservers_->peek({0}) != nullptr) return ready(std::move(done));
+  make_volume([ready, done = std::move(done)](Result<void> made) mutable {
+    if (!made) return done(std::move(made).error());
+    ready(std::move(done));
+  });
+}
+
+struct NoRegisters {
+  template <class Self, class V>
+  static void fields(Self&, V&&) {}
+};
+
+// A new vserver: its identity, and one volume.
+void Vserver::make_volume(env::Done<void> done) {
+  using MakeVolume = Job<NoRegisters>;
+  VserverRow row{.uuid = {env_.random(), env_.random()}};
+  processor_->submit(std::make_unique<MakeVolume>(
+      *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::make_volume, NoRegisters{},
+      [this, row](Run& run, NoRegisters&) -> Outcome<bool> {
+        vservers_->put(run, {0}, row);
+        TRY(fs::create_volume(*fs_, run, {.id = first_volume, .name = "volume1"}));
+        return true;
+      },
+      [done = std::move(done)](Status status) mutable {
+        if (status == Status::ok) return done({});
+        done(error(ErrorKind::io, "cannot make the first volume: {}", name(status)));
+      }));
+}
+
+void Vserver::open_service() {
+  const VserverRow& row = *vservers_->peek({0});
+  uuid_ = fmt::format("{:016x}{:016x}", row.uuid[0], row.uuid[1]);
+  options_.nfs.server_owner = "perdure-" + uuid_;
+  options_.nfs.server_scope = options_.nfs.server_owner;
+  options_.nfs.write_verifier = row.uuid[0] ^ options_.start.value;
+  nfs_ = std::make_unique<nfs4::Service>(*fs_, *clients_, *processor_, first_volume, options_.nfs);
+  processor_->register_factory(Kind::reclaim, [this](TransactionId id, Bytes machine) {
+    fs::ReclaimRegisters registers;
+    return state::decode(machine, registers) ? reclaim_job(id, registers) : nullptr;
+  });
+  processor_->register_factory(Kind::expire_client, [this](TransactionId id, Bytes machine) {
+    client::ExpireRegisters registers;
+    return state::decode(machine, registers) ? expire_job(id, registers) : nullptr;
+  });
+  Checkpointer::Work work;
+  work.write_back = [this](env::Task done) { write_back(fs::WriteBackScope::checkpoint, std::move(done)); };
+  work.applied = [this] { free_blocks(); };
+  work.failed = [this](Error error) { fail(std::move(error)); };
+  checkpointer_ = std::make_unique<Checkpointer>(env_, *database_, parts_.ring.get(), options_.checkpoint,
+                                                 std::move(work));
+  fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
+  fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything, [] {}); };
+}
+
+// -------------------------------------------------------------------------------------------- service
+
+void Vserver::turn() {
+  processor_->turn();
+  if (!open_) return;
+  checkpointer_->turn();
+  const uint32_t oldest_fault = processor_->oldest_fault_tick();
+  database_->trim_memory(oldest_fault);
+  fs_->data().trim_memory(oldest_fault);
+}
+
+// ----------------------------------------------------------------------------------------------- jobs
+
+using ReclaimJob = Job<fs::ReclaimRegisters>;
+using ExpireJob = Job<client::ExpireRegisters>;
+using WriteBackJob = Job<fs::WriteBackRegisters>;
+using FreeJob = Job<NoRegisters>;
+
+std::unique_ptr<processor::Transaction> Vserver::reclaim_job(TransactionId id,
+                                                             fs::ReclaimRegisters registers) {
+  return std::make_unique<ReclaimJob>(
+      *processor_, id, Kind::reclaim, InternalOperation::reclaim, registers,
+      [this](Run& run, fs::ReclaimRegisters& r) { return fs::reclaim_step(*fs_, run, r); });
+}
+
+std::unique_ptr<processor::Transaction> Vserver::expire_job(TransactionId id,
+                                                            client::ExpireRegisters registers) {
+  return std::make_unique<ExpireJob>(
+      *processor_, id, Kind::expire_client, InternalOperation::expire_client, registers,
+      [this](Run& run, client::ExpireRegisters& r) { return client::expire_step(*clients_, run, r); });
+}
+
+// One pass at a time. A pass that fails has lost nothing: what it left is moved by a later one, or goes
+// through the checkpoint store.
+void Vserver::write_back(fs::WriteBackScope scope, env::Task done) {
+  if (writing_back_) {
+    write_backs_.emplace_back(scope, std::move(done));
+    return;
+  }
+  writing_back_ = true;
+  processor_->submit(std::make_unique<WriteBackJob>(
+      *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::write_back,
+      fs::begin_write_back(*fs_, scope, dirty_age),
+      [this](Run& run, fs::WriteBackRegisters& r) { return fs::write_back(*fs_, run, r); },
+      [this, done = std::move(done)](Status status) mutable {
+        if (status != Status::ok) spdlog::warn("write-back ended early: {}", name(status));
+        writing_back_ = false;
+        done();
+        for (auto& [next, task] : std::exchange(write_backs_, {})) write_back(next, std::move(task));
+      }));
+}
+
+void Vserver::free_blocks() {
+  if (std::exchange(freeing_, true)) return;
+  processor_->submit(std::make_unique<FreeJob>(
+      *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::free_blocks, NoRegisters{},
+      [this](Run& run, NoRegisters&) -> Outcome<bool> { return fs::free_pending(*fs_, run); },
+      [this](Status) { freeing_ = false; }));
+}
+
+void Vserver::every(env::Duration interval, void (Vserver::*task)()) {
+  env_.after(interval, [this, interval, task] {
+    if (stopping_) return;
+    (this->*task)();
+    every(interval, task);
+  });
+}
+
+void Vserver::write_back_aged() {
+  if (!writing_back_ && fs_->data().dirty_bytes() != 0) write_back(fs::WriteBackScope::aged, [] {});
+}
+
+void Vserver::expire_leases() {
+  for (const client::ClientId client : clients_->take_expired(expire_at_once))
+    processor_->submit(expire_job(processor_->new_id(), {client, client::ExpireRegisters::Step::decide}));
+}
+
+// ---------------------------------------------------------------------------------------------- clean stop
+
+void Vserver::stop(env::Task done) {
+  stopping_ = true;
+  stop_when_clean(std::move(done));
+}
+
+void Vserver::stop_when_clean(env::Task done) {
+  write_back(fs::WriteBackScope::everything, [this, done = std::move(done)]() mutable {
+    checkpointer_->request([this, done = std::move(done)]() mutable {
+      commit_->flush();
+      done();
+    });
+  });
+}
+
+}  // namespace perdure::server

@@ -1,0 +1,128 @@
+// Vserver: one file server as its clients see it, assembled from its parts: tables, log, stores, file system,
+// client state, processor, NFS. It knows no sockets and no files by name, so the simulator runs it as it is.
+//
+// start() is restoration: load the resident tables, redo the log behind the checkpoint, resume the
+// transactions that were in flight (DESIGN.md §5). An empty store becomes a new vserver with one volume.
+// Thread: the loop of its Env, where everything happens.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "client/client_state.h"
+#include "client/expire.h"
+#include "fs/file_system.h"
+#include "fs/reclaim.h"
+#include "fs/write_back.h"
+#include "log/group_commit.h"
+#include "log/ring.h"
+#include "nfs4/service.h"
+#include "processor/processor.h"
+#include "server/checkpointer.h"
+#include "state/database.h"
+#include "store/block_store.h"
+#include "store/kv_store.h"
+
+namespace perdure::server {
+
+// The identity of a vserver: made once, the same on every blade that serves it.
+struct VserverRow {
+  static constexpr state::TableId table = state::TableId::vserver;
+  static constexpr state::Residence residence = state::Residence::resident;
+  static constexpr const char* name = "vserver";
+  struct Key {
+    uint8_t one = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("one", k.one);
+    }
+  };
+  std::array<uint64_t, 2> uuid{};
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("uuid", r.uuid);
+  }
+};
+
+struct VserverOptions {
+  StartNumber start;  // of the log ring; at level memory anything that grows
+  Epoch epoch;
+  uint64_t memory_bytes = 1U << 30U;  // for tables, pages and dirty data
+  Checkpointer::Options checkpoint;
+  client::ClientState::Options clients;
+  nfs4::Service::Options nfs;  // owner, scope and verifier are filled in here
+};
+
+struct RestorationFigures {
+  uint64_t records = 0, bytes = 0, resumed = 0;
+  env::Duration load{}, redo{}, total{};
+};
+
+class Vserver {
+ public:
+  struct Parts {
+    std::unique_ptr<store::KvStore> store;
+    std::unique_ptr<log::LogRing> ring;  // null: durability level memory
+    std::unique_ptr<store::BlockStore> blocks;
+  };
+  // `failed`: it cannot serve any longer (a write of the log or the store failed): nothing more will be
+  // answered.
+  static void start(env::Env& env, Parts parts, VserverOptions options,
+                    std::move_only_function<void(Error)> failed, env::Done<std::unique_ptr<Vserver>> done);
+  ~Vserver();
+
+  nfs4::Service& nfs() { return *nfs_; }
+  // Makes everything stable and a last checkpoint; then nothing has to be redone. No more requests meanwhile.
+  void stop(env::Task done);
+
+  // For status.
+  const RestorationFigures& restoration() const { return restoration_; }
+  processor::Processor& processor() { return *processor_; }
+  state::Database& database() { return *database_; }
+  fs::FileSystem& fs() { return *fs_; }
+  client::ClientState& clients() { return *clients_; }
+  Checkpointer& checkpointer() { return *checkpointer_; }
+  log::GroupCommit& commit() { return *commit_; }
+  log::LogRing* ring() { return parts_.ring.get(); }
+  const std::string& uuid() const { return uuid_; }
+
+ private:
+  Vserver(env::Env& env, Parts parts, VserverOptions options, std::move_only_function<void(Error)> failed);
+  void fail(Error error);
+  void redo(env::Done<void> done);
+  void connect_log();
+  void restored(env::Done<void> done);
+  void make_volume(env::Done<void> done);
+  void open_service();
+  void turn();
+  std::unique_ptr<processor::Transaction> reclaim_job(TransactionId id, fs::ReclaimRegisters registers);
+  std::unique_ptr<processor::Transaction> expire_job(TransactionId id, client::ExpireRegisters registers);
+  void write_back(fs::WriteBackScope scope, env::Task done);
+  void free_blocks();
+  void every(env::Duration interval, void (Vserver::*task)());
+  void write_back_aged();
+  void expire_leases();
+  void stop_when_clean(env::Task done);
+
+  env::Env& env_;
+  Parts parts_;
+  VserverOptions options_;
+  std::move_only_function<void(Error)> failed_;
+  std::unique_ptr<state::Database> database_;
+  std::unique_ptr<state::Table<VserverRow>> vservers_;
+  std::unique_ptr<fs::FileSystem> fs_;
+  std::unique_ptr<client::ClientState> clients_;
+  std::unique_ptr<processor::Processor> processor_;
+  std::unique_ptr<log::GroupCommit> commit_;
+  std::unique_ptr<nfs4::Service> nfs_;
+  std::unique_ptr<Checkpointer> checkpointer_;
+  RestorationFigures restoration_;
+  std::string uuid_;
+  bool open_ = false, stopping_ = false;
+  bool writing_back_ = false, freeing_ = false;
+  std::vector<std::pair<fs::WriteBackScope, env::Task>>
+      write_backs_;  // to be done when the one under way has ended
+};
+
+}  // namespace perdure::server

@@ -1,0 +1,158 @@
+// What clients see of a whole vserver, over crashes: sessions, replies and opens survive, and nothing happens twice.
+#include "server/vserver.h"
+
+#include <gtest/gtest.h>
+
+#include "server/testing/vserver_fixture.h"
+
+namespace perdure::server {
+namespace {
+
+using nfs4::Nfsstat4;
+using nfs4::Opnum4;
+using testing::CompoundBuilder;
+using testing::CompoundReply;
+using testing::TestClient;
+using testing::VserverFixture;
+
+std::string status_name(const CompoundReply& reply) { return nfs4::name(reply.status()); }
+
+TEST(Vserver, AClientConnectsAndSessionsArePersistent) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  EXPECT_TRUE(client.persistent());
+  client.ok(client.sequence().putrootfh().getfh());
+}
+
+TEST(Vserver, TheSessionIsThereAfterACrash) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  client.ok(client.sequence().putrootfh().mkdir("a"));
+  for (int i = 0; i < 5; ++i) {
+    server.crash();
+    server.start();
+    client.ok(client.sequence().putrootfh().lookup("a"));
+    client.ok(client.sequence().putrootfh().lookup("a").mkdir("b" + std::to_string(i)));
+  }
+}
+
+TEST(Vserver, ARetransmissionAfterACrashGetsTheFirstReply) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  const CompoundBuilder mkdir = client.sequence().putrootfh().mkdir("once");
+  const CompoundReply first = client.call(mkdir);
+  EXPECT_EQ(status_name(first), "NFS4_OK");
+  server.crash();
+  server.start();
+  const CompoundReply second = client.call(mkdir);
+  EXPECT_EQ(second.bytes(), first.bytes());
+}
+
+// The power goes at each moment between the call and its reply.
+TEST(Vserver, AnUnansweredCallIsExecutedExactlyOnce) {
+  for (int turns = 0; turns < 40; ++turns) {
+    SCOPED_TRACE(turns);
+    VserverFixture server(static_cast<uint64_t>(turns) + 1);
+    server.start();
+    TestClient client(server, "alice");
+    client.connect();
+    const CompoundBuilder mkdir = client.sequence().putrootfh().mkdir("once");
+    const uint32_t xid = server.send(mkdir.finish());
+    for (int i = 0; i < turns && !server.replied(xid); ++i) server.env.run_one();
+    const bool answered = server.replied(xid);
+    server.crash();
+    server.start();
+    if (answered) client.ok(client.sequence(1).putrootfh().lookup("once"));
+    const CompoundReply again = client.call(mkdir);
+    EXPECT_EQ(status_name(again), "NFS4_OK") << "its own effect must not be in its way";
+    CompoundReply third = client.call(client.sequence().putrootfh().mkdir("once"));
+    EXPECT_EQ(status_name(third), "NFS4ERR_EXIST");
+  }
+}
+
+TEST(Vserver, FalseRetriesAndMisorderedRequestsAreRefused) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  client.ok(client.sequence().putrootfh().mkdir("a"));
+  CompoundBuilder other;
+  other.op(Opnum4::OP_SEQUENCE).fixed(client.session()).u32(2).u32(0).u32(15).u32(0).putrootfh().mkdir("b");
+  EXPECT_EQ(status_name(client.call(other)), "NFS4ERR_SEQ_FALSE_RETRY");
+  CompoundBuilder skipping;
+  skipping.op(Opnum4::OP_SEQUENCE).fixed(client.session()).u32(9).u32(0).u32(15).u32(0).putrootfh();
+  EXPECT_EQ(status_name(client.call(skipping)), "NFS4ERR_SEQ_MISORDERED");
+}
+
+ByteVector get_stateid(CompoundReply& reply) {
+  const Bytes b = reply.in().get_opaque_fixed(16);
+  return ByteVector(b.begin(), b.end());
+}
+
+TEST(Vserver, OpensAndStableDataSurvive) {
+  VserverFixture server;
+  server.start();
+  TestClient alice(server, "alice"), bob(server, "bob");
+  alice.connect();
+  bob.connect();
+  CompoundReply opened = alice.ok(alice.sequence().putrootfh().create_file("f", "owner").getfh());
+  opened.next(Opnum4::OP_PUTROOTFH);
+  EXPECT_EQ(opened.next(Opnum4::OP_OPEN), Nfsstat4::NFS4_OK);
+  const ByteVector stateid = get_stateid(opened);
+  const ByteVector small(3000, std::byte{'s'}), big(300000, std::byte{'b'});
+  alice.ok(alice.sequence().putrootfh().lookup("f").write(stateid, 1000, 2, small));
+  alice.ok(alice.sequence().putrootfh().lookup("f").write(stateid, 100000, 2, big));
+  server.crash();
+  server.start();
+  CompoundReply read = alice.ok(alice.sequence().putrootfh().lookup("f").read(stateid, 0, 1000000));
+  read.next(Opnum4::OP_PUTROOTFH);
+  read.next(Opnum4::OP_LOOKUP);
+  EXPECT_EQ(read.next(Opnum4::OP_READ), Nfsstat4::NFS4_OK);
+  EXPECT_TRUE(read.in().get_bool());
+  const Bytes data = read.in().get_opaque(2000000);
+  ASSERT_EQ(data.size(), 400000U);
+  for (size_t i = 0; i < data.size(); ++i) {
+    const bool in_small = i >= 1000 && i < 4000, in_big = i >= 100000;
+    const auto expected = in_small ? std::byte{'s'} : in_big ? std::byte{'b'} : std::byte{0};
+    if (data[i] != expected) {
+      FAIL() << "byte " << i << " is " << static_cast<int>(data[i]);
+    }
+  }
+  // Alice's open is still there: nobody can deny what it does.
+  EXPECT_EQ(status_name(bob.call(bob.sequence().putrootfh().open_file("f", "bob", 1, 2))), "NFS4ERR_SHARE_DENIED");
+}
+
+TEST(Vserver, ACleanStopLeavesNothingToRedo) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  for (int i = 0; i < 50; ++i) client.ok(client.sequence().putrootfh().mkdir("d" + std::to_string(i)));
+  server.stop();
+  server.start();
+  EXPECT_EQ(server.vserver().restoration().records, 0U);
+  client.ok(client.sequence().putrootfh().lookup("d49"));
+}
+
+TEST(Vserver, WhatIsNotACompoundIsAnswered) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  EXPECT_EQ(status_name(client.call(CompoundBuilder(0).putrootfh())), "NFS4ERR_MINOR_VERS_MISMATCH");
+  EXPECT_EQ(status_name(client.call(CompoundBuilder().putrootfh())), "NFS4ERR_OP_NOT_IN_SESSION");
+  EXPECT_EQ(status_name(client.call(CompoundBuilder())), "NFS4_OK");
+  EXPECT_EQ(status_name(client.call(client.sequence().op(static_cast<Opnum4>(99)))), "NFS4ERR_OP_ILLEGAL");
+  EXPECT_EQ(status_name(client.call(client.sequence().op(Opnum4::OP_LAYOUTGET))), "NFS4ERR_NOTSUPP");
+  EXPECT_EQ(status_name(client.call(client.sequence().getfh())), "NFS4ERR_NOFILEHANDLE");
+  EXPECT_EQ(status_name(client.call(client.sequence().op(Opnum4::OP_PUTFH))), "NFS4ERR_BADXDR");
+}
+
+}  // namespace
+}  // namespace perdure::server
