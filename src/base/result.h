@@ -49,12 +49,12 @@ class [[nodiscard]] Result : public std::expected<T, Error> {
 #define TRY(expression) PERDURE_TRY(expression, PERDURE_JOIN(try_result_, __COUNTER__))
 #define PERDURE_JOIN(a, b) PERDURE_JOIN_EXPANDED(a, b)
 #define PERDURE_JOIN_EXPANDED(a, b) a##b
-#define PERDURE_TRY(expression, result)                                        \
-  ({                                                                           \
-    auto&& result = (expression);                                              \
-    if (!result) [[unlikely]]                                                  \
-      return std::unexpected(std::forward<decltype(result)>(result).error());  \
-    ::perdure::try_value(std::forward<decltype(result)>(result));              \
+#define PERDURE_TRY(expression, result)                                       \
+  ({                                                                          \
+    auto&& result = (expression);                                             \
+    if (!result) [[unlikely]]                                                 \
+      return std::unexpected(std::forward<decltype(result)>(result).error()); \
+    ::perdure::try_value(std::forward<decltype(result)>(result));             \
   })
 
 namespace perdure {

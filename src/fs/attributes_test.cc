@@ -45,14 +45,17 @@ TEST_P(AttributesTest, view_includes_unstable_writes) {
   Attributes view = get(file);
   EXPECT_EQ(view.row.size, 5000U);
   EXPECT_EQ(view.used_bytes, 2 * 4096U);
-  EXPECT_EQ(view.row.blocks, 0U);
+  EXPECT_EQ(view.row.blocks, 2U);
   EXPECT_GT(view.row.change, stable.change);
   EXPECT_EQ(view.row.mtime_ns, 77);
   EXPECT_EQ(view.row.ctime_ns, 78);
-  // Whoever stores the inode makes its size and times stable.
+  // Whoever stores the inode makes its size and times stable; blocks that only dirty pages hold stay pending.
   ASSERT_EQ(names_.set(file, {.mode = 0600}), Status::ok);
-  EXPECT_EQ(fx_.fs().pending_inodes.size(), 0U);
+  EXPECT_EQ(fx_.fs().pending_inodes.size(), 1U);
+  EXPECT_EQ(fx_.fs().inodes.peek({file})->blocks, 0U);
+  EXPECT_EQ(fx_.fs().inodes.peek({file})->size, 5000U);
   view = get(file);
+  EXPECT_EQ(view.row.blocks, 2U);
   EXPECT_EQ(view.row.size, 5000U);
   EXPECT_EQ(view.row.mtime_ns, 77);
   EXPECT_GT(view.row.ctime_ns, 78);

@@ -100,7 +100,8 @@ void BlockAllocator::restored() {
 }
 
 uint64_t BlockAllocator::available_max() const {
-  const uint64_t growth = blocks_.capacity_max() > blocks_.capacity() ? blocks_.capacity_max() - blocks_.capacity() : 0;
+  const uint64_t growth =
+      blocks_.capacity_max() > blocks_.capacity() ? blocks_.capacity_max() - blocks_.capacity() : 0;
   return growth + static_cast<uint64_t>(std::max<int64_t>(available(), 0));
 }
 

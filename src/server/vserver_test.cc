@@ -1,4 +1,5 @@
-// What clients see of a whole vserver, over crashes: sessions, replies and opens survive, and nothing happens twice.
+// What clients see of a whole vserver, over crashes: sessions, replies and opens survive, and nothing happens
+// twice.
 #include "server/vserver.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +16,9 @@ using testing::CompoundReply;
 using testing::TestClient;
 using testing::VserverFixture;
 
-std::string status_name(const CompoundReply& reply) { return nfs4::name(reply.status()); }
+std::string status_name(const CompoundReply& reply) {
+  return nfs4::name(reply.status());
+}
 
 TEST(Vserver, AClientConnectsAndSessionsArePersistent) {
   VserverFixture server;
@@ -125,7 +128,8 @@ TEST(Vserver, OpensAndStableDataSurvive) {
     }
   }
   // Alice's open is still there: nobody can deny what it does.
-  EXPECT_EQ(status_name(bob.call(bob.sequence().putrootfh().open_file("f", "bob", 1, 2))), "NFS4ERR_SHARE_DENIED");
+  EXPECT_EQ(status_name(bob.call(bob.sequence().putrootfh().open_file("f", "bob", 1, 2))),
+            "NFS4ERR_SHARE_DENIED");
 }
 
 TEST(Vserver, ACleanStopLeavesNothingToRedo) {

@@ -59,7 +59,8 @@ auto Table<Row>::search(Run& run, const Key& from, const Key& last, bool exclusi
 }
 
 // Passes a tombstone. One that is durable and that the store does not need is dropped, so that a range in
-// which rows come and go is not searched through all the tombstones since the last checkpoint again and again.
+// which rows come and go is not searched through all the tombstones since the last checkpoint again and
+// again.
 template <class Row>
 auto Table<Row>::drop_settled(typename Map::iterator it) -> typename Map::iterator {
   if (!complete_ || it->second.in_store || database_.commit().durable() <= it->second.lsn)

@@ -93,10 +93,11 @@ void VserverFixture::start() {
   parts.store = std::make_unique<MemoryKvStore>(env, image_);
   if (!env.exists("log"))
     wait<void>([&](auto done) { log::LogRing::create(env, "log", 16U << 20U, std::move(done)); });
-  parts.ring =
-      wait<std::unique_ptr<log::LogRing>>([&](auto done) { log::LogRing::open(env, "log", std::move(done)); });
+  parts.ring = wait<std::unique_ptr<log::LogRing>>(
+      [&](auto done) { log::LogRing::open(env, "log", std::move(done)); });
   parts.blocks = wait<std::unique_ptr<store::BlockStore>>([&](auto done) {
-    store::open_block_file(env, "blocks", {.bytes_max = 64U << 20U, .step_bytes = 16U << 20U, .keep_free_bytes = 0},
+    store::open_block_file(env, "blocks",
+                           {.bytes_max = 64U << 20U, .step_bytes = 16U << 20U, .keep_free_bytes = 0},
                            std::move(done));
   });
   options.start = parts.ring->start_number();
@@ -190,7 +191,9 @@ CompoundBuilder TestClient::sequence(uint32_t slot, bool cache_this) {
   return b;
 }
 
-CompoundReply TestClient::call(const CompoundBuilder& compound) { return server_.call(compound, uid_); }
+CompoundReply TestClient::call(const CompoundBuilder& compound) {
+  return server_.call(compound, uid_);
+}
 
 CompoundReply TestClient::ok(const CompoundBuilder& compound) {
   CompoundReply reply = call(compound);

@@ -1,4 +1,5 @@
-// A whole vserver on a simulated disk, driven by COMPOUNDs as bytes: for tests of what a client sees, crashes included.
+// A whole vserver on a simulated disk, driven by COMPOUNDs as bytes: for tests of what a client sees, crashes
+// included.
 #pragma once
 
 #include <map>
@@ -96,7 +97,9 @@ class VserverFixture : private wire::Transport {
   bool replied(uint32_t xid) const { return replies_.contains(xid); }
   // Turns until the reply is there.
   CompoundReply await(uint32_t xid);
-  CompoundReply call(const CompoundBuilder& compound, uint32_t uid = 0) { return await(send(compound.finish(), uid)); }
+  CompoundReply call(const CompoundBuilder& compound, uint32_t uid = 0) {
+    return await(send(compound.finish(), uid));
+  }
 
   env::TestEnv env;
   VserverOptions options;
