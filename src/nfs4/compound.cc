@@ -274,7 +274,7 @@ std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, 
   compound->restored_arguments_.assign(arguments.begin(), arguments.end());
   compound->call_.arguments = compound->restored_arguments_;
   compound->args = wire::XdrDecoder(compound->restored_arguments_);
-  compound->registers = std::move(registers);
+  compound->registers = registers;
   compound->reply.put_raw(reply);
   compound->keep();
   if (compound->registers.slot) service.clients().resumed(compound->registers.slot, id);

@@ -9,6 +9,7 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
 #include <atomic>
+#include <deque>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -83,7 +84,7 @@ class LinuxEnv::Impl {
   asio::io_context context_{1};  // one thread runs it
   std::unique_ptr<Uring> uring_;
   TimerQueue timers_;
-  std::vector<Task> turn_end_;
+  std::deque<Task> turn_end_;  // a task may add others: references stay valid
   std::mt19937_64 random_ = seeded_generator();
 
   void offload(Task work, Task done) { worker_.add(std::move(work), std::move(done)); }
@@ -99,7 +100,7 @@ class LinuxEnv::Impl {
     uring_->reap();
     run_timers();
     run_posted();
-    for (Task& task : turn_end_) task();
+    for (size_t i = 0; i < turn_end_.size(); ++i) turn_end_[i]();
     uring_->submit();
   }
 

@@ -130,7 +130,7 @@ class TestEnv final : public Env {
 
   std::deque<Task> ready_;
   std::map<std::pair<Instant, uint64_t>, Task> timers_;
-  std::vector<Task> turn_end_;
+  std::deque<Task> turn_end_;                       // a task may add others: references stay valid
   std::vector<std::unique_ptr<Request>> requests_;  // in the order of the calls
   std::vector<IoFault> faults_;
   std::map<std::string, std::shared_ptr<Disk>> disks_;
