@@ -162,12 +162,15 @@ TEST_F(BlockFileTest, CallsDuringAGrowthShareIt) {
 TEST_F(BlockFileTest, AFullFileSystemBeneathIsNoSpaceAndPasses) {
   env.set_space(24 * one_block);
   ASSERT_TRUE(open());
+  EXPECT_EQ(store->capacity_max(), 24U);
   EXPECT_EQ(grow().error().kind, ErrorKind::no_space);
   EXPECT_EQ(store->capacity(), 16U);
   ASSERT_TRUE(write(3, numbered_pages(5, 1)));
   env.set_space(64 * one_block);
   ASSERT_TRUE(grow());
   EXPECT_EQ(store->capacity(), 32U);
+  env.advance(std::chrono::seconds(2));  // the figure may be a second old
+  EXPECT_EQ(store->capacity_max(), 64U);
 }
 
 TEST_F(BlockFileTest, AfterAFailedFlushNothingIsWrittenAnyMore) {

@@ -281,9 +281,8 @@ Result<std::unique_ptr<KvStore>> open_rocksdb(env::Env& env, const std::string& 
   auto database = std::make_shared<Database>();
   database->path = path;
   database->cache = rocksdb::NewLRUCache(cache_bytes);
-  // For every RocksDB of this process.
+  // For every RocksDB of this process. Flushes keep their priority: an apply may have to wait for one.
   (void)rocksdb::Env::Default()->LowerThreadPoolCPUPriority(rocksdb::Env::LOW, rocksdb::CpuPriority::kLow);
-  (void)rocksdb::Env::Default()->LowerThreadPoolCPUPriority(rocksdb::Env::HIGH, rocksdb::CpuPriority::kLow);
   rocksdb::Env::Default()->LowerThreadPoolIOPriority(rocksdb::Env::LOW);
 
   if (const rocksdb::Status created = create_directory(path); !created.ok())

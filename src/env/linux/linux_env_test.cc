@@ -48,11 +48,12 @@ TEST_F(LinuxEnvTest, TurnEndTasksRunAfterTheTurnInOrder) {
     order += '2';
     if (turns == 1) env->post(note('x'));
     if (turns == 2) env->after(0ns, note('t'));
+    if (turns == 2) env->at_turn_end(note('3'));
   });
   env->post(note('a'));
   env->post(note('b'));
   env->run();
-  EXPECT_EQ(order, "ab12x12t12");
+  EXPECT_EQ(order, "ab12x123t123");
 }
 
 TEST_F(LinuxEnvTest, TimersFireInOrderNotBeforeTheirTime) {
@@ -140,7 +141,7 @@ TEST_F(LinuxEnvTest, OffloadedWorkRunsInOrderOnTheLowPriorityThread) {
   env->run();
   EXPECT_NE(worker, loop);
   EXPECT_TRUE(second);
-  EXPECT_EQ(nice, ::getpriority(PRIO_PROCESS, 0) + 10);
+  EXPECT_EQ(nice, std::min(::getpriority(PRIO_PROCESS, 0) + 10, 19));
 }
 
 TEST_F(LinuxEnvTest, DestructionWaitsForTheWorkUnderWayAndDropsTheRest) {

@@ -4,11 +4,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace perdure::env {
 
 namespace {
 // Below the loop, so that a checkpoint costs requests little on a machine whose processors are busy.
-constexpr int worker_nice = 10;
+constexpr int nicer_by = 10;
 }  // namespace
 
 Worker::Worker(std::function<void(Task done)> finished)
@@ -34,7 +36,8 @@ void Worker::add(Task work, Task done) {
 void Worker::run() {
   ::pthread_setname_np(::pthread_self(), "perdure-worker");
   // For this thread alone: Linux gives each thread its own nice value. Best effort.
-  (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), worker_nice);
+  const auto self = static_cast<id_t>(::gettid());
+  (void)::setpriority(PRIO_PROCESS, self, std::min(::getpriority(PRIO_PROCESS, self) + nicer_by, 19));
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });

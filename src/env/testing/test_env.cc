@@ -124,6 +124,7 @@ class TestEnv::TestFile final : public File {
   }
 
   uint64_t size() const override { return disk_->size(); }
+  uint64_t free_bytes() const override { return env_.free_bytes(); }
 
   void discard(uint64_t offset, uint64_t length) override {
     CHECK(offset % sector == 0 && length % sector == 0 && offset + length <= disk_->size());
@@ -243,6 +244,12 @@ void TestEnv::offload(Task work, Task done) {
     work();
     post(std::move(done));
   });
+}
+
+uint64_t TestEnv::free_bytes() const {
+  uint64_t used = 0;
+  for (const auto& [path, disk] : disks_) used += disk->size();
+  return space_ > used ? space_ - used : 0;
 }
 
 bool TestEnv::fire_timers() {
@@ -415,10 +422,8 @@ void TestEnv::perform(Request& request) {
       }
       break;
     case IoKind::grow: {
-      uint64_t used = request.offset;
-      for (const auto& [path, other] : disks_) used += other.get() != &disk ? other->size() : 0;
       if (!result) break;
-      if (used > space_)
+      if (request.offset > disk.size() && request.offset - disk.size() > free_bytes())
         result = error(ErrorKind::no_space, "{}: no space left", disk.path);
       else
         disk.cells.resize(std::max<size_t>(disk.cells.size(), request.offset / sector));

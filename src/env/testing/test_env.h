@@ -113,6 +113,7 @@ class TestEnv final : public Env {
   bool end_io();
   void perform(Request& request);
   bool fire_timers();
+  uint64_t free_bytes() const;
   std::optional<ErrorKind> fault_of(const Request& request);
   SectorFate draw_fate();
 
