@@ -36,11 +36,8 @@ Result<ConfigFile> config_of_directory(const std::string& directory) {
   files::path path = files::path(directory) / config_name;
   if (files::exists(path, problem)) return read_config_file(path);
 
-  files::path parent = files::absolute(directory, problem).lexically_normal();
   if (!files::exists(directory, problem)) {
-    files::create_directories(parent.parent_path(), problem);
-    if (mkdir(directory.c_str(), 0700) != 0)
-      return error(ErrorKind::io, "cannot create {}: {}", directory, std::strerror(errno));
+    TRY(make_data_directory(directory));
   } else {
     bool empty = files::is_empty(directory, problem);
     if (problem) return error(ErrorKind::io, "cannot use {}: {}", directory, problem.message());
@@ -54,6 +51,17 @@ Result<ConfigFile> config_of_directory(const std::string& directory) {
   }
   TRY(write_whole(path, first_config_text()));
   return ConfigFile{path, std::string(first_config_text()), true};
+}
+
+Result<void> make_data_directory(const std::string& directory) {
+  std::error_code problem;
+  if (files::is_directory(directory, problem)) return {};
+  files::path path = files::absolute(directory, problem).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "data/"
+  files::create_directories(path.parent_path(), problem);
+  if (mkdir(path.c_str(), 0700) != 0)
+    return error(ErrorKind::io, "cannot create {}: {}", directory, std::strerror(errno));
+  return {};
 }
 
 Result<ConfigFile> read_config_file(const std::string& path) {

@@ -20,6 +20,9 @@ struct ConfigFile {
 // left as it is.
 Result<ConfigFile> config_of_directory(const std::string& directory);
 
+// For its owner alone, with all directories above it. Nothing happens if it is there.
+Result<void> make_data_directory(const std::string& directory);
+
 Result<ConfigFile> read_config_file(const std::string& path);
 
 }  // namespace perdure::server

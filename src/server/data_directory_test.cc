@@ -41,6 +41,15 @@ TEST_F(DataDirectoryTest, TheFirstStartMakesItAndTheNextOnesReadIt) {
   EXPECT_EQ(second.text, first.text + "# mine\n");
 }
 
+TEST_F(DataDirectoryTest, IsMadeWithAllAboveItOrWasThere) {
+  std::string directory = root_ / "c" / "d" / "";
+  EXPECT_TRUE(make_data_directory(directory));
+  EXPECT_TRUE(make_data_directory(directory));
+  EXPECT_TRUE(files::is_directory(directory));
+  std::ofstream(root_ / "file") << "x";
+  EXPECT_THAT(make_data_directory(root_ / "file" / "e").error().message, HasSubstr("cannot create"));
+}
+
 TEST_F(DataDirectoryTest, AnEmptyDirectoryWillDoWithOrWithoutASlash) {
   EXPECT_TRUE(config_of_directory(root_.string() + "/").value().is_new);
   EXPECT_FALSE(config_of_directory(root_.string()).value().is_new);

@@ -60,6 +60,12 @@ class Server final : private wire::RpcProgram {
 
   std::string path(const char* name) const { return config_.data + "/" + name; }
 
+  // Another living server process would have been noticed at the store. The log and the blocks may also be
+  // locked by a dead one whose I/O has not ended, and that passes.
+  static ExitStatus status_of(const Error& error) {
+    return error.kind == ErrorKind::busy ? ExitStatus::failed : ExitStatus::cannot_start;
+  }
+
   void open_store() {
     if (config_.durability == Durability::memory) {
       // Nothing of an earlier life counts.
@@ -82,7 +88,7 @@ class Server final : private wire::RpcProgram {
 
   void open_ring() {
     log::LogRing::open(*env_, config_.log_path, [this](Result<std::unique_ptr<log::LogRing>> ring) {
-      if (!ring) return fail(ExitStatus::cannot_start, ring.error());
+      if (!ring) return fail(status_of(ring.error()), ring.error());
       parts_.ring = std::move(*ring);
       open_blocks();
     });
@@ -93,7 +99,7 @@ class Server final : private wire::RpcProgram {
                                            .step_bytes = config_.blocks_step_bytes};
     store::open_block_file(*env_, config_.block_path, options,
                            [this](Result<std::unique_ptr<store::BlockStore>> blocks) {
-                             if (!blocks) return fail(ExitStatus::cannot_start, blocks.error());
+                             if (!blocks) return fail(status_of(blocks.error()), blocks.error());
                              parts_.blocks = std::move(*blocks);
                              restore();
                            });

@@ -135,6 +135,8 @@ ExitStatus serve(const Options& options) {
   Result<Config> config = server::parse_config(file->text, file->path, overrides);
   if (!config) return refuse(ExitStatus::usage, config.error());
   server::set_up_messages(config->log_level);
+  if (Result<void> made = server::make_data_directory(config->data); !made)
+    return refuse(ExitStatus::cannot_start, made.error());
   Result<std::vector<int>> sockets = find_sockets(*config);
   if (!sockets) return refuse(ExitStatus::cannot_start, sockets.error());
 

@@ -23,7 +23,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 KERNEL = "/usr/bin/linux.uml"
-BOOT_SECONDS_MAX = 120
+BOOT_SECONDS_MAX = 300
 TIMED_OUT, FAILED = 124, 125
 
 

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstring>
+#include <thread>
 
 #include "base/check.h"
 #include "base/ids.h"
@@ -152,17 +154,28 @@ Result<std::unique_ptr<File>> LinuxFile::open(Loop loop, const std::string& path
   if (buffered) fd = ::open(path.c_str(), flags, 0600);
   if (fd < 0) return open_error(errno, path);
   std::unique_ptr<LinuxFile> file(new LinuxFile(loop, path, fd));
-  TRY(file->lock_and_measure());
+  TRY(file->lock());
+  TRY(file->measure());
   if (buffered) spdlog::warn("{}: no direct I/O on this file system, going through the page cache", path);
   if (!exists) TRY(sync_directory_of(path));
   return file;
 }
 
-Result<void> LinuxFile::lock_and_measure() {
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) return error(ErrorKind::busy, "{}: in use by another process", path_);
-    return open_error(errno, path_);
+// The kernel ends what a process had under way in its ring only a while after it has buried the process;
+// until then the lock is not free, as it must not be: those writes may still land.
+Result<void> LinuxFile::lock() {
+  constexpr auto patience = std::chrono::seconds(3);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return open_error(errno, path_);
+    if (std::chrono::steady_clock::now() > deadline)
+      return error(ErrorKind::busy, "{}: in use by another process", path_);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+  return {};
+}
+
+Result<void> LinuxFile::measure() {
   struct stat status{};
   if (::fstat(fd_, &status) != 0) return open_error(errno, path_);
   device_ = S_ISBLK(status.st_mode);

@@ -38,7 +38,8 @@ class LinuxFile final : public File {
   class Request;
 
   LinuxFile(Loop loop, std::string path, int fd);
-  Result<void> lock_and_measure();
+  Result<void> lock();
+  Result<void> measure();
   // Requests under way own themselves; those that have ended wait in idle_ for the next.
   std::unique_ptr<Request> take_request();
   void start(std::unique_ptr<Request> request);

@@ -1,0 +1,122 @@
+"""Perdure as the crash test runs it: the guardian with the server process, on sockets that belong to the test.
+
+The test plays systemd's part and hands over the listening sockets. So they stay open even while the guardian itself is
+dead, and no client is ever refused.
+"""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+CONFIG = """\
+[server]
+memory_bytes = "256MiB"
+crashes_max = 1000000
+
+[vserver]
+log_bytes = "128MiB"
+blocks_step_bytes = "32MiB"
+# Small, so that kills also fall into checkpoints.
+checkpoint_records_max = 20000
+checkpoint_bytes_max = "32MiB"
+
+[[export]]
+path = "/"
+squash = "none"
+clients = ["0.0.0.0/0"]
+"""
+
+PATIENCE_SECONDS = 60
+
+
+class ServerError(Exception):
+    pass
+
+
+class Server:
+    def __init__(self, program, directory, address):
+        self.program = pathlib.Path(program).resolve()
+        self.data = pathlib.Path(directory) / "data"
+        self.messages = pathlib.Path(directory) / "server.log"
+        self.data.mkdir()
+        (self.data / "perdure.toml").write_text(CONFIG)
+        self.listening = socket.create_server((address, 0), backlog=4096)
+        self.port = self.listening.getsockname()[1]
+        self.guardian = None
+
+    def start(self):
+        # The shell's process id becomes the guardian's, so that LISTEN_PID is right before it is executed. Sockets that
+        # systemd hands over begin at 3.
+        script = f'LISTEN_FDS=1 LISTEN_PID=$$ exec setpriv --pdeathsig KILL "$@" 3<&{self.listening.fileno()}'
+        with open(self.messages, "ab") as messages:
+            self.guardian = subprocess.Popen(
+                ["bash", "-c", script, "bash", str(self.program), "serve", "--data", str(self.data)],
+                pass_fds=[self.listening.fileno()], stdin=subprocess.DEVNULL, stdout=messages, stderr=subprocess.STDOUT)
+
+    def process(self):
+        """The process id of the server process, or None while there is none."""
+        try:
+            children = pathlib.Path(f"/proc/{self.guardian.pid}/task/{self.guardian.pid}/children").read_text().split()
+        except FileNotFoundError:
+            children = []
+        return int(children[0]) if children else None
+
+    def wait_for_process(self):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (pid := self.process()) is None:
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise ServerError("the guardian does not start a server process")
+            time.sleep(0.001)
+        return pid
+
+    def check_alive(self):
+        if self.guardian.poll() is not None:
+            raise ServerError(f"the guardian ended with status {self.guardian.returncode}:\n{self.last_messages()}")
+
+    def kill(self):
+        """Kills the server process; the guardian starts another one."""
+        os.kill(self.wait_for_process(), signal.SIGKILL)
+
+    def kill_all(self):
+        """Kills the guardian, and with it the server process; returns when both are dead."""
+        pid = self.wait_for_process()
+        self.guardian.kill()
+        self.guardian.wait()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while os.path.exists(f"/proc/{pid}") and not is_zombie(pid):
+            if time.monotonic() > deadline:
+                raise ServerError("the server process outlives its guardian")
+            time.sleep(0.001)
+
+    def stop(self):
+        """A clean stop; raises if it is not clean."""
+        self.guardian.send_signal(signal.SIGTERM)
+        status = self.guardian.wait(PATIENCE_SECONDS)
+        if status != 0:
+            raise ServerError(f"a clean stop ended with status {status}:\n{self.last_messages()}")
+
+    def close(self):
+        if self.guardian and self.guardian.poll() is None:
+            self.guardian.kill()
+            self.guardian.wait()
+        self.listening.close()
+
+    def last_messages(self):
+        return "\n".join(self.messages.read_text(errors="replace").splitlines()[-20:])
+
+    def check(self, directory, *options):
+        """Runs the consistency checker on a data directory; raises if it finds anything."""
+        result = subprocess.run([str(self.program), "check", *options, str(directory)], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+        if result.returncode != 0:
+            raise ServerError(f"perdure check {directory}: status {result.returncode}\n{result.stdout[-4000:]}")
+
+
+def is_zombie(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return False
