@@ -11,6 +11,7 @@ int main(int count, char** arguments) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   int status = 0;
+  add_bench(app, status);
   add_serve(app, status);
   add_status(app, status);
   add_version(app, status);

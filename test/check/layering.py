@@ -23,7 +23,8 @@ LAYERS = {
     "wire": ["base"],
     "nfs4": ["wire", "fs", "client", "processor"],
     "server": ["nfs4"],
-    "tools": ["server"],
+    "bench": ["wire"],
+    "tools": ["server", "bench"],
 }
 
 # header pattern -> where it may be included
@@ -34,7 +35,7 @@ FENCED = {
     "asio/*": ["src/env/linux/*", "src/server/*"],
     "toml++/*": ["src/server/*.cc"],
     "CLI/*": ["src/tools/*.cc"],
-    "nlohmann/*": ["src/server/*.cc", "src/tools/*.cc"],
+    "nlohmann/*": ["src/server/*.cc", "src/tools/*.cc", "src/bench/*.cc"],
     "isa-l*": ["src/base/*.cc"],
     "absl/strings/*": [],
 }

@@ -1,0 +1,103 @@
+// Call: one COMPOUND request as the bytes of an RPC record, built in place and sent from where it lies. The
+// bytes stay until the next begin(), so that an unanswered request can be sent again exactly as it was.
+//
+// begin(), then one method per operation in the order of the COMPOUND, then finish(). The memory is used
+// again for the next request: nothing is allocated once the largest one was built.
+#pragma once
+
+#include <string_view>
+
+#include "base/bytes.h"
+#include "bench/nfs.h"
+
+namespace perdure::bench {
+
+// Who the requests come from: AUTH_SYS.
+struct Identity {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+};
+
+class Call {
+ public:
+  void begin(uint32_t xid, const Identity& who, uint32_t minor_version);
+  void finish();
+  Bytes bytes() const { return encoder_.bytes(); }
+  bool empty() const { return encoder_.size() == 0; }
+  size_t operations() const { return operations_; }
+
+  Call& sequence(const SessionId& session, uint32_t seqid, uint32_t slot, uint32_t highest_slot,
+                 bool cache_this);
+  // Writes over the sequence id of a finished call. Only for planted errors: a client never does this.
+  void patch_sequence(uint32_t seqid);
+
+  Call& putrootfh() { return op(Op::PUTROOTFH); }
+  Call& putfh(const FileHandle& fh);
+  Call& savefh() { return op(Op::SAVEFH); }
+  Call& restorefh() { return op(Op::RESTOREFH); }
+  Call& getfh() { return op(Op::GETFH); }
+  Call& lookup(std::string_view name);
+  Call& getattr(uint64_t attributes);
+  Call& access(uint32_t bits);
+  Call& readdir(uint64_t cookie, const Verifier& verifier, uint32_t bytes_max, uint64_t attributes);
+  Call& readlink() { return op(Op::READLINK); }
+
+  Call& mkdir(std::string_view name, uint32_t mode);
+  Call& symlink(std::string_view name, std::string_view target);
+  Call& remove(std::string_view name);
+  Call& rename(std::string_view from, std::string_view to);  // saved handle: old directory, current: new one
+  Call& link(std::string_view name);                         // saved handle: the file, current: the directory
+  Call& set_size(const Stateid& stateid, uint64_t size);
+
+  struct Owner {
+    uint64_t clientid = 0;
+    std::string_view name;
+  };
+  Call& open(const Owner& owner, uint32_t share_access, std::string_view name);
+  Call& open_create(const Owner& owner, std::string_view name, CreateMode how, uint32_t mode,
+                    uint64_t verifier);
+  Call& close(const Stateid& stateid);
+  Call& read(const Stateid& stateid, uint64_t offset, uint32_t length);
+  // The place for `length` bytes of data, to be filled before anything else is appended. A multiple of 4.
+  MutableBytes write(const Stateid& stateid, uint64_t offset, StableHow stable, uint32_t length);
+  Call& commit(uint64_t offset, uint32_t length);
+  // The first lock of a lock owner on a file, through its open; and further ones.
+  Call& lock_new(const Stateid& open, const Owner& owner, LockType type, uint64_t offset, uint64_t length);
+  Call& lock_more(const Stateid& lock, LockType type, uint64_t offset, uint64_t length);
+  Call& locku(const Stateid& lock, uint64_t offset, uint64_t length);
+
+  Call& exchange_id(const Verifier& verifier, std::string_view owner);
+  struct Channel {
+    uint32_t request_bytes_max = 0;
+    uint32_t response_bytes_max = 0;
+    uint32_t response_bytes_cached_max = 0;
+    uint32_t operations_max = 0;
+    uint32_t requests_max = 0;
+  };
+  Call& create_session(uint64_t clientid, uint32_t sequence, uint32_t flags, const Channel& fore);
+  Call& bind_conn_to_session(const SessionId& session);
+  Call& destroy_session(const SessionId& session);
+  Call& destroy_clientid(uint64_t clientid);
+  Call& reclaim_complete();
+
+ private:
+  Call& op(Op op);
+  void put_u32(uint32_t value);
+  void put_u64(uint64_t value);
+  void put_bool(bool value) { put_u32(value ? 1 : 0); }
+  void put_fixed(Bytes bytes);
+  void put_opaque(Bytes bytes);
+  void put_string(std::string_view text) { put_opaque(bytes_of(text)); }
+  void put_stateid(const Stateid& stateid);
+  void put_owner(const Owner& owner);
+  void put_bitmap(uint64_t attributes);
+  void put_mode_attribute(uint32_t mode);
+  void put_channel(const Channel& channel);
+
+  Encoder encoder_;
+  uint32_t operations_ = 0;
+  size_t operations_at_ = 0;
+  size_t sequence_at_ = 0;
+};
+
+}  // namespace perdure::bench

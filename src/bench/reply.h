@@ -1,0 +1,107 @@
+// Reply: reads a COMPOUND's results, one method per operation in the order of the call. Each returns true if
+// the result is of that operation, NFS4_OK and well formed; then its values are filled in. The first false
+// ends it: error() and error_op() say what and where, and every further method returns false. So a chain of
+// && is one check.
+//
+// A Reply is a view: valid as long as the bytes it was made from.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "bench/nfs.h"
+#include "wire/xdr_decoder.h"
+
+namespace perdure::bench {
+
+class Reply {
+ public:
+  Reply() : decoder_(Bytes{}) {}
+  // `results`: what follows the RPC reply header.
+  explicit Reply(Bytes results);
+  explicit Reply(ByteVector&&) = delete;  // its bytes would be gone
+
+  NfsStatus error() const { return error_; }
+  Op error_op() const { return error_op_; }
+  bool failed() const { return error_ != NfsStatus::NFS4_OK; }
+
+  // An operation whose result is its status alone: PUTFH, SAVEFH, LOOKUP, ...
+  bool plain(Op op) { return next(op); }
+  bool putfh() { return next(Op::PUTFH); }
+  bool getfh(FileHandle& fh);
+  bool getattr(Attributes& attributes);
+  bool access(uint32_t& supported, uint32_t& granted);
+  bool readlink(std::string_view& target);
+  bool create(ChangeInfo& directory);
+  bool remove(ChangeInfo& directory);
+  bool rename(ChangeInfo& source, ChangeInfo& target);
+  bool link(ChangeInfo& directory);
+  bool setattr();
+  bool open(Stateid& stateid, ChangeInfo& directory);
+  bool close();
+  bool read(Bytes& data, bool& eof);
+  bool write(uint32_t& count, StableHow& stable, Verifier& verifier);
+  bool commit(Verifier& verifier);
+  bool lock(Stateid& stateid);
+  bool locku(Stateid& stateid);
+
+  // READDIR: the entries are read with next_entry() until it returns false; then `eof` is set.
+  bool readdir(Verifier& verifier);
+  struct Entry {
+    uint64_t cookie = 0;
+    std::string_view name;
+    Attributes attributes;
+  };
+  bool next_entry(Entry& entry, bool& eof);
+
+  struct Sequence {
+    SessionId session;
+    uint32_t seqid = 0;
+    uint32_t slot = 0;
+    uint32_t highest_slot = 0;
+    uint32_t target_highest_slot = 0;
+    uint32_t status_flags = 0;
+  };
+  bool sequence(Sequence& sequence);
+  bool exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags);
+  struct Session {
+    SessionId id;
+    uint32_t flags = 0;
+    uint32_t request_bytes_max = 0;
+    uint32_t response_bytes_max = 0;
+    uint32_t response_bytes_cached_max = 0;
+    uint32_t operations_max = 0;
+    uint32_t requests_max = 0;
+  };
+  bool create_session(Session& session);
+  bool bind_conn_to_session();
+
+  // For a test of the caller's own: the reply is not what it should be.
+  bool fail(NfsStatus status, Op op);
+
+ private:
+  bool next(Op op);
+  bool done();  // the body was read: well formed?
+  void get_stateid(Stateid& stateid);
+  void get_change_info(ChangeInfo& info);
+  uint64_t get_bitmap();
+  void get_attributes(Attributes& attributes);
+  template <size_t n>
+  void get_array(std::array<std::byte, n>& to);
+
+  wire::XdrDecoder decoder_;
+  uint32_t left_ = 0;
+  Op op_ = Op::SEQUENCE;
+  Op error_op_ = Op::SEQUENCE;
+  NfsStatus error_ = NfsStatus::malformed;
+};
+
+// The RPC header of a reply: its transaction id, and the results if the call was accepted and executed.
+// Nothing for `results` if it was refused; nothing at all if it is no reply.
+struct RpcReply {
+  uint32_t xid = 0;
+  std::optional<Bytes> results;
+};
+std::optional<RpcReply> parse_rpc_reply(Bytes message);
+
+}  // namespace perdure::bench
