@@ -8,7 +8,7 @@ namespace perdure::client {
 struct SequenceArgs {
   SessionId session{};
   uint32_t slot = 0, seqid = 0;
-  uint32_t checksum = 0;  // of the whole request: tells a retransmission from a false one
+  uint32_t checksum = 0;  // of the request, its SEQUENCE left out: tells a retransmission from a false one
   ConnectionId connection = {};
 };
 

@@ -16,7 +16,9 @@ Outcome<Nfsstat4> op_sequence(Compound& c, Run& run) {
   c.args.get_u32();  // sa_highest_slotid: every slot stays allowed
   const bool cache_this = c.args.get_bool();
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  args.checksum = crc32c(c.arguments());
+  // Of what stands behind SEQUENCE: the Linux client encodes a request anew before it sends it again, and
+  // says in sa_highest_slotid which slots it uses then.
+  args.checksum = crc32c(c.args.rest());
   args.connection = client::ConnectionId(c.connection().value);
 
   const client::Sequenced sequenced = TRY(client::sequence(c.clients(), run, args));

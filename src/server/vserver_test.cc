@@ -93,6 +93,24 @@ TEST(Vserver, FalseRetriesAndMisorderedRequestsAreRefused) {
   EXPECT_EQ(status_name(client.call(skipping)), "NFS4ERR_SEQ_MISORDERED");
 }
 
+// The Linux client encodes a retransmission anew, with the highest slot id of that moment.
+TEST(Vserver, ARetransmissionMayNameAnotherHighestSlot) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  const CompoundReply first = client.call(client.sequence().putrootfh().mkdir("once"));
+  EXPECT_EQ(status_name(first), "NFS4_OK");
+  for (uint32_t highest : {0U, 7U}) {
+    CompoundBuilder again;
+    again.op(Opnum4::OP_SEQUENCE).fixed(client.session()).u32(2).u32(0).u32(highest).u32(0);
+    const CompoundReply reply = client.call(again.putrootfh().mkdir("once"));
+    EXPECT_EQ(reply.bytes(), first.bytes()) << status_name(reply);
+    server.crash();
+    server.start();
+  }
+}
+
 ByteVector get_stateid(CompoundReply& reply) {
   const Bytes b = reply.in().get_opaque_fixed(16);
   return ByteVector(b.begin(), b.end());
