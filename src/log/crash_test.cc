@@ -14,11 +14,12 @@ class CrashTest : public LogFixture, public testing::WithParamInterface<uint64_t
 
   struct Applied {
     Lsn lsn, read_from;
+    StartNumber start;
   };
 
   // One start: opens, compares with the model, works for a while, crashes.
   void live() {
-    const Result<Lsn> end = open(applied_.read_from, applied_.lsn);
+    const Result<Lsn> end = open(applied_.read_from, applied_.lsn, applied_.start);
     ASSERT_TRUE(end) << end.error().message;
     ASSERT_GT(ring_->start_number(), start_);
     start_ = ring_->start_number();
@@ -76,7 +77,7 @@ class CrashTest : public LogFixture, public testing::WithParamInterface<uint64_t
 
   // As state/ does it: freezes at next_lsn(), and once that is durable the store has it and the tail moves.
   void checkpoint() {
-    const Applied frozen{commit_->next_lsn(), commit_->batch_start()};
+    const Applied frozen{commit_->next_lsn(), commit_->batch_start(), commit_->start()};
     commit_->when_durable(frozen.lsn - Lsn(1), [this, frozen] {
       if (frozen.lsn <= applied_.lsn) return;
       applied_ = frozen;

@@ -11,6 +11,7 @@ struct Batch {
   Lsn start;
   uint64_t records = 0;
   uint64_t payload_bytes = 0;
+  env::Instant write_began;
   AlignedBuffer memory;
   std::vector<env::Task> waiters;
 
@@ -32,6 +33,7 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   Epoch epoch() const { return epoch_; }
+  StartNumber start() const { return ring_ != nullptr ? ring_->start_number() : StartNumber(0); }
   Lsn next_lsn() const { return filling().next_record(); }
   Lsn batch_start() const { return filling().start; }
   Lsn durable() const { return batches_.front()->first_record(); }
@@ -47,6 +49,7 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
   Batch& filling() { return *batches_.back(); }
   const Batch& filling() const { return *batches_.back(); }
   void open_batch(Lsn start);
+  bool may_write() const;
   void start_write();
   void written(Result<Lsn> end);
   void advance();
@@ -56,9 +59,8 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
   LogRing* ring_;
   Epoch epoch_;
   std::move_only_function<void(Error)> failed_;
-  bool writing_ = false, stopped_ = false, detached_ = false;
+  bool stopped_ = false, detached_ = false;
   uint64_t bytes_full_;
-  env::Instant write_began_;
 
   // The sinks: up to where each has everything on stable storage. Durable is the least of them.
   Lsn local_;
@@ -105,39 +107,43 @@ void GroupCommit::Impl::open_batch(Lsn start) {
 void GroupCommit::Impl::flush() {
   if (stopped_) return;
   run(due_);
-  if (stopped_ || batches_[handed_over_]->records == 0) return;
-  if (ring_ == nullptr) {
+  if (ring_ != nullptr) {
+    while (!stopped_ && may_write()) start_write();
+  } else if (!stopped_ && filling().records != 0) {
     open_batch(filling().end());
     ++handed_over_;
     local_ = filling().start;
     advance();
-  } else if (!writing_) {
-    start_write();
   }
+}
+
+// Whether the next batch has records, and the log can take it: otherwise it fills on until a write has ended
+// or the tail has moved.
+bool GroupCommit::Impl::may_write() const {
+  const Batch& next = *batches_[handed_over_];
+  if (next.records == 0 || handed_over_ >= log_writes_max) return false;
+  const uint64_t bytes = batch_bytes(next.payload_bytes);
+  return bytes <= ring_->room() && (handed_over_ == 0 || ring_->in_flight() + bytes <= in_flight_bytes_max);
 }
 
 void GroupCommit::Impl::start_write() {
   Batch& batch = *batches_[handed_over_];
-  const uint64_t bytes = batch_bytes(batch.payload_bytes);
-  if (bytes > ring_->room()) return;  // until the tail moves
   CHECK(batch.start == ring_->position());
   if (&batch == &filling()) open_batch(batch.end());
   ++handed_over_;
-  writing_ = true;
-  write_began_ = env_.now();
-  ring_->write(batch.memory.first(bytes), static_cast<uint32_t>(batch.payload_bytes), epoch_,
+  batch.write_began = env_.now();
+  ring_->write(batch.memory.first(batch_bytes(batch.payload_bytes)),
+               static_cast<uint32_t>(batch.payload_bytes), epoch_,
                [self = shared_from_this()](Result<Lsn> end) { self->written(std::move(end)); });
 }
 
 void GroupCommit::Impl::written(Result<Lsn> end) {
-  writing_ = false;
-  if (detached_) return;
+  if (detached_ || stopped_) return;
   if (!end) {
     stopped_ = true;
     failed_(std::move(end).error());
     return;
   }
-  figures_.write_time += env_.now() - write_began_;
   local_ = *end;
   advance();
 }
@@ -152,6 +158,7 @@ void GroupCommit::Impl::advance() {
     figures_.records += batch->records;
     figures_.batches += 1;
     figures_.bytes += (batch->end() - batch->start).value;
+    if (ring_ != nullptr) figures_.write_time += env_.now() - batch->write_began;
     run(batch->waiters);
     unused_.push_back(std::move(batch));
   }
@@ -195,6 +202,9 @@ GroupCommit::~GroupCommit() {
 
 Epoch GroupCommit::epoch() const {
   return impl_->epoch();
+}
+StartNumber GroupCommit::start() const {
+  return impl_->start();
 }
 Lsn GroupCommit::next_lsn() const {
   return impl_->next_lsn();

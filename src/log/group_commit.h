@@ -1,11 +1,11 @@
-// Group commit: many records share one log write. There is no timer: while one batch is being written the
-// next one fills, and it starts when the first has ended.
+// Group commit: many records share one log write. There is no timer: a batch is written at the end of the
+// turn in which it was filled, unless some are being written already; then it fills on until one of them has
+// ended.
 //
 // Invariants:
-//   durable() <= first record of the batch under way <= first record of the batch that fills <= next_lsn()
-//   a record never spans batches
-//   durable() never decreases, and passes a record only when its whole batch is on stable storage and every
-//   sink that must have it (the mirror) has acknowledged it
+//   durable() <= first record of the first batch under way <= first record of the batch that fills <=
+//   next_lsn() a record never spans batches durable() never decreases, and passes a record only when its
+//   whole batch is on stable storage and every sink that must have it (the mirror) has acknowledged it
 // A record with LSN x is durable when durable() > x. No record has an LSN below batch_header_bytes, and
 // durable() is never less than that. One thread: the loop of its Env. Waiters run batch by batch, within a
 // batch in the order of the calls, from the loop or from flush(), never inside when_durable(). They may call
@@ -23,6 +23,11 @@
 
 namespace perdure::log {
 
+// Batches that are being written at the same time, at most. With one, the disk idles while the next turn
+// executes, and where flushes are slow a request waits for two of them. With many, batches are small, and
+// each has its price.
+inline constexpr size_t log_writes_max = 4;
+
 class GroupCommit {
  public:
   // `ring` has been read. `failed` is called once, when a log write fails: from then on nothing becomes
@@ -32,13 +37,14 @@ class GroupCommit {
   ~GroupCommit();
 
   Epoch epoch() const;
+  StartNumber start() const;  // the ring's; 0 without one
   // The LSN that the next append gives, provided that no flush() comes between.
   Lsn next_lsn() const;
   // Copies the record into the batch that fills. Its place: next_lsn(). What is appended beyond room() is
   // written when the tail has moved.
   Lsn append(Bytes record);
-  // Starts the batch that fills, if it has records and no write is under way. Its owner calls it at the end
-  // of every turn (Env::at_turn_end).
+  // Starts the write of what has been appended, or leaves it to fill on (see above). Its owner calls it at
+  // the end of every turn (Env::at_turn_end).
   void flush();
 
   // Every record before it is durable: the LSN of the first record that is not.

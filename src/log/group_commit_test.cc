@@ -57,25 +57,28 @@ TEST_F(GroupCommitTest, RecordsOfOneTurnShareABatch) {
   EXPECT_EQ(commit_->figures().bytes, 4096U);
 }
 
-TEST_F(GroupCommitTest, TheNextBatchFillsWhileOneIsWritten) {
+TEST_F(GroupCommitTest, TheNextBatchFillsWhileOthersAreWritten) {
   env_.hold_io(true);
-  note(append(200, 'a').lsn, 'a');
-  env_.run_until_idle();  // the first batch is under way
+  for (size_t i = 0; i < log_writes_max; ++i) {
+    EXPECT_EQ(append(200, 'a').lsn, Lsn(i * 4096 + 64));
+    env_.run_until_idle();
+    EXPECT_EQ(env_.io_under_way(), i + 1);
+  }
   const Lsn b = append(200, 'b').lsn;
   note(b, 'b');
   env_.run_until_idle();
   const Lsn c = append(200, 'c').lsn;
   note(c, 'c');
   env_.run_until_idle();
-  EXPECT_EQ(env_.io_under_way(), 1U);
-  EXPECT_EQ(b, Lsn(4096 + 64));
-  EXPECT_EQ(c, Lsn(4096 + 64 + 200));
-  EXPECT_EQ(commit_->batch_start(), Lsn(4096));
+  EXPECT_EQ(env_.io_under_way(), log_writes_max);
+  EXPECT_EQ(commit_->batch_start(), Lsn(log_writes_max * 4096));
+  EXPECT_EQ(b, commit_->batch_start() + Lsn(64));
+  EXPECT_EQ(c, b + Lsn(200));
   EXPECT_EQ(trace_, "");
   env_.hold_io(false);
   env_.run_until_idle();
-  EXPECT_EQ(trace_, "abc");
-  EXPECT_EQ(commit_->figures().batches, 2U);
+  EXPECT_EQ(trace_, "bc");
+  EXPECT_EQ(commit_->figures().batches, log_writes_max + 1);
 }
 
 TEST_F(GroupCommitTest, WaitersRunBatchByBatchInTheOrderOfTheCalls) {

@@ -61,7 +61,7 @@ void append_to_ring(benchmark::State& state) {
   LogRing::create(env, "log", 16 << 20, [](Result<void>) {});
   env.run_until_idle();
   std::unique_ptr<LogRing> ring = open_ring(env);
-  ring->read(Lsn(0), Lsn(0), {}, [](const Result<Lsn>&) {});
+  ring->read(Lsn(0), Lsn(0), StartNumber(0), {}, [](const Result<Lsn>&) {});
   env.run_until_idle();
   GroupCommit commit(env, ring.get(), Epoch(1), [](const Error&) {});
   RecordBuilder builder;
@@ -86,7 +86,7 @@ void redo(benchmark::State& state) {
   env.run_until_idle();
   {
     std::unique_ptr<LogRing> ring = open_ring(env);
-    ring->read(Lsn(0), Lsn(0), {}, [](const Result<Lsn>&) {});
+    ring->read(Lsn(0), Lsn(0), StartNumber(0), {}, [](const Result<Lsn>&) {});
     env.run_until_idle();
     GroupCommit commit(env, ring.get(), Epoch(1), [](const Error&) {});
     RecordBuilder builder;
@@ -100,7 +100,7 @@ void redo(benchmark::State& state) {
   for (auto _ : state) {
     std::unique_ptr<LogRing> ring = open_ring(env);
     ring->read(
-        Lsn(0), Lsn(0),
+        Lsn(0), Lsn(0), StartNumber(0),
         [&changes](Bytes record, Lsn) -> Result<void> {
           TRY(for_each_change(record, [&changes](const RowChange&) { ++changes; }));
           return {};

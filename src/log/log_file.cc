@@ -63,7 +63,31 @@ Result<Bytes> read_payload(const Source& source, const BatchHeader& header, Alig
   return Bytes(into.first(bytes)).subspan(batch_header_bytes, header.payload_bytes);
 }
 
-// The log that ends with the newest good batch, oldest batch first. Headers only.
+// The last batch of the log. `headers` ends with the newest good one. When that was begun, all before its
+// `durable` was written; from there on it may be the first that is missing where the log ends.
+Result<std::optional<BatchHeader>> find_last(const Source& source, const std::vector<BatchHeader>& headers) {
+  if (headers.empty()) return std::optional<BatchHeader>();
+  const BatchHeader& newest = headers.back();
+  std::optional<BatchHeader> last;
+  for (const BatchHeader& h : headers)
+    if (h.end() == newest.durable && (!last || last->start <= h.start)) last = h;
+  AlignedBuffer memory;
+  for (Lsn at = newest.durable; at <= newest.lsn;) {
+    const auto next = std::ranges::find_if(headers, [&](const BatchHeader& h) {
+      return h.lsn == at && h.start == newest.start && (at == newest.durable || continues(*last, h));
+    });
+    if (next == headers.end()) break;
+    const Result<Bytes> payload = read_payload(source, *next, memory);
+    if (!payload && payload.error().kind != ErrorKind::corrupt) return payload.error();
+    if (!payload || !payload_matches(*next, *payload)) break;
+    last = *next;
+    at = next->end();
+  }
+  return last;
+}
+
+// The log that ends with the newest good batch before which none is missing, oldest batch first. Headers
+// only.
 Result<std::vector<BatchHeader>> find_log(const Source& source) {
   std::vector<BatchHeader> headers = TRY(find_headers(source));
   std::ranges::sort(headers, [](const BatchHeader& a, const BatchHeader& b) {
@@ -76,10 +100,11 @@ Result<std::vector<BatchHeader>> find_log(const Source& source) {
       break;
     headers.pop_back();
   }
-  if (headers.empty()) return headers;
-  const Lsn end = headers.back().end();
+  const std::optional<BatchHeader> last = TRY(find_last(source, headers));
+  if (!last) return std::vector<BatchHeader>();
+  const Lsn end = last->end();
 
-  std::vector<BatchHeader> log{headers.back()};
+  std::vector<BatchHeader> log{*last};
   std::ranges::sort(headers, {}, &BatchHeader::end);
   for (;;) {
     const Lsn begin = log.back().lsn;

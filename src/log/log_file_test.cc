@@ -60,6 +60,29 @@ TEST_F(LogFileTest, FindsTheOldestBatchThatTheRingStillHolds) {
   }
 }
 
+TEST_F(LogFileTest, EndsBeforeALostBatchWhateverLiesBehind) {
+  create_and_open(64 << 10);
+  ReadRecords all{append_batch(1, 'a')};
+  for (const size_t kept : {0, 1, 2}) {
+    env_.hold_io(true);
+    const Lsn begin = ring_->position();
+    for (size_t i = 0; i < 4; ++i) {
+      const ReadRecord record = append(sector_bytes - batch_header_bytes, 'x');
+      if (i < kept) all.push_back(record);
+      commit_->flush();
+    }
+    const uint64_t lost = offset_of(begin) + kept * sector_bytes;
+    crash([&](const std::string&, uint64_t at) { return at == lost ? SectorFate::drop : SectorFate::keep; });
+    env_.hold_io(false);
+    EXPECT_EQ(look(), begin + Lsn(kept * sector_bytes));
+    EXPECT_EQ(seen_, all);
+    ASSERT_TRUE(open());
+    all.push_back(append_batch(1, 'b'));
+    EXPECT_EQ(look(), ring_->position());
+    EXPECT_EQ(seen_, all);
+  }
+}
+
 TEST_F(LogFileTest, GoesOnOverStartsAndEndsBeforeATornBatch) {
   create_and_open(64 << 10);
   ReadRecords all{append_batch(1, 'a')};

@@ -192,15 +192,44 @@ void LogRing::trim(Lsn tail) {
   state_->tail = tail;
 }
 
+uint64_t LogRing::in_flight() const {
+  return (state_->position - state_->durable()).value;
+}
+
+namespace {
+
+// A piece of write `number` is done. Batches become durable in the order of the log: what was written behind
+// one that is still under way has to wait for it, and fails with it.
+void piece_written(RingState& ring, uint64_t number, Result<void> written) {
+  RingState::Write& write = ring.writes[number - ring.first_write];
+  if (!written && !write.problem) write.problem = std::move(written).error();
+  --write.pieces;
+  while (!ring.writes.empty() && ring.writes.front().pieces == 0) {
+    RingState::Write ended = std::move(ring.writes.front());
+    ring.writes.pop_front();
+    ++ring.first_write;
+    if (!ended.problem && ring.phase == RingState::Phase::poisoned)
+      ended.problem = error(ErrorKind::stopped, "{}: an earlier log write failed", ring.path);
+    if (ended.problem) {
+      ring.phase = RingState::Phase::poisoned;
+      ended.done(std::move(*ended.problem));
+    } else {
+      ended.done(ended.end);
+    }
+  }
+}
+
+}  // namespace
+
 void LogRing::write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, Done<Lsn> done) {
   RingState& ring = *state_;
   CHECK(ring.phase == RingState::Phase::writable || ring.phase == RingState::Phase::poisoned);
   CHECK(payload_bytes != 0 && batch.size() == batch_bytes(payload_bytes) && batch.size() <= batch_bytes_max);
   CHECK(batch.size() <= room());
+  CHECK(ring.writes.empty() || in_flight() + batch.size() <= in_flight_bytes_max);
   if (ring.phase == RingState::Phase::poisoned)
     return fail_later(ring.env, error(ErrorKind::stopped, "{}: an earlier log write failed", ring.path),
                       std::move(done));
-  ring.phase = RingState::Phase::writing;
 
   BatchHeader header{.lsn = ring.position,
                      .start = ring.superblock.start,
@@ -208,32 +237,21 @@ void LogRing::write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, Don
                      .payload_bytes = payload_bytes,
                      .predecessor_unknown = !ring.last,
                      .predecessor = ring.last ? ring.last->crc : 0,
-                     .payload_crc = crc32c(batch.subspan(batch_header_bytes, payload_bytes))};
+                     .payload_crc = crc32c(batch.subspan(batch_header_bytes, payload_bytes)),
+                     .durable = ring.durable()};
   header.crc = encode_batch_header(header, ring.superblock.salt, batch.first(batch_header_bytes));
   std::ranges::fill(batch.subspan(batch_header_bytes + payload_bytes), std::byte{0});
 
-  // Where the batch wraps it is two writes. It is durable when both are done, and failed when both are.
-  struct UnderWay {
-    size_t pieces;
-    std::optional<Error> problem;
-    Done<Lsn> done;
-  };
   const uint64_t offset = ring.offset_of(ring.position);
   const uint64_t to_end = area_begin + ring.superblock.capacity - offset;
   const bool wraps = batch.size() > to_end;
-  auto under_way = std::make_shared<UnderWay>(UnderWay{wraps ? 2U : 1U, {}, std::move(done)});
-  auto write_piece = [&](uint64_t at, Bytes piece) {
-    ring.file->write(at, {&piece, 1}, File::Write::durable, [&ring, header, under_way](Result<void> written) {
-      if (!written && !under_way->problem) under_way->problem = std::move(written).error();
-      if (--under_way->pieces != 0) return;
-      if (under_way->problem) {
-        ring.phase = RingState::Phase::poisoned;
-        return under_way->done(std::move(*under_way->problem));
-      }
-      ring.phase = RingState::Phase::writable;
-      ring.position = header.end();
-      ring.last = header;
-      under_way->done(ring.position);
+  const uint64_t number = ring.first_write + ring.writes.size();
+  ring.writes.push_back({header.lsn, header.end(), wraps ? 2U : 1U, {}, std::move(done)});
+  ring.position = header.end();
+  ring.last = header;
+  const auto write_piece = [&ring, number](uint64_t at, Bytes piece) {
+    ring.file->write(at, {&piece, 1}, File::Write::durable, [&ring, number](Result<void> written) {
+      piece_written(ring, number, std::move(written));
     });
   };
   write_piece(offset, batch.first(wraps ? to_end : batch.size()));

@@ -32,6 +32,8 @@ constexpr uint64_t batch_bytes(uint64_t payload_bytes) {
 // largest.
 inline constexpr uint64_t batch_bytes_full = 1U << 20U;
 inline constexpr uint64_t batch_bytes_max = batch_bytes(batch_bytes_full + record_bytes_max);
+// Of batches that are being written at the same time; one alone may be as large as it is.
+inline constexpr uint64_t in_flight_bytes_max = batch_bytes_max;
 inline constexpr uint64_t ring_bytes_min = 16U << 20U;  // for a vserver; tests use smaller ones
 inline constexpr uint64_t capacity_max = uint64_t{1} << 48U;
 
@@ -49,20 +51,24 @@ class LogRing {
   StartNumber start_number() const;
   uint64_t capacity() const;  // bytes of batches that fit
 
-  // Hands every record from `from` on to `each`, in order. `from` is where a batch starts (or the log's end);
-  // records before `applied` are skipped. The batches' checksums are checked, the records' own are not. Reads
-  // ahead while `each` works. Completes with the position at which the next batch will be written; fails with
-  // `corrupt` if a batch is damaged before the durable point, or if the log ends before `applied`. Must be
-  // called once, before the first write. The ring must live until it is done.
+  // Hands every record from `from` on to `each`, in order. `from` is where a batch starts, or the log's end;
+  // `since` is the start number of the process that found it so. Records before `applied` are skipped. The
+  // batches' checksums are checked, the records' own are not. Reads ahead while `each` works. Completes with
+  // the position at which the next batch will be written; fails with `corrupt` if a batch is damaged before
+  // the durable point, or if the log ends before `applied`. Must be called once, before the first write. The
+  // ring must live until it is done.
   using EachRecord = std::function<Result<void>(Bytes record, Lsn lsn)>;
-  void read(Lsn from, Lsn applied, EachRecord each, env::Done<Lsn> done);
+  void read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done);
 
-  // Writes one batch at position(), as one durable write (two where it wraps). `batch` is
-  // batch_bytes(payload_bytes) long, at most room(), and its address a multiple of sector_bytes; it starts
-  // with batch_header_bytes that this call fills in, as it does the padding, and lives until done. One at a
-  // time. Done gives the position behind it.
+  // Writes one batch at position(), which moves behind it, as one durable write (two where it wraps). `batch`
+  // is batch_bytes(payload_bytes) long, at most room(), and its address a multiple of sector_bytes; it starts
+  // with batch_header_bytes that this call fills in, as it does the padding, and lives until done. Several
+  // may be under way, of together at most in_flight_bytes_max; they are done in their order, whatever the
+  // order in which the disk writes them. Done gives the position behind the batch, before which all is
+  // durable.
   void write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, env::Done<Lsn> done);
   Lsn position() const;
+  uint64_t in_flight() const;  // bytes of the batches under way
   // Bytes that can be written before the tail must move.
   uint64_t room() const;
   // Everything before `tail` (a batch's start) is no longer needed.

@@ -29,8 +29,8 @@ struct BatchFormat {
   uint32_t flags;
   uint32_t predecessor;
   uint32_t payload_crc;
-  uint64_t zero;
-  uint32_t zero2;
+  uint64_t durable;
+  uint32_t zero;
   uint32_t crc;
 };
 static_assert(sizeof(BatchFormat) == batch_header_bytes);
@@ -79,8 +79,8 @@ uint32_t encode_batch_header(const BatchHeader& header, uint64_t salt, MutableBy
                      .flags = header.predecessor_unknown ? flag_predecessor_unknown : 0,
                      .predecessor = header.predecessor,
                      .payload_crc = header.payload_crc,
+                     .durable = header.durable.value,
                      .zero = 0,
-                     .zero2 = 0,
                      .crc = 0};
   format.crc = crc32c(std::as_bytes(std::span(&format, 1)).first(batch_crc_at));
   std::memcpy(into.data(), &format, sizeof format);
@@ -93,8 +93,8 @@ std::optional<BatchHeader> decode_batch_header(Bytes from, uint64_t salt) {
   std::memcpy(&format, from.data(), sizeof format);
   if (format.salt != salt || format.crc != crc32c(from.first(batch_crc_at))) return {};
   if (format.payload_bytes == 0 || batch_bytes(format.payload_bytes) > batch_bytes_max) return {};
-  if (format.lsn % sector_bytes != 0 || format.flags > flag_predecessor_unknown || format.zero != 0 ||
-      format.zero2 != 0)
+  if (format.lsn % sector_bytes != 0 || format.flags > flag_predecessor_unknown ||
+      format.durable > format.lsn || format.zero != 0)
     return {};
   return BatchHeader{.lsn = Lsn(format.lsn),
                      .start = StartNumber(format.start),
@@ -103,6 +103,7 @@ std::optional<BatchHeader> decode_batch_header(Bytes from, uint64_t salt) {
                      .predecessor_unknown = format.flags == flag_predecessor_unknown,
                      .predecessor = format.predecessor,
                      .payload_crc = format.payload_crc,
+                     .durable = Lsn(format.durable),
                      .crc = format.crc};
 }
 

@@ -34,6 +34,7 @@ struct BatchHeader {
   bool predecessor_unknown = false;
   uint32_t predecessor = 0;  // crc of the header before
   uint32_t payload_crc = 0;
+  Lsn durable;       // every batch before it was on stable storage when this one was begun
   uint32_t crc = 0;  // of this header: set by encode and decode
 
   Lsn end() const { return lsn + Lsn(batch_bytes(payload_bytes)); }

@@ -2,8 +2,8 @@
 //   1. Replay: batch by batch from `from`, until there is none that continues the log. There, at P, it ends.
 //   2. If what lies at P is not a batch of a dead tail, it is a batch that never became durable, or a durable
 //   one that
-//      is damaged. Only one write is under way at a time: if a batch behind P was begun, the one at P had
-//      become durable. So look for the header of a later batch wherever it could be.
+//      is damaged. The header of a later batch says what was durable when that was begun. So look for one
+//      that says it of P, wherever it could be.
 #include <deque>
 
 #include "log/ring_state.h"
@@ -88,8 +88,8 @@ class ChunkStream : public std::enable_shared_from_this<ChunkStream> {
 // The first pass: takes chunks, gives records.
 class Replay {
  public:
-  Replay(RingState& ring, Lsn from, Lsn applied, LogRing::EachRecord each)
-      : ring_(ring), from_(from), applied_(applied), each_(std::move(each)), at_(from) {}
+  Replay(RingState& ring, Lsn from, Lsn applied, StartNumber since, LogRing::EachRecord each)
+      : ring_(ring), from_(from), applied_(applied), since_(since), each_(std::move(each)), at_(from) {}
 
   // The consumer of the stream.
   bool take(Lsn begin, Bytes chunk) {
@@ -130,7 +130,7 @@ class Replay {
                       ring_.path, at_, header_->start);
       return false;
     }
-    dead_tail_ = last_ && !continues(*last_, *header_);
+    dead_tail_ = last_ ? !continues(*last_, *header_) : header_->start < since_;
     return !dead_tail_;
   }
 
@@ -146,6 +146,7 @@ class Replay {
 
   RingState& ring_;
   const Lsn from_, applied_;
+  const StartNumber since_;
   LogRing::EachRecord each_;
   Lsn at_;                             // every batch before it was good
   std::optional<BatchHeader> header_;  // of the batch at at_
@@ -159,11 +160,12 @@ class Replay {
 // Both passes, and what follows from them for the ring. Lives in the callbacks of the streams.
 class Reader : public std::enable_shared_from_this<Reader> {
  public:
-  Reader(RingState& ring, Lsn from, Lsn applied, LogRing::EachRecord each, env::Done<Lsn> done)
+  Reader(RingState& ring, Lsn from, Lsn applied, StartNumber since, LogRing::EachRecord each,
+         env::Done<Lsn> done)
       : ring_(ring),
         from_(from),
         applied_(applied),
-        replay_(ring, from, applied, std::move(each)),
+        replay_(ring, from, applied, since, std::move(each)),
         done_(std::move(done)) {}
 
   void start() {
@@ -183,7 +185,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
     if (!replay_.result()) return done_(std::move(replay_.result()).error());
     if (replay_.dead_tail()) return finish();
     const Lsn end = replay_.end();
-    const uint64_t bytes = std::min(batch_bytes_max + sector_bytes, ring_.superblock.capacity);
+    const uint64_t bytes = std::min(in_flight_bytes_max + sector_bytes, ring_.superblock.capacity);
     stream(
         end, end + Lsn(bytes), [this](Lsn begin, Bytes chunk) { return search(begin, chunk); },
         [self = shared_from_this()](Result<void> searched) {
@@ -197,7 +199,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
     const Lsn end = replay_.end();
     for (size_t i = 0; i < chunk.size() && !later_; i += sector_bytes) {
       const auto header = decode_batch_header(chunk.subspan(i, batch_header_bytes), ring_.superblock.salt);
-      if (!header || header->lsn <= end) continue;
+      if (!header || header->durable <= end) continue;
       if (ring_.offset_of(header->lsn) != ring_.offset_of(begin + Lsn(i))) continue;
       if (replay_.last() && header->start < replay_.last()->start) continue;
       later_ = header->lsn;
@@ -231,7 +233,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
 
 }  // namespace
 
-void LogRing::read(Lsn from, Lsn applied, EachRecord each, env::Done<Lsn> done) {
+void LogRing::read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done) {
   CHECK(state_->phase == RingState::Phase::opened);
   state_->phase = RingState::Phase::reading;
   if (from.value % sector_bytes != 0) {
@@ -240,7 +242,7 @@ void LogRing::read(Lsn from, Lsn applied, EachRecord each, env::Done<Lsn> done) 
                                                  state_->path, from)]() mutable { done(problem); });
     return;
   }
-  std::make_shared<Reader>(*state_, from, applied, std::move(each), std::move(done))->start();
+  std::make_shared<Reader>(*state_, from, applied, since, std::move(each), std::move(done))->start();
 }
 
 }  // namespace perdure::log

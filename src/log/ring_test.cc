@@ -279,6 +279,44 @@ TEST_F(RingTest, ADeadTailNeverComesBack) {
   }
 }
 
+// Of batches that are written at the same time the disk may lose any. Those behind the first that is lost are
+// dead, also for a reader that begins where one of them lies.
+TEST_F(RingTest, BatchesBehindALostOneAreDead) {
+  create_and_open(64 * kib);
+  const ReadRecord a = append_batch(1, 'a');
+  env_.hold_io(true);
+  for (int i = 0; i < 3; ++i) {
+    append(sector_bytes - batch_header_bytes, 'x');
+    commit_->flush();
+  }
+  ASSERT_EQ(env_.io_under_way(), 3U);
+  const uint64_t lost = offset_of(Lsn(sector_bytes));
+  crash([&](const std::string&, uint64_t at) { return at == lost ? SectorFate::drop : SectorFate::keep; });
+  env_.hold_io(false);
+  expect_end(Lsn(sector_bytes), {a});
+  const StartNumber start = ring_->start_number();
+  const ReadRecord b = append_batch(1, 'b');
+  crash(SectorFate::drop);
+  expect_end(Lsn(2 * sector_bytes), {a, b});
+  crash(SectorFate::drop);
+  // A checkpoint of `start` moved the tail to the first of the dead.
+  ASSERT_EQ(open(Lsn(2 * sector_bytes), Lsn(2 * sector_bytes), start), Lsn(2 * sector_bytes));
+  EXPECT_TRUE(read_.empty());
+}
+
+// But one that a later batch knows to be durable is damaged.
+TEST_F(RingTest, ABatchThatALaterOneKnowsIsDamaged) {
+  create_and_open(64 * kib);
+  append_batch(1, 'a');
+  append_batch(1, 'b');
+  append_batch(1, 'c');
+  crash(SectorFate::drop);
+  flip(offset_of(Lsn(sector_bytes)) + 100);
+  const Result<Lsn> end = open();
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().kind, ErrorKind::corrupt);
+}
+
 TEST_F(RingTest, ABatchOfAnEarlierLapIsNeverTaken) {
   create_and_open(64 * kib);
   for (int i = 0; i < 16; ++i) append_batch(1, 'o');
@@ -451,7 +489,7 @@ TEST_F(RingTest, AnErrorOfTheCallerEndsTheReading) {
   int calls = 0;
   std::optional<Result<Lsn>> result;
   ring_->read(
-      Lsn(0), Lsn(0),
+      Lsn(0), Lsn(0), StartNumber(0),
       [&](Bytes, Lsn) -> Result<void> {
         ++calls;
         return error(ErrorKind::invalid, "enough");

@@ -19,11 +19,12 @@ bool Processor::admits() const {
 
 void Processor::submit(std::unique_ptr<Transaction> transaction) {
   transaction->since_ = env_.now();
-  if (!queued_.empty() || !admits()) {
+  if (transaction->kind() != Kind::compound)
+    ready_.push_back(std::move(transaction));
+  else if (executing_ != nullptr || !queued_.empty() || !admits())
     queued_.push_back(std::move(transaction));
-    return;
-  }
-  execute(std::move(transaction));
+  else
+    execute(std::move(transaction));
 }
 
 void Processor::start(state::Run& run, std::unique_ptr<Transaction> transaction) {

@@ -101,7 +101,7 @@ void Vserver::redo(env::Done<void> done) {
   const env::Instant began = env_.now();
   const store::Applied applied = parts_.store->applied();
   parts_.ring->read(
-      applied.read_from, applied.lsn,
+      applied.read_from, applied.lsn, applied.start,
       [this](Bytes record, Lsn lsn) -> Result<void> {
         ++restoration_.records;
         restoration_.bytes += record.size();

@@ -100,7 +100,7 @@ Result<void> Database::redo(Bytes record, Lsn lsn) {
 void Database::begin_checkpoint(env::Done<store::Applied> done) {
   CHECK(checkpoint_ == nullptr && commit_ != nullptr);
   checkpoint_ = std::make_unique<Checkpoint>();
-  checkpoint_->applied = {commit_->next_lsn(), commit_->batch_start()};
+  checkpoint_->applied = {commit_->next_lsn(), commit_->batch_start(), commit_->start()};
   checkpoint_->done = std::move(done);
   checkpoint_->began = env_.now();
   for (TableBase* table : tables_)

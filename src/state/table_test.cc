@@ -58,8 +58,8 @@ struct Life {
     wait<Lsn>([&](auto done) {
       const store::Applied applied = store.applied();
       ring->read(
-          applied.read_from, applied.lsn, [&](Bytes record, Lsn lsn) { return database.redo(record, lsn); },
-          std::move(done));
+          applied.read_from, applied.lsn, applied.start,
+          [&](Bytes record, Lsn lsn) { return database.redo(record, lsn); }, std::move(done));
     });
     commit.emplace(env, ring.get(), Epoch(1), [](Error) { CHECK(false); });
     database.connect(*commit);

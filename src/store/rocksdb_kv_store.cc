@@ -176,6 +176,7 @@ Result<void> Database::apply(const std::vector<Change>& sorted, const std::optio
     Encoder encoder;
     encoder.put(applied->lsn.value);
     encoder.put(applied->read_from.value);
+    encoder.put(applied->start.value);
     CHECK(batch.Put(slice(applied_key), slice(encoder.bytes())).ok());
   }
   rocksdb::WriteOptions options;
@@ -270,6 +271,7 @@ Result<Applied> read_applied(Database& database) {
   Applied applied;
   applied.lsn = Lsn(decoder.get<uint64_t>());
   applied.read_from = Lsn(decoder.get<uint64_t>());
+  applied.start = StartNumber(decoder.get<uint64_t>());
   if (!decoder.finished())
     return error(ErrorKind::corrupt, "{}: the key that tells the applied LSN is damaged", database.path);
   return applied;

@@ -68,7 +68,8 @@ struct BenchStore {
       for (; next != numbers.end() && part.size() < part_rows; ++next)
         part.push_back({key_of(*next), value()});
       const bool last = next == numbers.end();
-      store->apply(std::move(part), last ? std::optional(Applied{Lsn(1), Lsn(1)}) : std::nullopt,
+      store->apply(std::move(part),
+                   last ? std::optional(Applied{Lsn(1), Lsn(1), StartNumber(1)}) : std::nullopt,
                    [&, last](Result<void> r) {
                      CHECK(r);
                      if (last) return env->stop();

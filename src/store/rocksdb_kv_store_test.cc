@@ -64,7 +64,7 @@ struct RocksDbKvStoreTest : ::testing::Test {
   }
   Result<void> apply(std::vector<Change> part, std::optional<uint64_t> lsn = std::nullopt) {
     std::optional<Applied> applied;
-    if (lsn) applied = Applied{Lsn(*lsn), Lsn(*lsn / 2)};
+    if (lsn) applied = Applied{Lsn(*lsn), Lsn(*lsn / 2), StartNumber(*lsn / 3)};
     return wait<void>([&](auto done) { store->apply(std::move(part), applied, std::move(done)); });
   }
   Result<std::optional<ByteVector>> get(ByteVector k) {
@@ -110,7 +110,7 @@ TEST_F(RocksDbKvStoreTest, RowsAndTheAppliedLsnSurviveReopening) {
   EXPECT_EQ(store->applied(), Applied{});
   ASSERT_TRUE(apply({{text("a"), text("3")}, {text("b"), std::nullopt}}, 700));
   for (int i = 0; i < 2; ++i) {
-    EXPECT_EQ(store->applied(), (Applied{Lsn(700), Lsn(350)}));
+    EXPECT_EQ(store->applied(), (Applied{Lsn(700), Lsn(350), StartNumber(233)}));
     EXPECT_EQ(value("a"), "3");
     EXPECT_EQ(value("b"), "-");
     EXPECT_EQ(value("c"), "");
@@ -281,7 +281,8 @@ TEST_F(RocksDbKvStoreTest, AFailedApplyPoisonsTheStore) {
 
 TEST_F(RocksDbKvStoreTest, CallsUnderWayAreDroppedWithTheStore) {
   open();
-  store->apply({{text("a"), text("1")}}, Applied{Lsn(5), Lsn(5)}, [](Result<void>) { FAIL(); });
+  store->apply({{text("a"), text("1")}}, Applied{Lsn(5), Lsn(5), StartNumber(1)},
+               [](Result<void>) { FAIL(); });
   store->get(text("a"), [](Result<std::optional<ByteVector>>) { FAIL(); });
   store.reset();
   env.run_until_idle();

@@ -55,8 +55,8 @@ void World::start() {
   env_.run_until_idle();
   const store::Applied applied = life.store.applied();
   life.ring->read(
-      applied.read_from, applied.lsn, [&](Bytes record, Lsn lsn) { return life.database.redo(record, lsn); },
-      expect(read));
+      applied.read_from, applied.lsn, applied.start,
+      [&](Bytes record, Lsn lsn) { return life.database.redo(record, lsn); }, expect(read));
   env_.run_until_idle();
   CHECK(read);
   life.ring->trim(applied.read_from);

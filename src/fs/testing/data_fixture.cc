@@ -76,7 +76,7 @@ void DataFixture::start() {
     CHECK(loaded);
     const store::Applied applied = kv_->applied();
     ring_->read(
-        applied.read_from, applied.lsn,
+        applied.read_from, applied.lsn, applied.start,
         [this](Bytes record, Lsn lsn) { return database_->redo(record, lsn); },
         [&](Result<Lsn> end) { restored = end.has_value(); });
   });

@@ -46,12 +46,12 @@ class LogFixture : public testing::Test {
   }
 
   // Opens the ring, reads it into read_, and connects group commit. The position is the log's end.
-  Result<Lsn> open(Lsn from = Lsn(0), Lsn applied = Lsn(0)) {
+  Result<Lsn> open(Lsn from = Lsn(0), Lsn applied = Lsn(0), StartNumber since = StartNumber(0)) {
     read_.clear();
     TRY(open_only());
     std::optional<Result<Lsn>> result;
     ring_->read(
-        from, applied,
+        from, applied, since,
         [this](Bytes record, Lsn lsn) -> Result<void> {
           read_.push_back({lsn, ByteVector(record.begin(), record.end())});
           return {};

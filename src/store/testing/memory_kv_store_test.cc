@@ -27,7 +27,7 @@ struct MemoryKvStoreTest : ::testing::Test {
   void start_apply(std::vector<Change> part, std::optional<uint64_t> lsn,
                    std::optional<ErrorKind>* failure = nullptr) {
     std::optional<Applied> applied;
-    if (lsn) applied = Applied{Lsn(*lsn), Lsn(*lsn)};
+    if (lsn) applied = Applied{Lsn(*lsn), Lsn(*lsn), StartNumber(1)};
     store->apply(std::move(part), applied, [failure](Result<void> r) {
       if (failure == nullptr)
         EXPECT_TRUE(r);
@@ -114,7 +114,7 @@ TEST_F(MemoryKvStoreTest, TheMarkerNeverComesBeforeItsRows) {
       bool done = false;
       start_apply({{text("a"), text("1")}}, std::nullopt);
       start_apply({{text("b"), text("1")}}, std::nullopt);
-      store->apply({{text("c"), text("1")}}, Applied{Lsn(3), Lsn(2)},
+      store->apply({{text("c"), text("1")}}, Applied{Lsn(3), Lsn(2), StartNumber(1)},
                    [&](Result<void> r) { done = r.has_value(); });
       for (int i = 0; i < events; ++i) env.run_one();
       const bool told = done;
