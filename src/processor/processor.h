@@ -38,8 +38,9 @@ class Processor {
 
   TransactionId new_id() { return TransactionId((options_.start.value << 40U) | ++last_id_); }
 
-  // A client's request executes now, or as soon as the log has room. The server's own jobs, of which some make
-  // that room, execute at the end of the turn, whatever there is. From anywhere on the loop, inside runs too.
+  // A client's request executes now, or as soon as the log has room. The server's own jobs, of which some
+  // make that room, execute at the end of the turn, whatever there is. From anywhere on the loop, inside runs
+  // too.
   void submit(std::unique_ptr<Transaction> transaction);
   // A waiting transaction goes on at the end of this turn (or as soon as its present run has ended). Unknown
   // ids are ignored. From anywhere on the loop, inside runs too.

@@ -27,7 +27,7 @@ using KeyValues = std::vector<std::pair<ByteVector, ByteVector>>;
 
 // How far the log is contained in the store. Both are LSNs of one instant between two runs.
 struct Applied {
-  Lsn lsn;        // every record before it is
+  Lsn lsn;            // every record before it is
   Lsn read_from;      // start of the batch that holds, or will hold, the record at `lsn`
   StartNumber start;  // of the process that made the checkpoint
   friend bool operator==(const Applied&, const Applied&) = default;
