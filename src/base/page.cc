@@ -9,9 +9,11 @@
 
 namespace perdure {
 
-// Free pages form a list; slabs of 1 MiB are never given back, nor is the pool (per_thread.h).
+// Free pages form a list; slabs are never given back, nor is the pool (per_thread.h). Each slab is a huge
+// page, where the system has one to give: faults of small pages cost more than what is done with a page.
 struct PagePool {
-  static constexpr size_t slab_pages = 256;
+  static constexpr size_t slab_bytes = 2U << 20U;
+  static constexpr size_t slab_pages = slab_bytes / block_bytes;
 
   PageRef::Page* free = nullptr;
   size_t in_use = 0;
@@ -19,10 +21,16 @@ struct PagePool {
   std::deque<std::array<PageRef::Page, slab_pages>> headers;
 
   void add_slab() {
-    void* memory =
-        ::mmap(nullptr, slab_pages * block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(memory != MAP_FAILED);
-    auto* data = static_cast<std::byte*>(memory);
+    // Twice as much, of which the part is kept that begins on a multiple of the size.
+    void* mapped =
+        ::mmap(nullptr, 2 * slab_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(mapped != MAP_FAILED);
+    auto* begin = static_cast<std::byte*>(mapped);
+    const size_t before = (slab_bytes - reinterpret_cast<uintptr_t>(begin) % slab_bytes) % slab_bytes;
+    std::byte* data = begin + before;
+    if (before != 0) ::munmap(begin, before);
+    ::munmap(data + slab_bytes, slab_bytes - before);
+    (void)::madvise(data, slab_bytes, MADV_HUGEPAGE);
     for (PageRef::Page& page : headers.emplace_back()) {
       page = {data, free, 0};
       free = &page;

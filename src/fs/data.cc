@@ -53,6 +53,11 @@ uint64_t Data::dirty_bytes() const {
 uint64_t Data::page_row_bytes() const {
   return uint64_t{block_bytes} * fs_.pages.size();
 }
+void Data::trim_memory(uint32_t oldest_fault) {
+  const uint64_t dirty = dirty_bytes() + page_row_bytes();
+  cache.trim(options.memory_bytes > dirty ? options.memory_bytes - dirty : 0, oldest_fault);
+}
+
 bool Data::anything_dirty() const {
   return fs_.dirty_pages.size() + fs_.pending_inodes.size() != 0;
 }

@@ -86,7 +86,7 @@ class Data {
   bool anything_dirty() const;
 
   // Evicts clean pages that nobody needs. `oldest_fault` as for Database::trim_memory.
-  void trim_memory(uint32_t oldest_fault) { cache.trim(options.cache_bytes, oldest_fault); }
+  void trim_memory(uint32_t oldest_fault);
 
   // For the operations on content.
   void pages_gone(Run& run);  // dirty pages or page rows are fewer, once the run is committed

@@ -9,7 +9,7 @@
 namespace perdure::fs {
 
 struct DataOptions {
-  uint64_t cache_bytes = 256U << 20U;         // clean pages
+  uint64_t memory_bytes = 256U << 20U;        // of pages: clean ones have what the others leave
   uint64_t dirty_bytes_max = 128U << 20U;     // above it an unstable write waits for write-back
   uint64_t dirty_bytes_low = 32U << 20U;      // above it write-back is asked for
   uint64_t page_row_bytes_max = 128U << 20U;  // the same for stable writes and page rows

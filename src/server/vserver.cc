@@ -41,7 +41,7 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
   fs_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
   fs::FileSystemOptions file_options;
   fs::DataOptions& data = file_options.data;
-  data.cache_bytes = options_.memory_bytes / 2;
+  data.memory_bytes = options_.memory_bytes / 4 * 3;
   data.dirty_bytes_max = options_.memory_bytes / 8;
   data.dirty_bytes_low = data.dirty_bytes_max / 2;
   data.page_row_bytes_max = std::min(options_.memory_bytes / 8, 2 * options_.checkpoint.bytes_max);
