@@ -92,7 +92,7 @@ void VserverFixture::start() {
   Vserver::Parts parts;
   parts.store = std::make_unique<MemoryKvStore>(env, image_);
   if (!env.exists("log"))
-    wait<void>([&](auto done) { log::LogRing::create(env, "log", 16U << 20U, std::move(done)); });
+    wait<void>([&](auto done) { log::LogRing::create(env, "log", log_bytes, std::move(done)); });
   parts.ring = wait<std::unique_ptr<log::LogRing>>(
       [&](auto done) { log::LogRing::open(env, "log", std::move(done)); });
   parts.blocks = wait<std::unique_ptr<store::BlockStore>>([&](auto done) {

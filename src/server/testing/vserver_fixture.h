@@ -101,7 +101,10 @@ class VserverFixture : private wire::Transport {
     return await(send(compound.finish(), uid));
   }
 
+  void forget_replies() { replies_.clear(); }
+
   env::TestEnv env;
+  uint64_t log_bytes = 16U << 20U;  // of a new log
   VserverOptions options;
   Vserver& vserver() { return *vserver_; }
   bool failed() const { return failed_; }
