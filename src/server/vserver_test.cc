@@ -150,6 +150,33 @@ TEST(Vserver, OpensAndStableDataSurvive) {
             "NFS4ERR_SHARE_DENIED");
 }
 
+// Writes ask for write-back from inside their runs, and wait for it.
+TEST(Vserver, MoreIsWrittenThanFitsIntoMemory) {
+  VserverFixture server;
+  server.options.memory_bytes = 2U << 20U;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  CompoundReply opened = client.ok(client.sequence().putrootfh().create_file("f", "owner"));
+  opened.next(Opnum4::OP_PUTROOTFH);
+  EXPECT_EQ(opened.next(Opnum4::OP_OPEN), Nfsstat4::NFS4_OK);
+  const ByteVector stateid = get_stateid(opened);
+  const ByteVector page(4096, std::byte{'p'});
+  for (const uint32_t stable : {0U, 2U}) {
+    for (uint64_t i = 0; i < 300; ++i) {
+      const uint64_t offset = (2 * i + stable) * page.size();
+      client.ok(client.sequence().putrootfh().lookup("f").write(stateid, offset, stable, page));
+    }
+  }
+  CompoundReply read = client.ok(client.sequence().putrootfh().lookup("f").read(stateid, 0, 4096));
+  read.next(Opnum4::OP_PUTROOTFH);
+  read.next(Opnum4::OP_LOOKUP);
+  EXPECT_EQ(read.next(Opnum4::OP_READ), Nfsstat4::NFS4_OK);
+  read.in().get_bool();
+  const Bytes data = read.in().get_opaque(10000);
+  EXPECT_EQ(ByteVector(data.begin(), data.end()), page);
+}
+
 TEST(Vserver, ACleanStopLeavesNothingToRedo) {
   VserverFixture server;
   server.start();

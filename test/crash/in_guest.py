@@ -1,24 +1,81 @@
 #!/usr/bin/env python3
 """Runs workloads side by side in the guest, each in a directory of its own on the mounted export, and looks through what
-the kernel's NFS client has complained about. What each printed is in SHARE/GUEST.WORKLOAD.log; SHARE/failed is there
-as soon as one has failed, and all end soon after SHARE/stop is there. Status 1 if anything was wrong."""
+the kernel's NFS client has complained about. In the directory SHARE, for the host to see:
+
+    GUEST.WORKLOAD.started   it is at work
+    GUEST.WORKLOAD.log       what it said at its end
+    failed                   one has failed: there is no more to wait for
+    stop                     (made by the host) all end after the round that they are in
+
+Status 1 if anything was wrong. One interpreter runs all of it, because starting them is slow in the guest.
+"""
 import argparse
+import importlib
+import mmap
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import time
+import traceback
 
-WORKLOADS = pathlib.Path(__file__).resolve().parent / "workloads"
+from workloads.workload import Options, Wrong
 
 # What the client says when it has lost something. That it waits for a server is what a hard mount is for.
 COMPLAINTS = re.compile(
     r"\] (?i:nfs|rpc).*(?i:error|fail|lost|stale|bad|unhandled|invalid|corrupt|reclaim)|BUG:|Call Trace")
+SILENT_SECONDS_MAX = 900  # longer than a workload waits for anything
+
+
+class Workload:
+    def __init__(self, name, options):
+        self.name = name
+        self.log = options.share / f"{options.guest}.{name}.log"
+        self.sign = mmap.mmap(-1, 8)  # when it was last alive; it writes there
+        self.settings = Options(
+            seed=options.seed, scale=options.scale, stop=str(options.share / "stop"), member=options.member,
+            members=options.members, slow=str(options.share / f"{options.guest}.slow"))
+        self.settings.sign = self.sign
+        self.settings.alive()
+        # The locks are for processes of all guests; everything else has a directory for itself.
+        directory = name if name == "locks" else f"{options.guest}.{name}"
+        self.pid = os.fork()
+        if self.pid == 0:
+            os._exit(self.run(directory, options.share / f"{options.guest}.{name}.started"))
+
+    def run(self, directory, started):
+        with open(self.log, "w", encoding="utf-8") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            try:
+                os.makedirs(directory, exist_ok=True)
+                os.chdir(directory)
+                module = importlib.import_module("workloads." + self.name)
+                started.touch()
+                text, status = module.main(self.settings), 0
+            except (Wrong, OSError, subprocess.SubprocessError) as problem:
+                text, status = f"FAILED: {type(problem).__name__}: {problem}", 1
+            except BaseException:  # pylint: disable=broad-except
+                text, status = "FAILED: " + traceback.format_exc(), 1
+            log.write(text + "\n")
+        return status
+
+    def ended(self):
+        """None while it runs, else whether it went well."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid != 0:
+            return status == 0
+        silent = time.monotonic() - int.from_bytes(self.sign[:], "little")
+        if silent > SILENT_SECONDS_MAX:
+            print(f"{self.name}: FAILED: no sign of life for {silent:.0f} s; where it hangs:", flush=True)
+            subprocess.run("echo w > /proc/sysrq-trigger; dmesg | tail -150", shell=True, check=False)
+            return False
+        return None
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=pathlib.Path, required=True)
     parser.add_argument("--guest", required=True)
     parser.add_argument("--seed", type=int, default=1)
@@ -28,36 +85,23 @@ def main():
     parser.add_argument("workloads", nargs="+")
     options = parser.parse_args()
 
-    running = {}
-    for workload in options.workloads:
-        [program] = WORKLOADS.glob(workload + ".*")
-        command = [program, "--seed", options.seed, "--stop", options.share / "stop", "--scale", options.scale]
-        # The locks are for processes of all guests; everything else has a directory for itself.
-        directory = workload if workload == "locks" else f"{options.guest}.{workload}"
-        os.makedirs(directory, exist_ok=True)
-        if workload == "locks":
-            command += ["--member", options.member, "--members", options.members]
-        if workload == "pinger":
-            command += ["--slow", options.share / f"{options.guest}.slow"]
-        with open(options.share / f"{options.guest}.{workload}.log", "wb") as log:
-            running[workload] = subprocess.Popen([str(word) for word in command], cwd=directory, stdout=log,
-                                                 stderr=subprocess.STDOUT)
-    print(f"{options.guest}: started {' '.join(running)}", flush=True)
-
+    running = [Workload(name, options) for name in options.workloads]
     failed = []
     while running:
-        for workload, process in list(running.items()):
-            if process.poll() is None:
+        for workload in list(running):
+            well = workload.ended()
+            if well is None:
                 continue
-            del running[workload]
-            text = (options.share / f"{options.guest}.{workload}.log").read_text(errors="replace").strip()
-            print(f"{options.guest}: {workload}: {'' if process.returncode == 0 else 'FAILED: '}{text}", flush=True)
-            if process.returncode != 0:
+            running.remove(workload)
+            text = workload.log.read_text(errors="replace").strip()
+            print(f"{options.guest}: {workload.name}: {text}", flush=True)
+            if not well:
                 failed.append(workload)
                 (options.share / "failed").touch()
         time.sleep(0.1)
 
     kernel = subprocess.run(["dmesg"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    (options.share / f"{options.guest}.kernel.log").write_text(kernel)
     for line in kernel.splitlines():
         if COMPLAINTS.search(line):
             print(f"{options.guest}: its kernel says: {line}", flush=True)

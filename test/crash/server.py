@@ -3,10 +3,12 @@
 The test plays systemd's part and hands over the listening sockets. So they stay open even while the guardian itself is
 dead, and no client is ever refused.
 """
+import json
 import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -14,6 +16,7 @@ CONFIG = """\
 [server]
 memory_bytes = "256MiB"
 crashes_max = 1000000
+hang_seconds = 5
 
 [vserver]
 log_bytes = "128MiB"
@@ -28,7 +31,7 @@ squash = "none"
 clients = ["0.0.0.0/0"]
 """
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 class ServerError(Exception):
@@ -43,6 +46,7 @@ class Server:
         self.data.mkdir()
         (self.data / "perdure.toml").write_text(CONFIG)
         self.listening = socket.create_server((address, 0), backlog=4096)
+        self.address = address
         self.port = self.listening.getsockname()[1]
         self.guardian = None
 
@@ -76,9 +80,44 @@ class Server:
         if self.guardian.poll() is not None:
             raise ServerError(f"the guardian ended with status {self.guardian.returncode}:\n{self.last_messages()}")
 
-    def kill(self):
-        """Kills the server process; the guardian starts another one."""
-        os.kill(self.wait_for_process(), signal.SIGKILL)
+    def kill(self, signal_number=signal.SIGKILL):
+        """Sends a signal to the server process; the guardian starts another one. Returns the process id, and when."""
+        pid = self.wait_for_process()
+        os.kill(pid, signal_number)
+        return pid, time.monotonic()
+
+    def is_successor(self, pid):
+        """Whether a server process other than this one is there."""
+        return self.process() not in (None, pid)
+
+    def first_answer(self):
+        """Waits until a request on a new connection is answered. Returns when."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self.ask_null()
+                return time.monotonic()
+            except (OSError, ServerError) as problem:  # it was killed once more
+                self.check_alive()
+                if time.monotonic() > deadline:
+                    raise ServerError(f"nothing is answered: {problem}\n{self.last_messages()}") from problem
+                time.sleep(0.001)
+
+    def ask_null(self):
+        """One call of NFS's procedure NULL."""
+        call = struct.pack(">IIIIIIIIII", 0x7065, 0, 2, 100003, 4, 0, 0, 0, 0, 0)
+        with socket.create_connection(("127.0.0.1" if self.address == "0.0.0.0" else self.address, self.port),
+                                      timeout=PATIENCE_SECONDS) as connection:
+            connection.sendall(struct.pack(">I", 1 << 31 | len(call)) + call)
+            reply = connection.recv(100)
+            if len(reply) < 28 or reply[4:8] != call[:4]:
+                raise ServerError("no reply")
+
+    def status(self):
+        """What the server says of itself, or None if it is not there at this moment."""
+        result = subprocess.run([str(self.program), "status", "--json", str(self.data)], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, text=True, timeout=PATIENCE_SECONDS)
+        return json.loads(result.stdout) if result.returncode == 0 else None
 
     def kill_all(self):
         """Kills the guardian, and with it the server process; returns when both are dead."""
@@ -109,7 +148,7 @@ class Server:
 
     def check(self, directory, *options):
         """Runs the consistency checker on a data directory; raises if it finds anything."""
-        result = subprocess.run([str(self.program), "check", *options, str(directory)], stdout=subprocess.PIPE,
+        result = subprocess.run([str(self.program), "check", str(directory), *options], stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True)
         if result.returncode != 0:
             raise ServerError(f"perdure check {directory}: status {result.returncode}\n{result.stdout[-4000:]}")

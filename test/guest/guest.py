@@ -92,6 +92,7 @@ class Guest:
                  stdout=None, stderr=None):
         self.slot = slot
         self.keep = keep
+        self.name = name or f"guest-{slot.number}"
         self.verbose = verbose
         self.memory = memory
         self.shares = [os.path.realpath(share) for share in shares]
@@ -107,7 +108,7 @@ class Guest:
 
         mount_options = [f"vers={version}", "proto=tcp", f"port={port}", "retry=0"] + ([options] if options else [])
         settings = {
-            "name": name or f"guest-{slot.number}",
+            "name": self.name,
             "guest_address": slot.guest_address,
             "host_address": slot.host_address,
             "server": server or slot.host_address,

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
-"""Random reads, writes, truncations and mappings of a few files, compared with what they must hold."""
+"""Random reads, writes, appends, truncations and mappings of a few files, compared with what they must hold."""
 import mmap
 import os
 
-from workload import arguments, check, drop_caches, repeat, run
+from .workload import check, drop_caches, repeat
 
 FILES = 4
 BYTES_MAX = 1 << 20
@@ -38,6 +37,18 @@ class ModelledFile:
         while data:
             written = os.pwrite(self.fd, data, offset)
             data, offset = data[written:], offset + written
+
+    def append(self, random):
+        data = random.randbytes(random.randint(1, CHUNK_MAX // 4))
+        if len(self.content) + len(data) > BYTES_MAX:
+            return
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            written = os.write(fd, data)
+        finally:
+            os.close(fd)
+        check(written == len(data), f"{self.path}: appended {written} of {len(data)} bytes")
+        self.content.extend(data)
 
     def read(self, random):
         offset, length = self.place(random)
@@ -94,17 +105,18 @@ class ModelledFile:
         os.close(self.fd)
 
 
-def main():
-    options = arguments()
+def main(options):
     operations = 0
 
     def one_round(random, number):
         nonlocal operations
         files = [ModelledFile(f"round{number}-{i}") for i in range(FILES)]
         kinds = [ModelledFile.write] * 5 + [ModelledFile.read] * 4 + [
-            ModelledFile.truncate, ModelledFile.write_mapped, ModelledFile.sync, ModelledFile.rename, ModelledFile.reopen]
+            ModelledFile.truncate, ModelledFile.write_mapped, ModelledFile.append, ModelledFile.sync, ModelledFile.rename,
+            ModelledFile.reopen]
         for i in range(OPERATIONS * options.scale):
             random.choice(kinds)(random.choice(files), random)
+            options.alive()
             operations += 1
             if i % 200 == 199:
                 drop_caches()
@@ -118,5 +130,3 @@ def main():
     rounds = repeat(options, one_round)
     return f"{operations} operations in {rounds} rounds"
 
-
-run(main)

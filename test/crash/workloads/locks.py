@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Processes, on one client or several, count in one file, each under a lock on a range of bytes. A lock that is lost or
 held twice shows as a sum that is not right, or as an error.
 
---member I of --members N: this program's part. The file: the counter, then for each member its own count and whether it
-has finished, 8 bytes each.
+Each guest is one member. The file: the counter, then for each worker its own count and whether it has finished, 8
+bytes each.
 """
 import errno
 import fcntl
@@ -12,10 +11,11 @@ import random
 import struct
 import time
 
-from workload import Wrong, arguments, check, run
+from .workload import Wrong, check
 
 WORKERS = 2
-PATIENCE_SECONDS = 120
+FILE = "counter"
+PATIENCE_SECONDS = 300
 
 
 class Lock:
@@ -47,12 +47,12 @@ def put(fd, place, value):
     os.pwrite(fd, struct.pack("<Q", value), 8 * place)
 
 
-def count(path, worker, workers, stop):
+def count(options, worker, workers):
     """Counts under the lock until it is time to stop."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fd = os.open(FILE, os.O_RDWR | os.O_CREAT, 0o644)
     mine, done = 1 + 2 * worker, 2 + 2 * worker
     increments = 0
-    while increments < 5 or not os.path.exists(stop):
+    while increments < 5 or not options.stopped():
         # Another range, which each worker has for itself, so that a client has several locks on the file.
         with Lock(fd, 10_000 + worker, 1), Lock(fd, 0, 8 * (1 + 2 * workers)):
             check(get(fd, mine) == increments, f"worker {worker}: its count is {get(fd, mine)}, not {increments}")
@@ -68,15 +68,14 @@ def count(path, worker, workers, stop):
     os.close(fd)
 
 
-def main():
-    options = arguments(("--member", 0), ("--members", 1), ("--file", "counter"))
+def main(options):
     workers = WORKERS * options.members
     children = []
     for i in range(WORKERS):
         pid = os.fork()
         if pid == 0:
             try:
-                count(options.file, options.member * WORKERS + i, workers, options.stop)
+                count(options, options.member * WORKERS + i, workers)
                 os._exit(0)
             except (Wrong, OSError) as problem:
                 print(f"worker {options.member * WORKERS + i}: {problem}", flush=True)
@@ -86,7 +85,7 @@ def main():
         check(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "a worker failed")
     if options.member != 0:
         return "counted"
-    fd = os.open(options.file, os.O_RDWR)
+    fd = os.open(FILE, os.O_RDWR)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         with Lock(fd, 0, 8 * (1 + 2 * workers)):
@@ -100,5 +99,3 @@ def main():
     check(total == sum(counts), f"the counter is {total}, the sum of {counts} is {sum(counts)}")
     return f"{total} increments by {workers} workers, none lost"
 
-
-run(main)

@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 """Creates, removes, links and renames names that nobody else uses, so that each call has one right outcome: a change that
 was made twice shows as EEXIST or ENOENT, one that was lost in the listing."""
 import errno
 import os
 
-from workload import Wrong, arguments, check, drop_caches, repeat, run
+from .workload import Wrong, check, drop_caches, repeat
 
 OPERATIONS = 60  # in one round, times the scale
 
@@ -96,8 +95,7 @@ def expect(number, call, path):
         raise Wrong(f"{call.__name__} {path}: succeeded, expected {errno.errorcode[number]}")
 
 
-def main():
-    options = arguments()
+def main(options):
     operations = 0
 
     def one_round(random, number):
@@ -108,6 +106,7 @@ def main():
             ModelledDirectory.link, ModelledDirectory.link, ModelledDirectory.rename_over, ModelledDirectory.collide]
         for i in range(OPERATIONS * options.scale):
             random.choice(kinds)(random.choice(directories), random, f"n{i}")
+            options.alive()
             operations += 1
             if i % 300 == 299:
                 drop_caches()
@@ -122,5 +121,3 @@ def main():
     rounds = repeat(options, one_round)
     return f"{operations} operations in {rounds} rounds"
 
-
-run(main)

@@ -1,25 +1,20 @@
-#!/usr/bin/env python3
 """How long a program waits for the file server: creates and removes a file, looks up another one, again and again. Writes
-what took long to --slow, one line each: when it began (seconds since 1970), how long it took, what it was."""
+what took long to options.slow, one line each: when it began (seconds since 1970), how long it took, what it was."""
 import os
 import time
 
-from workload import arguments, run
-
-SLOW_SECONDS = 0.05
+SLOW_SECONDS = 0.03
 
 
-def main():
-    options = arguments(("--slow", "/dev/null"))
-    longest, calls = 0.0, 0
+def main(options):
     calls_of = {
         "create": lambda name: os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)),
         "remove": os.unlink,
-        "lookup": lambda name: os.path.exists(name),
+        "lookup": os.path.exists,
     }
+    longest, calls, number = 0.0, 0, 0
     with open(options.slow, "w", encoding="ascii") as slow:
-        number = 0
-        while number == 0 or not os.path.exists(options.stop):
+        while number == 0 or not options.stopped():
             number += 1
             for what, call in calls_of.items():
                 begin, begin_steady = time.time(), time.monotonic()
@@ -32,6 +27,3 @@ def main():
                     slow.flush()
             time.sleep(0.01)
     return f"{calls} calls, the longest took {longest * 1000:.0f} ms"
-
-
-run(main)
