@@ -133,6 +133,16 @@ class Clients:
             if self.options.check:
                 self.server.check(self.server.data, "--data")
 
+    @staticmethod
+    def pauses_of(kill, kills, calls):
+        """How long the calls took that fell into this kill, but not into one that takes longer by its nature."""
+        def falls_into(call, other):
+            begin, took = call
+            return begin - 0.3 < other.at < begin + took
+        others = [other for other in kills if other is not kill]
+        return [call[1] for call in calls
+                if falls_into(call, kill) and not any(falls_into(call, other) for other in others)]
+
     def report(self):
         kills = self.killer.kills if self.killer else []
         kinds = {kind: sum(kill.kind == kind for kill in kills) for kind in [*KINDS, COPY, HANG]}
@@ -142,8 +152,7 @@ class Clients:
         yield "from kill to first answer: " + distribution([1000 * kill.to_answer for kill in plain])
         calls = [tuple(map(float, line.split()[:2])) for file in self.share.glob("*.slow")
                  for line in file.read_text().splitlines()]
-        fell = [[took for begin, took in calls if begin - 1 < kill.at < begin + took] for kill in plain]
-        pauses = [1000 * max(times) for times in fell if times]
+        pauses = [1000 * max(times) for times in (self.pauses_of(kill, kills, calls) for kill in plain) if times]
         yield "pause that a program in a client saw: " + distribution(pauses)
         others = sorted(1000 * took for begin, took in calls
                         if not any(begin - 3 < kill.at < begin + took for kill in kills))

@@ -20,7 +20,6 @@ class Kill:
         self.kind = kind
         self.at = time.time()     # for comparison with the clients' clocks
         self.to_answer = None     # seconds until the first answer
-        self.of_program = None    # the longest call of a pinger that it fell into
         self.restoration = None   # figures of the server itself
 
 
