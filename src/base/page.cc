@@ -5,6 +5,7 @@
 #include <array>
 #include <deque>
 
+#include "base/crc32c.h"
 #include "base/per_thread.h"
 
 namespace perdure {
@@ -32,7 +33,7 @@ struct PagePool {
     ::munmap(data + slab_bytes, slab_bytes - before);
     (void)::madvise(data, slab_bytes, MADV_HUGEPAGE);
     for (PageRef::Page& page : headers.emplace_back()) {
-      page = {data, free, 0};
+      page = {data, free, 0, false, 0};
       free = &page;
       data += block_bytes;
     }
@@ -43,6 +44,7 @@ struct PagePool {
     PageRef::Page* page = free;
     free = page->next_free;
     page->references = 1;
+    page->crc_known = false;
     ++in_use;
     return page;
   }
@@ -54,6 +56,11 @@ struct PagePool {
 
   static PagePool& local() { return per_thread<PagePool>(); }
 };
+
+void PageRef::compute_crc(Page* page) {
+  page->crc = crc32c({page->data, block_bytes});
+  page->crc_known = true;
+}
 
 void PageRef::release(Page* page) {
   PagePool::local().put(page);

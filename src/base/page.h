@@ -36,7 +36,13 @@ class PageRef {
   // Only while this is the one reference.
   MutableBytes mutable_bytes() {
     CHECK(page_->references == 1);
+    page_->crc_known = false;
     return {page_->data, block_bytes};
+  }
+  // CRC-32C of the content; computed once, so the first call comes when nobody changes the page any more.
+  uint32_t crc() const {
+    if (!page_->crc_known) compute_crc(page_);
+    return page_->crc;
   }
   bool unique() const { return page_->references == 1; }
   friend bool operator==(const PageRef& a, const PageRef& b) { return a.page_ == b.page_; }
@@ -46,11 +52,14 @@ class PageRef {
   struct Page {
     std::byte* data;
     Page* next_free;
-    size_t references;
+    uint32_t references;
+    bool crc_known;
+    uint32_t crc;
   };
   friend struct PagePool;
   explicit PageRef(Page* page) : page_(page) {}
   static void release(Page* page);
+  static void compute_crc(Page* page);
 
   Page* page_ = nullptr;
 };

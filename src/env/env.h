@@ -64,9 +64,15 @@ class File {
   virtual void flush(Done<void> done) = 0;
   // Bytes. Fixed for a device.
   virtual uint64_t size() const = 0;
-  // Makes the file `size` bytes long, the new part written with zeros and on stable storage, so that later
-  // writes change no metadata. Fails with no_space, leaving the old size. Unsupported on a device.
-  virtual void grow(uint64_t size, Done<void> done) = 0;
+  // How the new part of a file comes to be. Both read as zeros.
+  enum class Fill : uint8_t {
+    reserved,  // space is taken; the first write of a place changes metadata, which its flush then has to
+               // wait for
+    zeroed,  // written with zeros, so that later writes change no metadata: for durable writes of low latency
+  };
+  // Makes the file `size` bytes long, on stable storage. Fails with no_space, leaving the old size.
+  // Unsupported on a device.
+  virtual void grow(uint64_t size, Fill fill, Done<void> done) = 0;
   // What grow() could still take from the file system beneath. 0 for a device.
   virtual uint64_t free_bytes() const { return UINT64_MAX - size(); }
   // The content of this range is no longer needed (reads give anything). Best effort.

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "base/crc32c.h"
-
 namespace perdure::fs {
 
 Outcome<PageRef> BlockReader::find(Run& run, BlockNo block) {
@@ -133,7 +131,7 @@ void BlockReader::finish(const std::shared_ptr<Fetch>& fetch) {
   for (size_t i = 0; i < fetch->pages.size(); ++i) {
     const BlockNo block(fetch->first.value + i);
     if (!fetch->pages[i]) continue;
-    const uint32_t crc = crc32c(fetch->pages[i].bytes());
+    const uint32_t crc = fetch->pages[i].crc();
     if (crc == fetch->crcs[i])
       cache_.insert(block, std::move(fetch->pages[i]), fetch->tick);
     else

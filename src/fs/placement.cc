@@ -2,8 +2,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "base/crc32c.h"
-
 namespace perdure::fs {
 
 namespace {
@@ -28,7 +26,7 @@ PlacementId Placements::place(Run& run, std::vector<PlacedPage> pages) {
   for (const BlockRange& range : ranges)
     for (uint32_t i = 0; i < range.count; ++i, ++next) {
       next->block = BlockNo(range.first.value + i);
-      next->crc = crc32c(next->page.bytes());
+      next->crc = next->page.crc();
     }
   auto placement = std::make_unique<Placement>();
   placement->waiter = run.transaction();

@@ -93,6 +93,7 @@ PageRef Write::page_of(uint64_t block, const PageRef& old) const {
               bytes.begin() + static_cast<ptrdiff_t>(to));
   }
   data.copy(begins + from - offset, bytes.subspan(from, to - from));
+  (void)page.crc();  // now, while the content is in the processor's cache
   return page;
 }
 

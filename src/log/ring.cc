@@ -61,7 +61,7 @@ struct Creation {
   static void grow(std::unique_ptr<Creation> self) {
     File& file = *self->file;
     const uint64_t size = std::max(self->bytes, file.size());
-    file.grow(size, [self = std::move(self)](Result<void> grown) mutable {
+    file.grow(size, File::Fill::zeroed, [self = std::move(self)](Result<void> grown) mutable {
       if (!grown && grown.error().kind != ErrorKind::unsupported) return self->done(std::move(grown).error());
       const bool device = !grown;
       if (device) self->bytes = self->file->size() / sector_bytes * sector_bytes;

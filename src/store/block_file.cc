@@ -217,7 +217,7 @@ void BlockFile::grow(env::Done<void> done) {
   Result<uint64_t> size = limits_.next_size(*file_, path_);
   if (!size) return refuse(std::move(size).error(), std::move(done));
   growing_.push_back(std::move(done));
-  file_->grow(*size, [this](const Result<void>& result) {
+  file_->grow(*size, env::File::Fill::reserved, [this](const Result<void>& result) {
     size_max_time_.reset();
     for (env::Done<void>& waiting : std::exchange(growing_, {})) waiting(result);
   });
@@ -261,7 +261,7 @@ void create_store(const OpeningPtr& opening) {
       finish_opening(opening, std::move(reason));
     });
   }
-  opening->file->grow(*size, [opening](Result<void> result) {
+  opening->file->grow(*size, env::File::Fill::reserved, [opening](Result<void> result) {
     if (!result) return finish_opening(opening, std::move(result));
     write_header(opening);
   });

@@ -30,8 +30,13 @@ const void* zeros() {
 
 }  // namespace
 
-Growth::Growth(Target target, uint64_t old_size, uint64_t new_size, Done<void> done)
-    : target_(target), old_size_(old_size), new_size_(new_size), written_(old_size), done_(std::move(done)) {
+Growth::Growth(Target target, uint64_t old_size, uint64_t new_size, File::Fill fill, Done<void> done)
+    : target_(target),
+      old_size_(old_size),
+      new_size_(new_size),
+      fill_(fill),
+      written_(old_size),
+      done_(std::move(done)) {
   CHECK(old_size_ < new_size_);
   target_.uring.start(*this);
 }
@@ -39,8 +44,8 @@ Growth::Growth(Target target, uint64_t old_size, uint64_t new_size, Done<void> d
 void Growth::prepare(io_uring_sqe* sqe) {
   switch (step_) {
     case Step::reserve:
-      ::io_uring_prep_fallocate(sqe, target_.fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(old_size_),
-                                static_cast<off_t>(new_size_ - old_size_));
+      ::io_uring_prep_fallocate(sqe, target_.fd, fill_ == File::Fill::zeroed ? FALLOC_FL_KEEP_SIZE : 0,
+                                static_cast<off_t>(old_size_), static_cast<off_t>(new_size_ - old_size_));
       return;
     case Step::zero:
       ::io_uring_prep_write(sqe, target_.fd, zeros(),
@@ -57,7 +62,10 @@ void Growth::complete(int result) {
     case Step::reserve:
       // Without fallocate a full file system is found while the zeros are written.
       if (result < 0 && result != -EOPNOTSUPP && result != -EINTR) return fail(-result);
-      if (result != -EINTR) step_ = Step::zero;
+      if (result == 0 && fill_ == File::Fill::reserved)
+        step_ = Step::sync;
+      else if (result != -EINTR)
+        step_ = Step::zero;
       break;
     case Step::zero: {
       if (result < 0 && result != -EINTR && result != -EAGAIN) return fail(-result);

@@ -1,6 +1,5 @@
-// Makes a file longer by a part that is written with zeros: its blocks are allocated and initialised, so that
-// later writes change no metadata. The file's size moves forward with the zeros, so that after a crash in
-// between all of the file is initialised all the same. Thread: the loop.
+// Makes a file longer (File::grow). Where the new part is zeroed, the file's size moves forward with the
+// zeros, so that after a crash in between all of the file is written all the same. Thread: the loop.
 #pragma once
 
 #include <string>
@@ -19,7 +18,7 @@ class Growth final : public Operation {
     const std::string& path;
   };
   // Starts at once. After a failure the file has its old size again. `done` may destroy the Growth.
-  Growth(Target target, uint64_t old_size, uint64_t new_size, Done<void> done);
+  Growth(Target target, uint64_t old_size, uint64_t new_size, File::Fill fill, Done<void> done);
 
   void prepare(io_uring_sqe* sqe) override;
   void complete(int result) override;
@@ -35,6 +34,7 @@ class Growth final : public Operation {
 
   const Target target_;
   const uint64_t old_size_, new_size_;
+  const File::Fill fill_;
   Step step_ = Step::reserve;
   uint64_t written_;
   unsigned retries_ = 0;

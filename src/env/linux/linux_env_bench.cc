@@ -22,7 +22,7 @@ struct BenchFile {
     const char* directory = std::getenv("PERDURE_BENCH_DIR");
     path = std::string(directory == nullptr ? "/var/tmp" : directory) + "/perdure-env-bench";
     file = *env->open(path, true);
-    file->grow(bytes, [this](Result<void> r) {
+    file->grow(bytes, File::Fill::zeroed, [this](Result<void> r) {
       CHECK(r);
       env->stop();
     });

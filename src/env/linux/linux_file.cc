@@ -253,7 +253,7 @@ uint64_t LinuxFile::free_bytes() const {
   return uint64_t{status.f_bavail} * status.f_frsize;
 }
 
-void LinuxFile::grow(uint64_t size, Done<void> done) {
+void LinuxFile::grow(uint64_t size, Fill fill, Done<void> done) {
   CHECK(growth_ == nullptr && size % block_bytes == 0 && size >= size_);
   ++under_way_;
   Done<void> finished = [this, size, done = std::move(done)](Result<void> result) mutable {
@@ -269,7 +269,7 @@ void LinuxFile::grow(uint64_t size, Done<void> done) {
     // Asked first, because a reservation that fails has filled the file system for a moment.
     result = error(ErrorKind::no_space, "{}: growing to {} bytes: {} are free", path_, size, free_bytes());
   } else if (size > size_) {
-    growth_ = std::make_unique<Growth>(Growth::Target{loop_.env, loop_.uring, fd_, path_}, size_, size,
+    growth_ = std::make_unique<Growth>(Growth::Target{loop_.env, loop_.uring, fd_, path_}, size_, size, fill,
                                        std::move(finished));
     return;
   }

@@ -31,7 +31,7 @@ class LinuxFile final : public File {
   void flush(Done<void> done) override;
   uint64_t size() const override { return size_; }
   uint64_t free_bytes() const override;
-  void grow(uint64_t size, Done<void> done) override;
+  void grow(uint64_t size, Fill fill, Done<void> done) override;
   void discard(uint64_t offset, uint64_t length) override;
 
  private:

@@ -43,8 +43,8 @@ struct LinuxFileTest : ::testing::Test {
     env->run();
     return *std::move(result);
   }
-  Result<void> grow(uint64_t size) {
-    return wait([&](auto done) { file->grow(size, std::move(done)); });
+  Result<void> grow(uint64_t size, File::Fill fill = File::Fill::zeroed) {
+    return wait([&](auto done) { file->grow(size, fill, std::move(done)); });
   }
   Result<void> write(uint64_t offset, const std::vector<PageRef>& pages,
                      File::Write mode = File::Write::cached) {
@@ -94,37 +94,40 @@ TEST_F(LinuxFileTest, OpenReportsWhatIsWrong) {
 }
 
 TEST_F(LinuxFileTest, GrowMakesZerosAndWritesAreReadBackAfterReopening) {
-  open();
-  EXPECT_EQ(file->size(), 0U);
-  ASSERT_TRUE(grow(5 << 19U));  // two and a half pieces
-  EXPECT_EQ(file->size(), 5U << 19U);
-  EXPECT_EQ(std::filesystem::file_size(path()), 5U << 19U);
-  struct stat status{};
-  ASSERT_EQ(::stat(path().c_str(), &status), 0);
-  EXPECT_GE(static_cast<uint64_t>(status.st_blocks) * 512, file->size());
-  std::vector<PageRef> zero(640), got(640);
-  for (PageRef& page : zero) page = zero_page();
-  ASSERT_TRUE(read(0, got));
-  EXPECT_TRUE(equal(zero, got));
+  for (const File::Fill fill : {File::Fill::zeroed, File::Fill::reserved}) {
+    open();
+    EXPECT_EQ(file->size(), 0U);
+    ASSERT_TRUE(grow(5 << 19U, fill));  // two and a half pieces
+    EXPECT_EQ(file->size(), 5U << 19U);
+    EXPECT_EQ(std::filesystem::file_size(path()), 5U << 19U);
+    struct stat status{};
+    ASSERT_EQ(::stat(path().c_str(), &status), 0);
+    EXPECT_GE(static_cast<uint64_t>(status.st_blocks) * 512, file->size());
+    std::vector<PageRef> zero(640), got(640);
+    for (PageRef& page : zero) page = zero_page();
+    ASSERT_TRUE(read(0, got));
+    EXPECT_TRUE(equal(zero, got));
 
-  ASSERT_TRUE(write(8192, pages(3, 100), File::Write::durable));
-  ASSERT_TRUE(write(20480, pages(2, 200)));
-  ASSERT_TRUE(wait([&](auto done) { file->flush(std::move(done)); }));
-  file.reset();
-  open();
-  EXPECT_EQ(file->size(), 5U << 19U);
-  got.resize(3);
-  ASSERT_TRUE(read(8192, got));
-  EXPECT_TRUE(equal(got, pages(3, 100)));
-  got.resize(2);
-  ASSERT_TRUE(read(20480, got));
-  EXPECT_TRUE(equal(got, pages(2, 200)));
-  ASSERT_TRUE(grow(3 << 20U));
-  ASSERT_TRUE(read(20480, got));
-  EXPECT_TRUE(equal(got, pages(2, 200)));
+    ASSERT_TRUE(write(8192, pages(3, 100), File::Write::durable));
+    ASSERT_TRUE(write(20480, pages(2, 200)));
+    ASSERT_TRUE(wait([&](auto done) { file->flush(std::move(done)); }));
+    file.reset();
+    open();
+    EXPECT_EQ(file->size(), 5U << 19U);
+    got.resize(3);
+    ASSERT_TRUE(read(8192, got));
+    EXPECT_TRUE(equal(got, pages(3, 100)));
+    got.resize(2);
+    ASSERT_TRUE(read(20480, got));
+    EXPECT_TRUE(equal(got, pages(2, 200)));
+    ASSERT_TRUE(grow(3 << 20U, fill));
+    ASSERT_TRUE(read(20480, got));
+    EXPECT_TRUE(equal(got, pages(2, 200)));
+    file.reset();
+    std::filesystem::remove(path());
+  }
 }
 
-// The kernel takes 1024 pieces at most.
 TEST_F(LinuxFileTest, MorePiecesThanTheKernelTakes) {
   open();
   ASSERT_TRUE(grow(16 << 20U));
@@ -246,7 +249,7 @@ TEST_F(LinuxFileTest, ACompletionMayDestroyItsFile) {
   });
   env->run();
   open();
-  file->grow(8192, [&](Result<void> r) {
+  file->grow(8192, File::Fill::zeroed, [&](Result<void> r) {
     EXPECT_TRUE(r);
     file.reset();
     env->stop();

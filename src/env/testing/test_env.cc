@@ -118,7 +118,7 @@ class TestEnv::TestFile final : public File {
 
   void flush(Done<void> done) override { env_.submit(make(IoKind::flush, disk_->sequence, std::move(done))); }
 
-  void grow(uint64_t size, Done<void> done) override {
+  void grow(uint64_t size, Fill /*fill*/, Done<void> done) override {
     CHECK(size % sector == 0 && size >= disk_->size());
     env_.submit(make(IoKind::grow, size, std::move(done)));
   }

@@ -20,7 +20,7 @@ class TestEnvTest : public testing::Test {
   void open() {
     file_ = std::move(env_.open("disk", true)).value();
     if (file_->size() == 0) {
-      file_->grow(64 << 10, [](Result<void> r) { ASSERT_TRUE(r); });
+      file_->grow(64 << 10, File::Fill::zeroed, [](Result<void> r) { ASSERT_TRUE(r); });
       env_.run_until_idle();
     }
   }
@@ -210,7 +210,7 @@ TEST_F(TestEnvTest, ShuffledIoAllEndsAndDependsOnTheSeedAlone) {
     TestEnv env(seed);
     env.set_io_shuffled(true);
     auto file = std::move(env.open("d", true)).value();
-    file->grow(1 << 20, [](Result<void>) {});
+    file->grow(1 << 20, File::Fill::zeroed, [](Result<void>) {});
     env.run_until_idle();
     std::string trace;
     const PageRef page = page_of('p');

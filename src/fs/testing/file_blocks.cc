@@ -12,7 +12,8 @@ FileBlocks::FileBlocks(env::Env& env, const std::string& path, uint64_t capacity
   file_ = *std::move(file);
   if (file_->size() != 0) return;
   bool done = false;
-  file_->grow(capacity * block_bytes, [&done](Result<void> result) { done = result.has_value(); });
+  file_->grow(capacity * block_bytes, env::File::Fill::reserved,
+              [&done](Result<void> result) { done = result.has_value(); });
   static_cast<env::TestEnv&>(env).run_until_idle();
   CHECK(done);
 }
@@ -44,7 +45,8 @@ void FileBlocks::write(BlockNo first, std::span<const PageRef> pages, env::Done<
 }
 
 void FileBlocks::grow(env::Done<void> done) {
-  file_->grow(std::min(capacity_max_, capacity() + step_) * block_bytes, std::move(done));
+  file_->grow(std::min(capacity_max_, capacity() + step_) * block_bytes, env::File::Fill::reserved,
+              std::move(done));
 }
 
 }  // namespace perdure::fs::testing
