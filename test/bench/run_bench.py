@@ -41,7 +41,7 @@ def parse_arguments():
     parser.add_argument("--runs", type=int, default=3, help="of each cell")
     parser.add_argument("--workloads", default=",".join(TARGETS), help="separated by commas")
     parser.add_argument("--shapes", default="4x16,1x1", help="connections x requests on each")
-    parser.add_argument("--memory", type=int, default=2 << 30, help="Perdure's memory limit in bytes")
+    parser.add_argument("--memory", type=int, default=4 << 30, help="Perdure's memory limit in bytes")
     parser.add_argument("--json", help="append each run's result to this file")
     parser.add_argument("--server", action="append", default=[], metavar="NAME=HOST:PORT/PATH,pid=N",
                         help="measure these running servers instead (the first against each other one)")
