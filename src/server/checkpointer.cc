@@ -3,18 +3,19 @@
 namespace perdure::server {
 
 Checkpointer::Checkpointer(env::Env& env, state::Database& database, log::LogRing* ring, Options options,
-                           Work work)
+                           Redone redone, Work work)
     : env_(env),
       database_(database),
       ring_(ring),
       options_(options),
+      redone_(redone),
       work_(std::move(work)),
       began_(env.now()) {}
 
 bool Checkpointer::due() const {
   const log::GroupCommit::Figures& figures = database_.commit().figures();
-  const uint64_t records = figures.records - records_at_;
-  const uint64_t bytes = figures.bytes - bytes_at_;
+  const uint64_t records = redone_.records + figures.records - records_at_;
+  const uint64_t bytes = redone_.bytes + figures.bytes - bytes_at_;
   return !requested_.empty() || records > options_.records_max / 2 || bytes > options_.bytes_max / 2 ||
          (records != 0 && env_.now() - began_ > options_.interval) ||
          // A small ring must not fill up, whatever the other limits say.
@@ -34,8 +35,8 @@ void Checkpointer::begin() {
   began_ = env_.now();
   waiting_ = std::exchange(requested_, {});
   const log::GroupCommit::Figures& figures = database_.commit().figures();
-  records_at_ = figures.records;
-  bytes_at_ = figures.bytes;
+  records_at_ = redone_.records + figures.records;
+  bytes_at_ = redone_.bytes + figures.bytes;
   work_.write_back([this] { freeze(); });
 }
 

@@ -32,7 +32,13 @@ class Checkpointer {
     std::function<void()> applied;
     std::function<void(Error)> failed;
   };
-  Checkpointer(env::Env& env, state::Database& database, log::LogRing* ring, Options options, Work work);
+  // `redone`: records and bytes that the restoration before has redone. They count like those logged since,
+  // so that restarts in a row do not have more and more to redo.
+  struct Redone {
+    uint64_t records = 0, bytes = 0;
+  };
+  Checkpointer(env::Env& env, state::Database& database, log::LogRing* ring, Options options, Redone redone,
+               Work work);
 
   // At the end of every turn.
   void turn();
@@ -54,9 +60,10 @@ class Checkpointer {
   state::Database& database_;
   log::LogRing* ring_;
   Options options_;
+  const Redone redone_;
   Work work_;
   Phase phase_ = Phase::idle;
-  uint64_t records_at_ = 0, bytes_at_ = 0;  // of GroupCommit::figures when the last one was begun
+  uint64_t records_at_ = 0, bytes_at_ = 0;  // redone and logged when the last one was begun
   env::Instant began_{};
   std::vector<env::Task> requested_, waiting_;
 };

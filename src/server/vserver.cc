@@ -184,8 +184,9 @@ void Vserver::open_service() {
   work.write_back = [this](env::Task done) { write_back(fs::WriteBackScope::checkpoint, std::move(done)); };
   work.applied = [this] { free_blocks(); };
   work.failed = [this](Error error) { fail(std::move(error)); };
-  checkpointer_ = std::make_unique<Checkpointer>(env_, *database_, parts_.ring.get(), options_.checkpoint,
-                                                 std::move(work));
+  checkpointer_ = std::make_unique<Checkpointer>(
+      env_, *database_, parts_.ring.get(), options_.checkpoint,
+      Checkpointer::Redone{restoration_.records, restoration_.bytes}, std::move(work));
   fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
   fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything, [] {}); };
 }

@@ -189,6 +189,22 @@ TEST(Vserver, ACleanStopLeavesNothingToRedo) {
   client.ok(client.sequence().putrootfh().lookup("d49"));
 }
 
+// However short the lives of the server processes are.
+TEST(Vserver, CrashesInARowDoNotAddUpToMoreAndMoreToRedo) {
+  VserverFixture server;
+  server.options.checkpoint.records_max = 100;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  for (int crash = 0; crash < 10; ++crash) {
+    for (int i = 0; i < 30; ++i)
+      client.ok(client.sequence().putrootfh().mkdir("d" + std::to_string(100 * crash + i)));
+    server.crash();
+    server.start();
+    EXPECT_LE(server.vserver().restoration().records, 100U);
+  }
+}
+
 TEST(Vserver, WhatIsNotACompoundIsAnswered) {
   VserverFixture server;
   server.start();
