@@ -92,7 +92,7 @@ InodeId FileSystem::new_inode_id(Run& run, VolumeId volume) {
     moved.inode_limit = next + inode_limit_step;
     volumes.put(run, {volume}, std::move(moved));
   }
-  return InodeId((uint64_t{volume.value} << inode_counter_bits) | next++);
+  return InodeId((uint64_t{volume.value - 1} << inode_counter_bits) | next++);
 }
 
 uint64_t FileSystem::position_of(VolumeId volume, std::string_view name) const {

@@ -67,8 +67,9 @@ class FileSystem {
 
   // Never given twice, growing: start number << 44 | counter.
   uint64_t new_change() { return (start_.value << 44U) | ++last_change_; }
-  // A fresh inode id: no row of any table has ever had it. Volume << 48 | counter; the volume's row holds the
-  // counter's limit, which is moved up by 1024 at a time.
+  // A fresh inode id: no row of any table has ever had it. (Volume - 1) << 48 | counter, so that the first
+  // volume's file ids are small numbers; the volume's row holds the counter's limit, which is moved up by
+  // 1024 at a time.
   InodeId new_inode_id(Run& run, VolumeId volume);
   // Where `name` hashes to in a directory of `volume`: its position with n == 0.
   uint64_t position_of(VolumeId volume, std::string_view name) const;

@@ -31,7 +31,7 @@ TEST_F(VolumeTest, root) {
   EXPECT_EQ(attributes.row.links, 2U);
   EXPECT_EQ(attributes.row.size, 0U);
   EXPECT_EQ(attributes.row.parent, root);
-  EXPECT_EQ(root.value >> 48U, 2U);
+  EXPECT_EQ(root.value >> 48U, 1U);
   EXPECT_THAT(names_.list(root), ::testing::IsEmpty());
 }
 

@@ -21,11 +21,11 @@ void Run::begin(TransactionId transaction, uint64_t client, env::WallTime now) {
 void Run::end_step(const log::ControlValues& control) {
   record_.begin_step(control);
   // A table keeps its own changes of this run in order: count from the end which of them each of ours is.
-  std::vector<std::pair<TableBase*, size_t>> counts;
-  auto count_of = [&counts](TableBase* table) -> size_t& {
-    for (auto& [t, n] : counts)
+  counts_.clear();
+  auto count_of = [this](TableBase* table) -> size_t& {
+    for (auto& [t, n] : counts_)
       if (t == table) return n;
-    return counts.emplace_back(table, 0).second;
+    return counts_.emplace_back(table, 0).second;
   };
   for (size_t i = step_begin_; i < changes_.size(); ++i)
     if (changes_[i].table != nullptr) ++count_of(changes_[i].table);

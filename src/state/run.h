@@ -93,6 +93,7 @@ class Run {
   std::vector<Change> changes_;
   std::vector<env::Task> commit_tasks_;
   std::vector<Fetch> misses_;
+  std::vector<std::pair<TableBase*, size_t>> counts_;  // of end_step, for its memory
   size_t step_begin_ = 0, logged_changes_ = 0;
   TransactionId transaction_;
   env::WallTime now_;
