@@ -111,7 +111,7 @@ TEST_P(AccessTest, of_stored_objects) {
   const InodeId file = names_.file(root_, "f", 0604);
   EXPECT_EQ(names_.as(5).access(file, 0x3f).allowed, access_read);
   EXPECT_EQ(testing::status_of(fx_.run_to_end(
-                [&](auto& run) { return access(fx_.fs(), run, root, InodeId(1), access_read); })),
+                [&](auto& run) { return access(fx_.fs(), run, root, InodeId(1U << 20U), access_read); })),
             Status::stale);
 }
 
