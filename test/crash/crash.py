@@ -28,7 +28,7 @@ from server import ServerError
 
 PARTS = {"replay": Replay, "clients": Clients}
 # Long form, short form.
-FORMS = {"kills": (24, 5), "copies": (5, 1), "hangs": (1, 0), "interval": (4.0, 3.0), "guests": (2, 1), "scale": (30, 3),
+FORMS = {"kills": (24, 5), "copies": (5, 1), "hangs": (1, 0), "interval": (4.0, 3.0), "guests": (2, 1), "scale": (30, 2),
          "replay_seconds": (60, 15), "replay_kills_min": (10, 2)}
 
 
@@ -43,12 +43,12 @@ def parse():
     option("--copies", type=int, help="how many of the kills are followed by a copy and its check; default 5, short 1")
     option("--hangs", type=int, help="how many of them stop the process with SIGSTOP instead; default 1, short 0")
     option("--guests", type=int, help="default 2, short 1")
-    option("--scale", type=int, help="how much a workload does in one round; default 30 (3000 files in git), short 3")
+    option("--scale", type=int, help="how much a workload does in one round; default 30 (3000 files in git), short 2")
     option("--replay-seconds", type=int, help="default 60, short 15")
     option("--replay-kills-min", type=int, help=argparse.SUPPRESS)
     option("--short", action="store_true", help="the form for every day")
     option("--parts", default=",".join(PARTS), help="default %(default)s")
-    option("--workloads", default="", help="only these, of git,tar,fileops,names,locks,pinger")
+    option("--workloads", default="", help="only these, of git,tar,fileops,big,names,locks,pinger")
     option("--against", metavar="PORT:EXPORT", help="another server, that runs already: no kills, --seconds of work")
     option("--no-check", dest="check", action="store_false", help="leave out `perdure check`")
     option("--keep", action="store_true", help="keep the data directory and the logs, as after a failure")
