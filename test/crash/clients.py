@@ -1,4 +1,5 @@
 """The part of the crash test with real Linux clients: workloads in guests while the server is killed."""
+import collections
 import shutil
 import time
 
@@ -147,9 +148,12 @@ class Clients:
         kills = self.killer.kills if self.killer else []
         kinds = {kind: sum(kill.kind == kind for kill in kills) for kind in [*KINDS, COPY, HANG]}
         yield f"{len(kills)} kills: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+        plain = [kill for kill in kills if kill.kind in ("SIGKILL", "SIGSEGV", "in step")]
+        early = [kill for kill in plain if kill.early]
         # Where the guardian restarts the server process at once.
-        plain = [kill for kill in kills if kill.kind in ("SIGKILL", "SIGSEGV")]
+        plain = [kill for kill in plain if not kill.early]
         yield "from kill to first answer: " + distribution([1000 * kill.to_answer for kill in plain])
+        yield "the same, soon after another: " + distribution([1000 * kill.to_answer for kill in early])
         calls = [tuple(map(float, line.split()[:2])) for file in self.share.glob("*.slow")
                  for line in file.read_text().splitlines()]
         pauses = [1000 * max(times) for times in (self.pauses_of(kill, kills, calls) for kill in plain) if times]
@@ -159,6 +163,9 @@ class Clients:
         if others:
             yield (f"slow calls of that program (above 30 ms) without any kill: {len(others)}, median "
                    f"{quantile(others, 0.5):.0f} ms, longest {others[-1]:.0f} ms")
+        caught = collections.Counter(kill.caught for kill in kills if kill.caught)
+        if caught:
+            yield "killed between two steps of: " + ", ".join(f"{name} {n}" for name, n in sorted(caught.items()))
         restored = [kill.restoration for kill in kills if kill.restoration]
         yield "restoration: " + distribution([figures["total_ms"] for figures in restored])
         yield "records redone: " + distribution([figures["records_redone"] for figures in restored], "records")

@@ -4,13 +4,15 @@ import signal
 import subprocess
 import time
 
-# How a kill is done, and how often of 20.
+# How a kill is done, and how often of 21.
 KINDS = {
-    "SIGKILL": 12,   # of the server process, while everything is at work
-    "again": 4,      # another one while it restores
+    "SIGKILL": 10,   # of the server process, while everything is at work
+    "again": 3,      # another one while it restores
+    "in step": 4,    # while a transaction is between two of its steps, if one can be found
     "SIGSEGV": 2,    # a crash
     "guardian": 2,   # of the guardian, and with it of the server process; somebody else starts both
 }
+EARLY_SECONDS = 1.2  # a bit more than the guardian's own limit
 HANG = "SIGSTOP"     # a hang: the guardian's patience is what it takes
 COPY = "copy"        # as "guardian", and what is on disk then is copied and examined
 
@@ -20,7 +22,11 @@ class Kill:
         self.kind = kind
         self.at = time.time()     # for comparison with the clients' clocks
         self.to_answer = None     # seconds until the first answer
+        # Whether the process had just begun to serve. After some of these the guardian waits on purpose, lest a crash
+        # loop takes the whole machine.
+        self.early = False
         self.restoration = None   # figures of the server itself
+        self.caught = None        # the transaction that was in flight, of "in step"
 
 
 class Killer:
@@ -30,11 +36,7 @@ class Killer:
         self.copies = directory / "copies"
         self.checks = checks
         self.kills = []
-
-    def some(self):
-        """One kill, of a kind by chance."""
-        kind = self.random.choices(list(KINDS), KINDS.values())[0]
-        self.do(kind)
+        self.served_since = time.monotonic()
 
     def do(self, kind):
         kill = Kill(kind)
@@ -53,16 +55,33 @@ class Killer:
             time.sleep(self.random.uniform(0, 0.1))
             kill.at = time.time()
             _, killed = self.server.kill()
+        elif kind == "in step":
+            kill.caught = self.wait_for_step()
+            kill.at = time.time()
+            _, killed = self.server.kill()
         else:
             pid, killed = self.server.kill(getattr(signal, kind))
             if kind == HANG:
                 while not self.server.is_successor(pid):
                     self.server.check_alive()
                     time.sleep(0.01)
-        kill.to_answer = self.server.first_answer() - killed
+        kill.early = killed - self.served_since < EARLY_SECONDS
+        self.served_since = self.server.first_answer()
+        kill.to_answer = self.served_since - killed
         status = self.server.status()
         kill.restoration = status and status["restoration"]
         self.kills.append(kill)
+
+    def wait_for_step(self):
+        """Until a transaction stands between two steps. Its name, or None if there has been none for some seconds."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            for transaction in self.server.in_flight():
+                # Write-back and the freeing of blocks are not logged: they begin again by themselves.
+                if transaction["step"] != 0 and transaction["operation"] not in ("write_back", "free_blocks"):
+                    return transaction["operation"]
+            time.sleep(0.0005)
+        return None
 
     def kill_and_copy(self, kill):
         self.server.kill_all()

@@ -119,6 +119,17 @@ class Server:
                                 stderr=subprocess.DEVNULL, text=True, timeout=PATIENCE_SECONDS)
         return json.loads(result.stdout) if result.returncode == 0 else None
 
+    def in_flight(self):
+        """The transactions in flight, straight from the server's status socket; empty if it does not answer."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(PATIENCE_SECONDS)
+                connection.connect(str(self.data / "status.sock"))
+                text = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+            return json.loads(text)["transactions"]["in_flight"]
+        except (OSError, ValueError):
+            return []
+
     def kill_all(self):
         """Kills the guardian, and with it the server process; returns when both are dead."""
         pid = self.wait_for_process()
