@@ -23,8 +23,9 @@ class Replay:
             server.first_answer()
             seconds = self.options.replay_seconds
             client = subprocess.run(
+                # Not sooner than a second after the last restart: the guardian would then wait on purpose.
                 [self.options.server, "bench", "crash", "--server", f"127.0.0.1:{server.port}", "--seconds", str(seconds),
-                 "--kill-every", "1.5", "--kill-children-of", str(server.guardian.pid), "--cut-every", "1", "--seed",
+                 "--kill-every", "2.5", "--kill-children-of", str(server.guardian.pid), "--cut-every", "1", "--seed",
                  str(self.random.randrange(1 << 30)), "--stall-max", "120", "--json",
                  "--crash-log", str(self.directory / "journal")],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600 + 10 * seconds)
