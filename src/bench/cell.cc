@@ -27,6 +27,10 @@ Cell::Cell(Client& client, const CellOptions& options, Workload& workload, std::
 
 Cell::~Cell() = default;
 
+size_t Cell::workers() const {
+  return workers_.size();
+}
+
 Result<CellResult> Cell::run() {
   TRY(alone(make_directories(client_.slot(0))));
   TRY(alone(workload_.prepare_alone(workers_.front())));

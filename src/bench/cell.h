@@ -46,7 +46,7 @@ class Cell {
   Client& client() { return client_; }
   const CellOptions& options() const { return options_; }
   CellResult& result() { return result_; }
-  size_t workers() const { return workers_.size(); }
+  size_t workers() const;
   const FileHandle& directory() const { return directory_; }
   const std::vector<FileHandle>& directories() const { return directories_; }
 

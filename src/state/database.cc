@@ -6,6 +6,7 @@ namespace perdure::state {
 
 namespace {
 constexpr size_t encode_rows_per_turn = 512;
+constexpr size_t settle_per_turn = 512;
 constexpr size_t part_rows = 512;
 constexpr size_t parts_under_way_max = 4;
 }  // namespace
@@ -163,6 +164,7 @@ void Database::continue_checkpoint() {
                      figures.last_checkpoint = env_.now() - ended->began;
                      for (TableBase* table : tables_)
                        if (table != nullptr && table->logged()) table->applied();
+                     settle();
                      return ended->done(ended->applied);
                    }
                    --under_way.parts_under_way;
@@ -172,6 +174,15 @@ void Database::continue_checkpoint() {
   if (!c.last_sent && c.parts_under_way < parts_under_way_max && !c.turn_posted) {
     c.turn_posted = true;
     env_.post([this] { continue_checkpoint(); });
+  }
+}
+
+// What a checkpoint leaves to be done, a portion in each turn.
+void Database::settle() {
+  for (TableBase* table : tables_) {
+    if (table == nullptr || !table->logged() || !table->settle(settle_per_turn)) continue;
+    env_.post([this] { settle(); });
+    return;
   }
 }
 

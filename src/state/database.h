@@ -73,6 +73,7 @@ class Database {
   void load_next_table(uint8_t id, env::Done<void> done);
   void load_rows(TableBase& table, ByteVector from, env::Done<void> done);
   void continue_checkpoint();
+  void settle();
 
   env::Env& env_;
   store::KvStore& store_;

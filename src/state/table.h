@@ -129,6 +129,7 @@ class Table final : public TableBase {
   bool encode_frozen(size_t budget) override;
   void freeze() override;
   void applied() override;
+  bool settle(size_t budget) override;
   bool evict(size_t scan, uint32_t tick_limit, size_t enough) override;
   bool redo(Bytes key, std::optional<Bytes> row, Lsn lsn) override;
   bool load(Bytes key, Bytes row) override;
@@ -141,6 +142,7 @@ class Table final : public TableBase {
   std::vector<Key> frozen_;      // the same of the generation that a checkpoint is writing
   size_t frozen_next_ = 0;       // frozen_ before it has been encoded
   std::vector<Key> tombstones_;  // of the generation that a checkpoint is writing
+  std::vector<Key> settled_;     // tombstones of those that were written
   std::optional<Key> hand_;      // eviction looks at the entries behind it next
   bool complete_;                // every row is in memory
 };

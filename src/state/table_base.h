@@ -40,6 +40,9 @@ class TableBase {
   virtual void freeze() = 0;
   virtual bool encode_frozen(size_t budget) = 0;
   virtual void applied() = 0;
+  // Afterwards, in small portions: drops up to `budget` tombstones that the store does not need any more.
+  // False: there are no more.
+  virtual bool settle(size_t budget) = 0;
 
   // Looks at up to `scan` entries and drops clean ones that no run since `tick_limit` has touched, until
   // `enough` bytes are free. False if the whole table was passed.

@@ -333,7 +333,16 @@ bool Table<Row>::encode_frozen(size_t budget) {
 // What was frozen is in the store now. Tombstones have done their duty.
 template <class Row>
 void Table<Row>::applied() {
-  for (const Key& key : tombstones_) {
+  settled_.insert(settled_.end(), tombstones_.begin(), tombstones_.end());
+  tombstones_.clear();
+  frozen_.clear();
+}
+
+template <class Row>
+bool Table<Row>::settle(size_t budget) {
+  for (; budget > 0 && !settled_.empty(); --budget) {
+    const Key key = settled_.back();
+    settled_.pop_back();
     auto it = entries_.find(key);
     if (it == entries_.end() || it->second.row != nullptr) continue;
     if (it->second.generation <= database_.applied_generation()) {
@@ -341,8 +350,8 @@ void Table<Row>::applied() {
       remove_entry(it);
     }
   }
-  tombstones_.clear();
-  frozen_.clear();
+  if (settled_.empty()) settled_.shrink_to_fit();
+  return !settled_.empty();
 }
 
 template <class Row>
