@@ -17,8 +17,10 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
+#include <thread>
 
 #include "store/kv_check.h"
 #include "store/kv_store.h"
@@ -282,6 +284,25 @@ Result<Applied> read_applied(Database& database) {
 
 }  // namespace
 
+namespace {
+
+// A process that was killed keeps its lock for a while, until its last thread is gone. One that lives keeps
+// it for longer; then the caller finds out.
+void wait_for_lock(const std::string& path) {
+  constexpr auto patience = std::chrono::seconds(3);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  rocksdb::Env& os = *rocksdb::Env::Default();
+  while (std::chrono::steady_clock::now() < deadline) {
+    rocksdb::FileLock* lock = nullptr;
+    const rocksdb::Status status = os.LockFile(path + "/LOCK", &lock);
+    if (status.ok()) os.UnlockFile(lock);
+    if (status.ok() || status.ToString().find("lock hold by current process") != std::string::npos) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+}  // namespace
+
 Result<std::unique_ptr<KvStore>> open_rocksdb(env::Env& env, const std::string& path, uint64_t cache_bytes) {
   auto database = std::make_shared<Database>();
   database->path = path;
@@ -292,6 +313,7 @@ Result<std::unique_ptr<KvStore>> open_rocksdb(env::Env& env, const std::string& 
 
   if (const rocksdb::Status created = create_directory(path); !created.ok())
     return failure(path, "create", created);
+  wait_for_lock(path);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(options_for(database->cache), path, &db);
   database->db.reset(db);

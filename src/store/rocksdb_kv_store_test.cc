@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -217,6 +218,26 @@ TEST_F(RocksDbKvStoreTest, TheDirectoryIsLocked) {
   int status = -1;
   ::waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
+}
+
+// Its successor may be there before a process that was killed is quite gone.
+TEST_F(RocksDbKvStoreTest, OpenWaitsForWhoeverIsAboutToEnd) {
+  std::array<int, 2> opened{};
+  ASSERT_EQ(::pipe(opened.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    open();
+    CHECK(::write(opened[1], "x", 1) == 1);
+    ::usleep(300'000);
+    ::_exit(0);
+  }
+  char x = 0;
+  ASSERT_EQ(::read(opened[0], &x, 1), 1);
+  open();
+  ASSERT_TRUE(apply({{text("a"), text("1")}}, 1));
+  ::waitpid(child, nullptr, 0);
+  ::close(opened[0]);
+  ::close(opened[1]);
 }
 
 TEST_F(RocksDbKvStoreTest, OpenReportsWhatIsWrong) {

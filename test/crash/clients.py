@@ -72,7 +72,7 @@ class Clients:
             slot, [str(HERE / "in_guest.py"), "--share", str(self.share), "--guest", name, "--seed",
                    str(self.options.seed + number), "--scale", str(self.options.scale), "--member", str(number),
                    "--members", str(self.options.guests), *workloads],
-            port=port, export=export, name=name, memory="768M", shares=[self.share],
+            port=port, export=export, version=self.options.vers, name=name, memory="768M", shares=[self.share],
             verbose=self.options.verbose)
         guest.start()
         return guest

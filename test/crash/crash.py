@@ -43,6 +43,7 @@ def parse():
     option("--copies", type=int, help="how many of the kills are followed by a copy and its check; default 5, short 1")
     option("--hangs", type=int, help="how many of them stop the process with SIGSTOP instead; default 1, short 0")
     option("--guests", type=int, help="default 2, short 1")
+    option("--vers", default="4.2", help="NFS version of the Linux clients; default 4.2")
     option("--scale", type=int, help="how much a workload does in one round; default 30 (3000 files in git), short 2")
     option("--replay-seconds", type=int, help="default 60, short 15")
     option("--replay-kills-min", type=int, help=argparse.SUPPRESS)
