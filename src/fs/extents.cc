@@ -115,9 +115,10 @@ class ExtentMap::Builder {
   }
 
   // An extent that ends where the new one begins, in the file and in the store, becomes part of it: so a file
-  // that is written in small pieces gets large extents. Only if it is in memory anyway.
+  // that is written in small pieces gets large extents. Only if it is in memory anyway. What is cut off and
+  // what is not never share a row: it has one stamp.
   void take_left_neighbour() {
-    if (row_.first_block.value == 0) return;
+    if (row_.first_block.value == 0 || inode_.cut_off(row_.first_block, row_.stamp)) return;
     const FileBlock last(row_.first_block.value - 1);
     if (!erased_.empty() && erased_.back() >= last) return;
     const ExtentRow* left = fs_.extents.peek({id_, last});
