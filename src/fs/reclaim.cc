@@ -127,7 +127,8 @@ Outcome<void> Reclaim::find_extents() {
   const ExtentRow::Key last{id, FileBlock(inode.extent_end - 1)};
   auto extent = TRY(fs.extents.first(run, {id, FileBlock(extent_position)}, last));
   for (; extent; extent = TRY(fs.extents.next(run, extent.key, last))) {
-    extent_position = extent.key.last_block.value;
+    // Its beginning, not its key: before the next step a write may split it.
+    extent_position = std::max(extent_position, extent.row->first_block.value);
     if (pages.size() + extents.size() >= rows_max || ++looked_at > 4 * rows_max) {
       more = true;
       return {};
