@@ -22,6 +22,7 @@ struct Commit {
   Outcome<void> place();
   Outcome<void> placed();
   Outcome<void> store_pending();
+  Outcome<void> give_up(Stop stop);
   std::vector<PlacedPage> dirty(size_t pages_max) const;
 };
 
@@ -53,11 +54,16 @@ Outcome<void> Commit::start(uint64_t offset, uint64_t count) {
   return place();
 }
 
-// The next pages, if there are any: into the record, or onto their way to fresh blocks.
+// The next pages, if there are any: into the record, or onto their way to fresh blocks. Few go there too if
+// there are too many page rows already.
 Outcome<void> Commit::place() {
   const uint32_t record_max = data.options.record_blocks_max;
   std::vector<PlacedPage> pages = dirty(std::max(record_max + 1, data.options.commit_blocks));
-  const bool few = pages.size() <= record_max;
+  const uint64_t page_row_bytes = data.page_row_bytes() + pages.size() * block_bytes;
+  if (page_row_bytes > data.options.page_row_bytes_low && data.hooks.want_write_back)
+    data.hooks.want_write_back();
+  const bool few =
+      pages.size() <= record_max && (pages.empty() || page_row_bytes <= data.options.page_row_bytes_max);
   if (!few && !data.placing.take(run, id)) {
     data.placing.wait(run, id);
     registers.step = CommitStep::start;
@@ -70,15 +76,12 @@ Outcome<void> Commit::place() {
       registers = {CommitStep::placed, placement, next, registers.end};
       return Stop::wait();
     }
-    pages.resize(record_max);  // no blocks: page rows need none yet
+    pages.resize(std::min<size_t>(pages.size(), record_max));  // no blocks: page rows need none yet
   }
-  if (pages.empty()) {
-    TRY(store_pending());
-  } else {
-    std::vector<FileBlock> blocks;
-    for (const PlacedPage& page : pages) blocks.push_back(page.file_block);
-    TRY(put_in_record(fs, run, id, blocks));
-  }
+  std::vector<FileBlock> blocks;
+  for (const PlacedPage& page : pages) blocks.push_back(page.file_block);
+  if (const auto stored = blocks.empty() ? store_pending() : put_in_record(fs, run, id, blocks); !stored)
+    return give_up(stored.error());
   data.placing.release(run, id);
   if (few) {
     registers = {};
@@ -90,10 +93,12 @@ Outcome<void> Commit::place() {
   return Stop::wait();
 }
 
+// Whoever has made the pages stable meanwhile has stored the inode in the same record: this run must have
+// seen it, or COMMIT could answer before that record is durable.
 Outcome<void> Commit::store_pending() {
+  const InodeRow inode = TRY(fs.load(run, id));
   const PendingInodeRow* pending = *fs.pending_inodes.get(run, {id});
   if (pending == nullptr) return {};
-  const InodeRow inode = TRY(fs.load(run, id));
   const InodeRow* stable = TRY(fs.inodes.get(run, {id}));
   if (stable->change != pending->change) fs.store(run, id, inode);
   return {};
@@ -105,18 +110,18 @@ Outcome<void> Commit::placed() {
     placement->waiter = run.transaction();
     return Stop::wait();
   }
-  Outcome<void> mapped = Status::io_error;
-  if (placement->state == Placement::State::failed)
-    mapped = placement->failure;
-  else
-    mapped = map_placement(fs, run, registers.placement, IfChanged::put_in_record);
-  if (!mapped) {
-    if (mapped.error().is_fault()) return mapped;
-    data.placements.abandon(registers.placement);
-    data.placing.release_now(run.transaction());
-    return mapped;
-  }
+  if (placement->state == Placement::State::failed) return give_up(placement->failure);
+  const auto mapped = map_placement(fs, run, registers.placement, IfChanged::put_in_record);
+  if (!mapped) return give_up(mapped.error());
   return place();
+}
+
+// COMMIT ends here, unless it was a fault: nobody must wait for it any longer.
+Outcome<void> Commit::give_up(Stop stop) {
+  if (stop.is_fault()) return stop;
+  data.placements.abandon(registers.placement);
+  data.placing.release_now(run.transaction());
+  return stop;
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 // crash has lost, the client then sends again.
 #include "fs/commit.h"
 
-#include "fs/access.h"
 #include "nfs4/io_access.h"
 #include "nfs4/operations.h"
 #include "nfs4/service.h"
@@ -16,8 +15,6 @@ Outcome<Nfsstat4> op_commit(Compound& c, Run& run) {
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (offset > UINT64_MAX - count) return Nfsstat4::NFS4ERR_INVAL;
   const InodeId inode = c.registers.current.inode;
-  const fs::InodeRow row = TRY(c.fs().load(run, inode));
-  TRY(fs::check_regular(row));
   auto& registers = own_registers<fs::CommitRegisters>(c);
   const Outcome<void> committed = fs::commit(c.fs(), run, inode, offset, count, registers);
   c.registers.step = static_cast<uint16_t>(registers.step);
