@@ -242,6 +242,7 @@ void BlockAllocator::mark_free(Run& run, std::span<const BlockRange> ranges) {
   run.on_commit([this, done = std::vector(ranges.begin(), ranges.end())] {
     for (const BlockRange& range : done)
       for_each_part(range, [&](uint64_t group, unsigned, unsigned count) {
+        if (group >= groups_.size()) return;  // of a store that somebody has made smaller
         groups_[group].free += count;
         groups_[group].run_max = group_blocks;
         free_ += count;

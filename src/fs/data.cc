@@ -64,7 +64,7 @@ bool Data::anything_dirty() const {
 
 // In this order: there is room; the store can grow; write-back may replace extents by others and so free
 // blocks; a checkpoint or a reclaim will free blocks. Only then there is no space.
-Outcome<void> Data::admit_blocks(Run& run, int64_t blocks, bool& tried_write_back) {
+Outcome<void> Data::admit_blocks(Run& run, int64_t blocks, uint8_t& write_backs) {
   const int64_t left = allocator.available() - blocks;
   if (left < static_cast<int64_t>(options.grow_below)) allocator.grow();
   if (blocks <= 0 || left >= static_cast<int64_t>(options.margin_blocks)) return {};
@@ -72,8 +72,9 @@ Outcome<void> Data::admit_blocks(Run& run, int64_t blocks, bool& tried_write_bac
     allocator.grown.add(run);
     return Stop::wait();
   }
-  if (!tried_write_back && hooks.want_write_back && fs_.dirty_pages.size() + fs_.pages.size() != 0) {
-    tried_write_back = true;
+  // One pass may be under way already, and not come to all pages: so two.
+  if (write_backs < 2 && hooks.want_write_back && fs_.dirty_pages.size() + fs_.pages.size() != 0) {
+    ++write_backs;
     write_back_waiters_.add(run);
     hooks.want_write_back();
     return Stop::wait();
@@ -91,15 +92,20 @@ Outcome<void> Data::admit_dirty(Run& run, uint64_t pages) {
   const uint64_t bytes = dirty_bytes() + pages * block_bytes;
   if (bytes > options.dirty_bytes_low && hooks.want_write_back) hooks.want_write_back();
   if (bytes <= options.dirty_bytes_max || fs_.dirty_pages.size() == 0 || !hooks.want_write_back) return {};
-  dirty_waiters_.add(run);
-  return Stop::wait();
+  return wait_for_write_back(run, dirty_waiters_);
 }
 
 Outcome<void> Data::admit_page_rows(Run& run, uint64_t pages) {
   const uint64_t bytes = page_row_bytes() + pages * block_bytes;
   if (bytes > options.page_row_bytes_low && hooks.want_write_back) hooks.want_write_back();
   if (bytes <= options.page_row_bytes_max || fs_.pages.size() == 0 || !hooks.want_write_back) return {};
-  page_row_waiters_.add(run);
+  return wait_for_write_back(run, page_row_waiters_);
+}
+
+Outcome<void> Data::wait_for_write_back(Run& run, Waiters& waiters) {
+  const bool lately = fs_.env().now() - write_back_failed_at_ < options.bad_block_retry;
+  if (write_back_failure_ != Status::ok && lately) return write_back_failure_;
+  waiters.add(run);
   return Stop::wait();
 }
 
@@ -114,7 +120,9 @@ void Data::space_freed() {
   space_waiters_.resume_all(fs_);
 }
 
-void Data::write_back_ended() {
+void Data::write_back_ended(Status status) {
+  write_back_failure_ = status;
+  write_back_failed_at_ = fs_.env().now();
   write_back_waiters_.resume_all(fs_);
   dirty_waiters_.resume_all(fs_);
   page_row_waiters_.resume_all(fs_);

@@ -70,13 +70,16 @@ class Data {
   struct Hooks {
     std::function<void()> want_checkpoint;  // and free_pending() after it
     std::function<void()> want_write_back;  // of all dirty pages and page rows
+    // A flush of the block store has failed: nothing will be written to it any more.
+    std::function<void(const Error&)> failed;
   };
   Hooks hooks;
 
   // Admission (DESIGN.md §10 rule 5), before a run has changed anything. A write that will need `blocks` more
-  // blocks: ok, no_space, or a wait until there may be room. `tried_write_back` is a register of the writer.
-  Outcome<void> admit_blocks(Run& run, int64_t blocks, bool& tried_write_back);
-  // `pages` more dirty pages, or page rows; waits for write-back above the limits.
+  // blocks: ok, no_space, or a wait until there may be room. `write_backs` is a register of the writer.
+  Outcome<void> admit_blocks(Run& run, int64_t blocks, uint8_t& write_backs);
+  // `pages` more dirty pages, or page rows; waits for write-back above the limits, or fails as it has failed
+  // a moment ago.
   Outcome<void> admit_dirty(Run& run, uint64_t pages);
   Outcome<void> admit_page_rows(Run& run, uint64_t pages);
 
@@ -89,9 +92,9 @@ class Data {
   void trim_memory(uint32_t oldest_fault);
 
   // For the operations on content.
-  void pages_gone(Run& run);  // dirty pages or page rows are fewer, once the run is committed
-  void space_freed();         // look again, whoever waits for space
-  void write_back_ended();    // a pass of write_back() has ended
+  void pages_gone(Run& run);             // dirty pages or page rows are fewer, once the run is committed
+  void space_freed();                    // look again, whoever waits for space
+  void write_back_ended(Status status);  // a pass of write_back() has ended
   void forget_block_content(const BlockRange& range) { reader.forget(range); }
 
   const DataOptions options;
@@ -109,7 +112,7 @@ class Data {
   uint64_t stamp_before(env::Duration age);
 
  private:
-  void wake_writers();
+  Outcome<void> wait_for_write_back(Run& run, Waiters& waiters);
 
   FileSystem& fs_;
   Waiters space_waiters_, dirty_waiters_, page_row_waiters_, write_back_waiters_;
@@ -118,6 +121,8 @@ class Data {
     uint64_t stamp;
   };
   std::deque<Stamp> stamps_;
+  Status write_back_failure_ = Status::ok;  // of the last pass
+  env::Instant write_back_failed_at_;
 };
 
 }  // namespace perdure::fs

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "fs/data.h"
+
 namespace perdure::fs {
 
 namespace {
@@ -97,6 +99,7 @@ void Placements::flushed(const Result<void>& result) {
   if (!result) {
     spdlog::error("file data cannot be flushed: {}", result.error().message);
     ++flush_failures_;
+    if (const auto& failed = fs_.data().hooks.failed) failed(result.error());
   }
   for (const PlacementId id : std::exchange(flushing_, {})) {
     Placement& p = *placements_.at(id);

@@ -123,7 +123,7 @@ Outcome<WriteResult> Write::unstable() {
   const Survey before = TRY(survey(fs, run, id, inode, first, count));
   const Edges old = TRY(edges());
   const auto fresh = std::count_if(before.begin(), before.end(), [](BlockRows rows) { return !rows.dirty; });
-  TRY(fs.data().admit_blocks(run, fresh, registers.tried_write_back));
+  TRY(fs.data().admit_blocks(run, fresh, registers.write_backs));
   TRY(fs.data().admit_dirty(run, static_cast<uint64_t>(fresh)));
 
   BlockCount blocks(fs, run, id);
@@ -148,7 +148,7 @@ Outcome<WriteResult> Write::in_record() {
     more_blocks += 1 - (rows.dirty ? 1 : 0) - (rows.page ? 1 : 0);
     more_rows += rows.page ? 0 : 1;
   }
-  TRY(fs.data().admit_blocks(run, more_blocks, registers.tried_write_back));
+  TRY(fs.data().admit_blocks(run, more_blocks, registers.write_backs));
   TRY(fs.data().admit_page_rows(run, more_rows));
 
   BlockCount blocks(fs, run, id);
@@ -168,7 +168,7 @@ Outcome<WriteResult> Write::in_record() {
 Outcome<WriteResult> Write::place() {
   const uint64_t edge_blocks = count - (whole_end - whole_first);
   TRY(fs.data().admit_blocks(run, static_cast<int64_t>(whole_end - whole_first + edge_blocks),
-                             registers.tried_write_back));
+                             registers.write_backs));
   std::vector<PlacedPage> pages;
   pages.reserve(whole_end - whole_first);
   for (uint64_t block = whole_first; block < whole_end; ++block) {

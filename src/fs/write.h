@@ -41,11 +41,11 @@ enum class WriteStep : uint8_t {
 // Plain data. After a restoration the placement is unknown: the write starts again from its arguments.
 struct WriteRegisters {
   WriteStep step = WriteStep::start;
-  bool tried_write_back = false;
+  uint8_t write_backs = 0;  // waited for, in the hope of space
   uint64_t placement = 0;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("step", r.step), v("tried_write_back", r.tried_write_back), v("placement", r.placement);
+    v("step", r.step), v("write_backs", r.write_backs), v("placement", r.placement);
   }
 };
 

@@ -19,7 +19,7 @@ struct WriteBack {
   Data& data = fs.data();
   std::vector<PlacedPage> pages{};  // that are placed next
   std::vector<InodeId> files{};     // whose dirty pages have just been mapped
-  bool looked_at_all = false;
+  bool looked_at_all = false, mapped_some = false;
 
   Outcome<bool> place();
   Outcome<bool> placed();
@@ -27,9 +27,7 @@ struct WriteBack {
   bool choose_dirty(const state::Table<DirtyPageRow>::Found& dirty);
   void choose_row(const state::Table<PageRow>::Found& row);
   void release_files();
-  void end_pass() {
-    run.on_commit([&d = data] { d.write_back_ended(); });
-  }
+  Outcome<bool> fail(Status status);
 };
 
 // Chooses pages from registers.position on, in the order of their keys, and moves the position behind them.
@@ -84,9 +82,10 @@ Outcome<bool> WriteBack::place() {
   release_files();
   registers.step = WriteBackStep::placing;
   if (pages.empty()) {
-    if (!looked_at_all && pages_max != 0) return false;
-    end_pass();
-    if (!looked_at_all) return Status::no_space;
+    // What this run has mapped is kept, even if there is no room for more.
+    if (!looked_at_all && (pages_max != 0 || mapped_some)) return false;
+    if (!looked_at_all) return fail(Status::no_space);
+    run.on_commit([&d = data] { d.write_back_ended(Status::ok); });
     return true;
   }
   registers.placement = data.placements.place(run, std::move(pages));
@@ -102,29 +101,32 @@ Outcome<bool> WriteBack::placed() {
     placement->waiter = run.transaction();
     return Stop::wait();
   }
-  Outcome<void> mapped;
-  if (placement->state == Placement::State::failed)
-    mapped = placement->failure;
-  else
-    mapped = map_placement(fs, run, registers.placement, IfChanged::leave);
-  if (!mapped) {
+  if (placement->state == Placement::State::failed) return fail(placement->failure);
+  if (const auto mapped = map_placement(fs, run, registers.placement, IfChanged::leave); !mapped) {
     if (mapped.error().is_fault()) return Stop::fault();
-    data.placements.abandon(registers.placement);
-    data.placing.release_now(run.transaction());
-    end_pass();
-    return std::unexpected(mapped.error());
+    return fail(mapped.error().status());
   }
+  mapped_some = true;
   for (const PlacedPage& page : placement->pages)
     if (page.source == PlacedPage::Source::dirty && (files.empty() || files.back() != page.inode))
       files.push_back(page.inode);
   return place();
 }
 
-// But for those that have pages in the next chunk.
+// The pass ends early. At once, not when the run commits: its changes are about to be taken back.
+Outcome<bool> WriteBack::fail(Status status) {
+  data.placements.abandon(registers.placement);
+  data.placing.release_now(run.transaction());
+  data.write_back_ended(status);
+  return status;
+}
+
+// But for those that have dirty pages in the next chunk.
 void WriteBack::release_files() {
   for (const InodeId id : files) {
-    const auto it = std::lower_bound(pages.begin(), pages.end(), id,
-                                     [](const PlacedPage& page, InodeId i) { return page.inode < i; });
+    auto it = std::lower_bound(pages.begin(), pages.end(), id,
+                               [](const PlacedPage& page, InodeId i) { return page.inode < i; });
+    while (it != pages.end() && it->inode == id && it->source != PlacedPage::Source::dirty) ++it;
     if (it == pages.end() || it->inode != id) data.placing.release(run, id);
   }
 }
