@@ -196,6 +196,7 @@ bool DataFixture::step() {
 }
 
 bool DataFixture::event() {
+  commit_->flush();  // a turn ends with it: what has been appended during a write of the log follows that one
   if (env_.run_one()) return true;
   // What transactions have asked for outside a turn is submitted at the end of one.
   for (int turns = 0; turns < 3 && env_.io_under_way() != 0; ++turns) {
@@ -214,7 +215,13 @@ void DataFixture::settle() {
 // ------------------------------------------------------------------------------------------------------
 // the server's jobs
 
+void DataFixture::let_reclaims_go() {
+  hold_reclaims = false;
+  for (const InodeId id : std::exchange(held_reclaims_, {})) start_reclaim(id);
+}
+
 void DataFixture::start_reclaim(InodeId id) {
+  if (hold_reclaims) return held_reclaims_.push_back(id);
   spawn(
       ReclaimRegisters{.inode = id},
       [this](Run& r, ReclaimRegisters& registers) { return reclaim_step(*fs_, r, registers); },

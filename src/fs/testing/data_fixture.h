@@ -67,7 +67,9 @@ class DataFixture {
 
   // Executes one transaction's run that is ready, or one event of the loop. False: nothing is left to do.
   bool step();
-  void settle();  // until nothing is left to do
+  void settle();               // until nothing is left to do
+  bool hold_reclaims = false;  // their transactions do not execute until ...
+  void let_reclaims_go();
   size_t unfinished() const { return tasks_.size(); }
 
   InodeId new_file(uint32_t mode = 0644);
@@ -126,6 +128,7 @@ class DataFixture {
   std::unique_ptr<state::Run> run_;
   std::map<TransactionId, std::unique_ptr<Task>> tasks_;
   std::deque<TransactionId> ready_;
+  std::vector<InodeId> held_reclaims_;
   uint64_t last_task_ = 0;
   bool write_back_runs_ = false, checkpoint_wanted_ = false, write_back_wanted_ = false;
 };
