@@ -151,7 +151,7 @@ struct NoRegisters {
 // A new vserver: its identity, and one volume.
 void Vserver::make_volume(env::Done<void> done) {
   using MakeVolume = Job<NoRegisters>;
-  VserverRow row{.uuid = {env_.random(), env_.random()}};
+  VserverRow row{.uuid = {env_.random(), env_.random()}, .clean_stop = {}, .write_verifier = 0};
   processor_->submit(std::make_unique<MakeVolume>(
       *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::make_volume, NoRegisters{},
       [this, row](Run& run, NoRegisters&) -> Outcome<bool> {
@@ -165,12 +165,21 @@ void Vserver::make_volume(env::Done<void> done) {
       }));
 }
 
+// A new one with each start, but for a start right after a clean stop: then all that was written under the
+// old one is there.
+uint64_t Vserver::write_verifier() const {
+  const VserverRow& row = *vservers_->peek({0});
+  if (row.clean_stop.value != 0 && row.clean_stop.value + 1 == options_.start.value)
+    return row.write_verifier;
+  return row.uuid[0] ^ options_.start.value;
+}
+
 void Vserver::open_service() {
   const VserverRow& row = *vservers_->peek({0});
   uuid_ = fmt::format("{:016x}{:016x}", row.uuid[0], row.uuid[1]);
   options_.nfs.server_owner = "perdure-" + uuid_;
   options_.nfs.server_scope = options_.nfs.server_owner;
-  options_.nfs.write_verifier = row.uuid[0] ^ options_.start.value;
+  options_.nfs.write_verifier = write_verifier();
   nfs_ = std::make_unique<nfs4::Service>(*fs_, *clients_, *processor_, first_volume, options_.nfs);
   processor_->register_factory(Kind::reclaim, [this](TransactionId id, Bytes machine) {
     fs::ReclaimRegisters registers;
@@ -188,7 +197,8 @@ void Vserver::open_service() {
       env_, *database_, parts_.ring.get(), options_.checkpoint,
       Checkpointer::Redone{restoration_.records, restoration_.bytes}, std::move(work));
   fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
-  fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything, [] {}); };
+  fs_->data().hooks.failed = [this](const Error& error) { fail(error); };
+  fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything); };
 }
 
 // -------------------------------------------------------------------------------------------- service
@@ -226,20 +236,27 @@ std::unique_ptr<processor::Transaction> Vserver::expire_job(TransactionId id,
 // One pass at a time. A pass that fails has lost nothing: what it left is moved by a later one, or goes
 // through the checkpoint store.
 void Vserver::write_back(fs::WriteBackScope scope, env::Task done) {
-  if (writing_back_) {
-    write_backs_.emplace_back(scope, std::move(done));
-    return;
-  }
+  next_write_back_ = std::max(next_write_back_.value_or(scope), scope);  // each includes those before it
+  if (done) next_write_back_done_.push_back(std::move(done));
+  if (!writing_back_) begin_write_back();
+}
+
+void Vserver::begin_write_back() {
   writing_back_ = true;
+  const fs::WriteBackScope scope = *std::exchange(next_write_back_, std::nullopt);
   processor_->submit(std::make_unique<WriteBackJob>(
       *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::write_back,
       fs::begin_write_back(*fs_, scope, dirty_age),
-      [this](Run& run, fs::WriteBackRegisters& r) { return fs::write_back(*fs_, run, r); },
-      [this, done = std::move(done)](Status status) mutable {
+      [this](Run& run, fs::WriteBackRegisters& r) -> Outcome<bool> {
+        if (!TRY(fs::write_back(*fs_, run, r))) return false;
+        if (stopping_ && !fs_->data().anything_dirty()) note_clean_stop(run);
+        return true;
+      },
+      [this, done = std::exchange(next_write_back_done_, {})](Status status) mutable {
         if (status != Status::ok) spdlog::warn("write-back ended early: {}", name(status));
         writing_back_ = false;
-        done();
-        for (auto& [next, task] : std::exchange(write_backs_, {})) write_back(next, std::move(task));
+        for (env::Task& task : done) task();
+        if (next_write_back_ && !writing_back_) begin_write_back();
       }));
 }
 
@@ -260,7 +277,7 @@ void Vserver::every(env::Duration interval, void (Vserver::*task)()) {
 }
 
 void Vserver::write_back_aged() {
-  if (!writing_back_ && fs_->data().dirty_bytes() != 0) write_back(fs::WriteBackScope::aged, [] {});
+  if (!writing_back_ && fs_->data().dirty_bytes() != 0) write_back(fs::WriteBackScope::aged);
 }
 
 void Vserver::expire_leases() {
@@ -270,18 +287,29 @@ void Vserver::expire_leases() {
 
 // ---------------------------------------------------------------------------------------------- clean stop
 
+constexpr int stop_passes = 3;
+
 void Vserver::stop(env::Task done) {
   stopping_ = true;
-  stop_when_clean(std::move(done));
+  stop_when_clean(stop_passes, std::move(done));
 }
 
-void Vserver::stop_when_clean(env::Task done) {
-  write_back(fs::WriteBackScope::everything, [this, done = std::move(done)]() mutable {
+// A pass leaves alone what a COMMIT in flight is about to move, and what was written meanwhile.
+void Vserver::stop_when_clean(int passes, env::Task done) {
+  write_back(fs::WriteBackScope::everything, [this, passes, done = std::move(done)]() mutable {
+    if (passes > 1 && fs_->data().anything_dirty()) return stop_when_clean(passes - 1, std::move(done));
     checkpointer_->request([this, done = std::move(done)]() mutable {
       commit_->flush();
       done();
     });
   });
+}
+
+void Vserver::note_clean_stop(Run& run) {
+  VserverRow row = *vservers_->peek({0});
+  row.clean_stop = options_.start;
+  row.write_verifier = options_.nfs.write_verifier;
+  vservers_->put(run, {0}, row);
 }
 
 }  // namespace perdure::server

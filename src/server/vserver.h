@@ -7,7 +7,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "client/client_state.h"
 #include "client/expire.h"
@@ -39,9 +41,13 @@ struct VserverRow {
     }
   };
   std::array<uint64_t, 2> uuid{};
+  // Of the last clean stop, which lost nothing unstable: whose it was (0: there was none), and the write
+  // verifier of that process. The next start goes on under it.
+  StartNumber clean_stop;
+  uint64_t write_verifier = 0;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("uuid", r.uuid);
+    v("uuid", r.uuid), v("clean_stop", r.clean_stop), v("write_verifier", r.write_verifier);
   }
 };
 
@@ -98,12 +104,15 @@ class Vserver {
   void turn();
   std::unique_ptr<processor::Transaction> reclaim_job(TransactionId id, fs::ReclaimRegisters registers);
   std::unique_ptr<processor::Transaction> expire_job(TransactionId id, client::ExpireRegisters registers);
-  void write_back(fs::WriteBackScope scope, env::Task done);
+  void write_back(fs::WriteBackScope scope, env::Task done = nullptr);
+  void begin_write_back();
   void free_blocks();
   void every(env::Duration interval, void (Vserver::*task)());
   void write_back_aged();
   void expire_leases();
-  void stop_when_clean(env::Task done);
+  uint64_t write_verifier() const;
+  void note_clean_stop(state::Run& run);
+  void stop_when_clean(int passes, env::Task done);
 
   env::Env& env_;
   Parts parts_;
@@ -121,8 +130,9 @@ class Vserver {
   std::string uuid_;
   bool open_ = false, stopping_ = false;
   bool writing_back_ = false, freeing_ = false;
-  std::vector<std::pair<fs::WriteBackScope, env::Task>>
-      write_backs_;  // to be done when the one under way has ended
+  // The pass that follows the one under way: one for all who ask meanwhile.
+  std::optional<fs::WriteBackScope> next_write_back_;
+  std::vector<env::Task> next_write_back_done_;
 };
 
 }  // namespace perdure::server

@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
+#include "fs/data.h"
 #include "server/testing/vserver_fixture.h"
 
 namespace perdure::server {
@@ -203,6 +207,84 @@ TEST(Vserver, CrashesInARowDoNotAddUpToMoreAndMoreToRedo) {
     server.start();
     EXPECT_LE(server.vserver().restoration().records, 100U);
   }
+}
+
+// The write verifier stays only where nothing unstable can have been lost.
+TEST(Vserver, TheWriteVerifierOutlivesACleanStopAndNothingElse) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  CompoundReply opened = client.ok(client.sequence().putrootfh().create_file("f", "owner"));
+  opened.next(Opnum4::OP_PUTROOTFH);
+  EXPECT_EQ(opened.next(Opnum4::OP_OPEN), Nfsstat4::NFS4_OK);
+  const ByteVector stateid = get_stateid(opened);
+  const ByteVector data(300000, std::byte{'u'});
+  const auto write = [&] {
+    CompoundReply reply = client.ok(client.sequence().putrootfh().lookup("f").write(stateid, 0, 0, data));
+    reply.next(Opnum4::OP_PUTROOTFH);
+    reply.next(Opnum4::OP_LOOKUP);
+    reply.next(Opnum4::OP_WRITE);
+    EXPECT_EQ(reply.in().get_u32(), data.size());
+    EXPECT_EQ(reply.in().get_u32(), 0U) << "unstable";
+    return reply.in().get_u64();
+  };
+  const auto commit = [&] {
+    CompoundReply reply =
+        client.ok(client.sequence().putrootfh().lookup("f").op(Opnum4::OP_COMMIT).u64(0).u32(0));
+    reply.next(Opnum4::OP_PUTROOTFH);
+    reply.next(Opnum4::OP_LOOKUP);
+    reply.next(Opnum4::OP_COMMIT);
+    return reply.in().get_u64();
+  };
+  std::set<uint64_t> seen;
+  for (int round = 0; round < 3; ++round) {
+    const uint64_t verifier = write();
+    EXPECT_TRUE(seen.insert(verifier).second);
+    for (int stops = 0; stops < 3; ++stops) {
+      server.stop();
+      server.start();
+      EXPECT_EQ(commit(), verifier);
+      EXPECT_EQ(write(), verifier);
+    }
+    CompoundReply read = client.ok(client.sequence().putrootfh().lookup("f").read(stateid, 0, 1000000));
+    read.next(Opnum4::OP_PUTROOTFH);
+    read.next(Opnum4::OP_LOOKUP);
+    EXPECT_EQ(read.next(Opnum4::OP_READ), Nfsstat4::NFS4_OK);
+    EXPECT_TRUE(read.in().get_bool());
+    EXPECT_TRUE(std::ranges::equal(read.in().get_opaque(1000000), data));
+    server.crash();
+    server.start();
+  }
+  EXPECT_FALSE(seen.contains(commit()));
+}
+
+// A write on its way to the blocks has reserved them. Whatever happens to its file or its stateid meanwhile,
+// it gives them back.
+TEST(Vserver, AWriteToAFileThatIsRemovedMeanwhileReservesNothingForEver) {
+  VserverFixture server;
+  server.start();
+  TestClient alice(server, "alice"), bob(server, "bob");
+  alice.connect();
+  bob.connect();
+  CompoundReply opened = alice.ok(alice.sequence().putrootfh().create_file("f", "owner"));
+  opened.next(Opnum4::OP_PUTROOTFH);
+  EXPECT_EQ(opened.next(Opnum4::OP_OPEN), Nfsstat4::NFS4_OK);
+  const ByteVector stateid = get_stateid(opened), anonymous(16), data(300000, std::byte{'u'});
+  alice.ok(alice.sequence().putrootfh().lookup("f").op(Opnum4::OP_CLOSE).u32(0).fixed(stateid));
+  fs::Data& blocks = server.vserver().fs().data();
+  server.env.hold_io(true);
+  const uint32_t write =
+      server.send(alice.sequence().putrootfh().lookup("f").write(anonymous, 0, 2, data).finish());
+  while (blocks.placements.under_way() == 0) ASSERT_TRUE(server.env.run_one());
+  const uint32_t remove = server.send(bob.sequence().putrootfh().remove("f").finish());
+  while (server.env.run_one()) {
+  }
+  server.env.hold_io(false);
+  EXPECT_EQ(status_name(server.await(remove)), "NFS4_OK");
+  EXPECT_EQ(status_name(server.await(write)), "NFS4ERR_STALE");
+  EXPECT_EQ(blocks.placements.under_way(), 0U);
+  EXPECT_EQ(blocks.allocator.reserved_blocks(), 0U);
 }
 
 TEST(Vserver, WhatIsNotACompoundIsAnswered) {
