@@ -29,7 +29,7 @@ std::shared_ptr<Committing> start_commit(DataFixture& f, InodeId id) {
   auto committing = std::make_shared<Committing>();
   f.spawn(
       CommitRegisters{},
-      [&f, id](Run& run, CommitRegisters& r) { return fs::commit(f.fs(), run, id, 0, 0, r); },
+      [&f, id](state::Run& run, CommitRegisters& r) { return fs::commit(f.fs(), run, id, 0, 0, r); },
       [committing](const Outcome<void>& outcome, Lsn release) {
         committing->ended = true;
         committing->status = outcome ? Status::ok : outcome.error().status();
@@ -167,7 +167,7 @@ TEST(Reclaim, FindsWhatAWriteHasSplit) {
   ReclaimRegisters registers{.inode = id};
   const auto step = [&] {
     bool finished = false;
-    EXPECT_TRUE(f.run([&](Run& run) -> Outcome<int> {
+    EXPECT_TRUE(f.run([&](state::Run& run) -> Outcome<int> {
       finished = TRY(reclaim_step(f.fs(), run, registers));
       return 0;
     }));
@@ -192,7 +192,7 @@ TEST(Reclaim, FindsWhatAWriteHasSplit) {
 TEST(Extents, OfACutFileDoNotTakeNewContentWithThem) {
   DataFixture f;
   const InodeId id = f.new_file();
-  ASSERT_TRUE(f.run([&](Run& run) -> Outcome<int> {
+  ASSERT_TRUE(f.run([&](state::Run& run) -> Outcome<int> {
     InodeRow inode = TRY(f.fs().load(run, id));
     const std::vector<BlockRange> ranges = f.data().allocator.reserve(run, 20);
     CHECK(ranges.size() == 1);
@@ -218,7 +218,7 @@ TEST(Extents, OfACutFileDoNotTakeNewContentWithThem) {
   ASSERT_TRUE(f.write(id, 35 * page, filled(1, 1), Stable::file_sync));
   f.write_back();
   const auto cut_off = [&](uint64_t n) {
-    return *f.run([&](Run& run) -> Outcome<int> {
+    return *f.run([&](state::Run& run) -> Outcome<int> {
       const InodeRow inode = TRY(f.fs().load(run, id));
       ExtentCursor extents(f.fs(), run, id, inode, n, n + 1);
       ExtentPart part;

@@ -125,7 +125,7 @@ TEST(Memory, HasItsLimitsWhateverClientsDo) {
       case 1:
         f.spawn(
             WriteRegisters{},
-            [&f, id, offset, length, bytes, stable = draw(2) == 0](Run& run, WriteRegisters& r) {
+            [&f, id, offset, length, bytes, stable = draw(2) == 0](state::Run& run, WriteRegisters& r) {
               return fs::write(f.fs(), run, Principal{.uid = 0, .gid = 0, .groups = {}}, id, offset,
                                Bytes(*bytes).first(length), stable ? Stable::file_sync : Stable::unstable, r);
             },
@@ -134,12 +134,13 @@ TEST(Memory, HasItsLimitsWhateverClientsDo) {
       case 2:
         f.spawn(
             CommitRegisters{},
-            [&f, id](Run& run, CommitRegisters& r) { return fs::commit(f.fs(), run, id, 0, 0, r); }, end);
+            [&f, id](state::Run& run, CommitRegisters& r) { return fs::commit(f.fs(), run, id, 0, 0, r); },
+            end);
         break;
       case 3:
         f.spawn(
             0,
-            [&f, id, offset, length](Run& run, int&) -> Outcome<int> {
+            [&f, id, offset, length](state::Run& run, int&) -> Outcome<int> {
               const InodeRow inode = TRY(f.fs().load(run, id));
               return static_cast<int>(TRY(read(f.fs(), run, id, inode, offset, length)).length);
             },
