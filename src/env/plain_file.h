@@ -1,5 +1,5 @@
-// A file or device opened for reading beside whoever uses it: no lock, no direct I/O, and every call blocks.
-// For tools that look at a server's files; a server reads through Env.
+// A file or device opened for reading beside whoever uses it: no direct I/O, every call blocks, and a lock
+// only if one is asked for. For tools that look at a server's files; a server reads through Env.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,10 @@ class PlainFile {
   PlainFile(const PlainFile&) = delete;
   PlainFile& operator=(const PlainFile&) = delete;
 
+  const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }
+  // Keeps those away who open it through an Env; `busy` if one has.
+  Result<void> lock();
   // Fills `into`; `corrupt` if the file ends before.
   Result<void> read(uint64_t offset, MutableBytes into) const;
 

@@ -8,7 +8,6 @@
 namespace perdure::fs {
 
 namespace {
-constexpr unsigned inode_counter_bits = 48;
 constexpr uint64_t inode_limit_step = 1024;
 }  // namespace
 
@@ -98,7 +97,11 @@ InodeId FileSystem::new_inode_id(Run& run, VolumeId volume) {
 uint64_t FileSystem::position_of(VolumeId volume, std::string_view name) const {
   const VolumeRow* row = volumes.peek({volume});
   CHECK(row != nullptr);
-  const SipKey key{row->name_key[0], row->name_key[1]};
+  return position_of(*row, name);
+}
+
+uint64_t FileSystem::position_of(const VolumeRow& volume, std::string_view name) const {
+  const SipKey key{volume.name_key[0], volume.name_key[1]};
   const uint64_t hash = siphash(key, bytes_of(name)) >> (64 - options_.name_hash_bits);
   return std::max<uint64_t>(hash, 1) << 8U;
 }

@@ -27,6 +27,11 @@ struct Principal {
   bool in_group(uint32_t group) const;
 };
 
+// Of an inode id: the volume, and the counter in it.
+inline constexpr unsigned inode_counter_bits = 48;
+// Of a change number: the start that gave it.
+inline constexpr unsigned change_counter_bits = 44;
+
 class Data;  // fs/data.h: pages, blocks, allocation, write-back
 
 struct FileSystemOptions {
@@ -66,13 +71,14 @@ class FileSystem {
   void touch_attributes(Run& run, InodeRow& inode);
 
   // Never given twice, growing: start number << 44 | counter.
-  uint64_t new_change() { return (start_.value << 44U) | ++last_change_; }
+  uint64_t new_change() { return (start_.value << change_counter_bits) | ++last_change_; }
   // A fresh inode id: no row of any table has ever had it. (Volume - 1) << 48 | counter, so that the first
   // volume's file ids are small numbers; the volume's row holds the counter's limit, which is moved up by
   // 1024 at a time.
   InodeId new_inode_id(Run& run, VolumeId volume);
   // Where `name` hashes to in a directory of `volume`: its position with n == 0.
   uint64_t position_of(VolumeId volume, std::string_view name) const;
+  uint64_t position_of(const VolumeRow& volume, std::string_view name) const;
 
   env::Env& env() { return env_; }
   state::Database& database() { return database_; }

@@ -254,6 +254,7 @@ void ModelTest::open_or_close() {
 
 void ModelTest::compare() {
   ASSERT_THAT(testing::check_names(fx_), IsEmpty());
+  ASSERT_THAT(testing::check_all(fx_), IsEmpty());
   for (const auto& node : nodes_) {
     ASSERT_EQ(names_.exists(node->id), alive(*node));
     if (!alive(*node)) continue;

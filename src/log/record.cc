@@ -111,6 +111,10 @@ void RecordBuilder::begin(TransactionId transaction, uint64_t client, int64_t ti
                             .zero = 0});
 }
 
+void RecordBuilder::set_client(uint64_t client) {
+  out_.patch(offsetof(HeaderFormat, client), client);
+}
+
 void RecordBuilder::begin_step(const ControlValues& control) {
   end_step();
   step_at_ = out_.size();

@@ -39,6 +39,8 @@ struct RecordHeader {
 class RecordBuilder {
  public:
   void begin(TransactionId transaction, uint64_t client, int64_t time_ns);
+  // Whose run it is may become known in it: a COMPOUND's client by its SEQUENCE.
+  void set_client(uint64_t client);
   void begin_step(const ControlValues& control);
   // A row's absolute new value. `table` is a state::TableId.
   void put(uint8_t table, Bytes key, Bytes row);

@@ -2,10 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include "nfs4/machine.h"
 #include "nfs4/operations.h"
 #include "nfs4/service.h"
 #include "nfs4/status.h"
-#include "state/codec.h"
 
 namespace perdure::nfs4 {
 
@@ -204,78 +204,23 @@ void Compound::keep() {
   kept_reply_ = reply.size();
 }
 
-namespace {
-
-// The layout of a COMPOUND's machine in the log (docs/formats/record.md): the registers, then the call and
-// the reply so far.
-template <class Registers, class V>
-void visit_registers(Registers& r, V&& v) {
-  v("started", r.started), v("ended", r.ended), v("in_progress", r.in_progress),
-      v("cache_this", r.cache_this);
-  v("step", r.step), v("minor_version", r.minor_version), v("operation", r.operation);
-  v("operations", r.operations), v("reply_bytes_max", r.reply_bytes_max), v("arguments_at", r.arguments_at);
-  v("status", r.status), v("current", r.current), v("saved", r.saved);
-  v("current_stateid", r.current_stateid), v("saved_stateid", r.saved_stateid);
-  v("slot", r.slot), v("client", r.client);
-}
-
-template <size_t i = 0>
-bool decode_own(Decoder& in, size_t index, OperationRegisters& own) {
-  if constexpr (i == std::variant_size_v<OperationRegisters>) {
-    return false;
-  } else {
-    if (index != i) return decode_own<i + 1>(in, index, own);
-    own.emplace<i>();
-    if constexpr (i != 0) state::codec::decode_value(in, std::get<i>(own));
-    return in.ok();
-  }
-}
-
-}  // namespace
-
 void Compound::encode_machine(Encoder& out) const {
-  visit_registers(registers, [&](const char*, const auto& field) { state::encode(out, field); });
-  out.put(static_cast<uint8_t>(registers.own.index()));
-  std::visit(
-      [&](const auto& own) {
-        if constexpr (!std::is_same_v<std::remove_cvref_t<decltype(own)>, std::monostate>)
-          state::encode(out, own);
-      },
-      registers.own);
-  const wire::Credential& who = call_.credential;
-  out.put(call_.xid);
-  out.put(who.flavor);
-  out.put(who.uid);
-  out.put(who.gid);
-  out.put(static_cast<uint32_t>(who.gids.size()));
-  for (const uint32_t gid : who.gids) out.put(gid);
-  out.put_string(call_.arguments);
-  out.put_string(reply.flatten());
+  const ByteVector so_far = reply.flatten();
+  nfs4::encode_machine(out, {registers, call_.xid, call_.credential, call_.arguments, so_far});
 }
 
-std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, Bytes machine) {
-  Decoder in(machine);
-  Registers registers;
-  visit_registers(registers, [&](const char*, auto& field) { state::codec::decode_value(in, field); });
-  if (!decode_own(in, in.get<uint8_t>(), registers.own)) return nullptr;
+std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, Bytes bytes) {
+  std::optional<CompoundMachine> machine = decode_machine(bytes);
+  if (!machine) return nullptr;
   wire::RpcCall call;
-  call.xid = in.get<uint32_t>();
-  call.credential.flavor = in.get<wire::AuthFlavor>();
-  call.credential.uid = in.get<uint32_t>();
-  call.credential.gid = in.get<uint32_t>();
-  const auto gids = in.get<uint32_t>();
-  if (gids > wire::auth_sys_gids_max) return nullptr;
-  for (uint32_t i = 0; i < gids; ++i) call.credential.gids.push_back(in.get<uint32_t>());
-  const Bytes arguments = in.get_string();
-  const Bytes reply = in.get_string();
-  if (!in.finished() || registers.arguments_at > arguments.size()) return nullptr;
-
+  call.xid = machine->xid;
+  call.credential = std::move(machine->credential);
   auto compound = std::make_unique<Compound>(service, id, std::move(call));
-  compound->restored_arguments_.assign(arguments.begin(), arguments.end());
+  compound->restored_arguments_.assign(machine->arguments.begin(), machine->arguments.end());
   compound->call_.arguments = compound->restored_arguments_;
   compound->args = wire::XdrDecoder(compound->restored_arguments_);
-  compound->registers = registers;
-  compound->reply.put_raw(reply);
+  compound->registers = machine->registers;
+  compound->reply.put_raw(machine->reply);
   compound->keep();
   if (compound->registers.slot) service.clients().resumed(compound->registers.slot, id);
   return compound;

@@ -80,6 +80,7 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
     transactions_.erase(run_, {t.id()});
   }
   run_.end_step(t.control());
+  run_.set_client(t.client());
   const bool changed = run_.changed();
   const Lsn release = run_.commit();
   figures_.records += changed ? 1 : 0;

@@ -15,8 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fs/data.h"
-#include "nfs4/types.h"
-#include "server/job.h"
+#include "server/operation_name.h"
 #include "server/vserver.h"
 
 namespace perdure::server {
@@ -25,22 +24,6 @@ namespace {
 
 double milliseconds(env::Duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
-}
-
-std::string operation_name(uint16_t operation) {
-  switch (static_cast<InternalOperation>(operation)) {
-    case InternalOperation::reclaim:
-      return "reclaim";
-    case InternalOperation::expire_client:
-      return "expire_client";
-    case InternalOperation::write_back:
-      return "write_back";
-    case InternalOperation::free_blocks:
-      return "free_blocks";
-    case InternalOperation::make_volume:
-      return "make_volume";
-  }
-  return nfs4::name(static_cast<nfs4::Opnum4>(operation));
 }
 
 uint64_t resident_bytes() {

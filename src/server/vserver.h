@@ -91,6 +91,7 @@ class Vserver {
   Checkpointer& checkpointer() { return *checkpointer_; }
   log::GroupCommit& commit() { return *commit_; }
   log::LogRing* ring() { return parts_.ring.get(); }
+  uint64_t blocks() const { return parts_.blocks->capacity(); }
   const std::string& uuid() const { return uuid_; }
 
  private:

@@ -40,6 +40,9 @@ class Run {
   // Takes back all changes after `savepoint`, which is not before the last end_step.
   void rollback(Savepoint savepoint);
 
+  // The transaction's client, where it was not yet known at begin(). For the record's header.
+  void set_client(uint64_t client) { record_.set_client(client); }
+
   // Appends the record, if any logged row changed. Returns the LSN that must be durable before anything that
   // this run saw or did may leave the server: release when GroupCommit::durable() > it. Lsn(0) if it saw
   // nothing that was ever logged (GroupCommit::durable() is always > 0).

@@ -40,6 +40,9 @@
 namespace perdure::state {
 
 template <class Row>
+class RowReader;
+
+template <class Row>
 class Table final : public TableBase {
  public:
   using Key = typename Row::Key;
@@ -81,6 +84,8 @@ class Table final : public TableBase {
   }
 
  private:
+  friend class RowReader<Row>;
+
   struct Entry {
     std::unique_ptr<const Row> row;  // null: absent
     Lsn lsn;                         // of the record that last changed it

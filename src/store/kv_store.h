@@ -4,7 +4,7 @@
 // changes of a checkpoint are absolute values, applying it a second time does no harm.
 //
 // Destroying a store drops the calls under way: their `done` never runs.
-// Thread: the loop of its Env. No call blocks on a disk.
+// Thread: the loop of its Env. No call but scan_now() blocks on a disk.
 #pragma once
 
 #include <memory>
@@ -45,6 +45,8 @@ class KvStore {
   // At most `rows_max` rows with from <= key <= last, in order. Fewer than rows_max means that there are no
   // more.
   virtual void scan(ByteVector from, ByteVector last, size_t rows_max, env::Done<KeyValues> done) = 0;
+  // The same, inline: the one call that blocks. For tools and tests, never while serving.
+  virtual Result<KeyValues> scan_now(const ByteVector& from, const ByteVector& last, size_t rows_max) = 0;
 
   // One part of a checkpoint, its keys sorted and unique. Parts are applied in the order of the calls and may
   // become visible one by one. With `applied` it is the checkpoint's last part: when done, this and all parts
@@ -62,5 +64,9 @@ class KvStore {
 // RocksDB in the directory `path`, created if absent. `cache_bytes` bounds its block cache. Locks the
 // directory. Blocks: for start-up only.
 Result<std::unique_ptr<KvStore>> open_rocksdb(env::Env& env, const std::string& path, uint64_t cache_bytes);
+// The same for reading, without changing anything in the directory: apply() fails. `busy` if a server has it;
+// no server can open it meanwhile. not_found if there is none.
+Result<std::unique_ptr<KvStore>> open_rocksdb_read_only(env::Env& env, const std::string& path,
+                                                        uint64_t cache_bytes);
 
 }  // namespace perdure::store

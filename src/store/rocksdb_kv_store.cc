@@ -6,6 +6,7 @@
 //
 // Calls that may wait run on the Env's low-priority thread, in order. They hold the database together: it is
 // closed when the store has been destroyed and the last of them has ended.
+#include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
@@ -13,17 +14,21 @@
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
+#include <system_error>
 #include <thread>
 
 #include "store/kv_check.h"
 #include "store/kv_store.h"
+#include "store/rocksdb_beside_server.h"
 
 namespace perdure::store {
 
@@ -135,6 +140,15 @@ struct Database {
   std::shared_ptr<rocksdb::Cache> cache;
   std::unique_ptr<rocksdb::DB> db;
   std::atomic<bool> poisoned = false;
+  bool read_only = false;
+  int lock = -1;  // of a read-only one; RocksDB itself locks the others
+
+  Database() = default;
+  ~Database() {
+    if (lock >= 0) ::close(lock);
+  }
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
 
   Result<std::optional<ByteVector>> get(Bytes key);
   Result<KeyValues> scan(Bytes from, const ByteVector& last, size_t rows_max);
@@ -167,6 +181,7 @@ Result<KeyValues> Database::scan(Bytes from, const ByteVector& last, size_t rows
 
 Result<void> Database::apply(const std::vector<Change>& sorted, const std::optional<Applied>& applied) {
   if (poisoned) return poisoned_error();
+  if (read_only) return error(ErrorKind::unsupported, "{}: opened for reading only", path);
   size_t size = 64;
   for (const Change& change : sorted)
     size += 16 + change.key.size() + (change.value ? change.value->size() : 0);
@@ -226,6 +241,11 @@ class RocksDbKvStore final : public KvStore {
                        std::move(done));
   }
 
+  Result<KeyValues> scan_now(const ByteVector& from, const ByteVector& last, size_t rows_max) override {
+    CHECK(rows_max != 0 && !from.empty() && from.front() != std::byte{0});
+    return database_->scan(from, last, rows_max);
+  }
+
   void apply(std::vector<Change> sorted, std::optional<Applied> applied, env::Done<void> done) override {
     check_part(sorted);
     offload<void>([sorted = std::move(sorted), applied](Database& db) { return db.apply(sorted, applied); },
@@ -282,15 +302,12 @@ Result<Applied> read_applied(Database& database) {
   return applied;
 }
 
-}  // namespace
-
-namespace {
-
 // A process that was killed keeps its lock for a while, until its last thread is gone. One that lives keeps
 // it for longer; then the caller finds out.
+constexpr auto lock_patience = std::chrono::seconds(3);
+
 void wait_for_lock(const std::string& path) {
-  constexpr auto patience = std::chrono::seconds(3);
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto deadline = std::chrono::steady_clock::now() + lock_patience;
   rocksdb::Env& os = *rocksdb::Env::Default();
   while (std::chrono::steady_clock::now() < deadline) {
     rocksdb::FileLock* lock = nullptr;
@@ -301,7 +318,56 @@ void wait_for_lock(const std::string& path) {
   }
 }
 
+// RocksDB does not lock what it opens for reading. A read lock on its lock file keeps servers away: theirs is
+// a write lock.
+Result<int> lock_for_reading(const std::string& path) {
+  const std::string file = path + "/LOCK";
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0)
+    return error(errno == ENOENT ? ErrorKind::not_found : ErrorKind::io, "{}: {}", file,
+                 std::generic_category().message(errno));
+  struct flock lock{};
+  lock.l_type = F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  const auto deadline = std::chrono::steady_clock::now() + lock_patience;
+  do {
+    if (::fcntl(descriptor, F_SETLK, &lock) == 0) return descriptor;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  } while (std::chrono::steady_clock::now() < deadline);
+  ::close(descriptor);
+  return error(ErrorKind::busy, "{}: in use by another process", path);
+}
+
+Result<std::unique_ptr<KvStore>> open_for_reading(env::Env& env, std::shared_ptr<Database> database,
+                                                  uint64_t cache_bytes) {
+  database->read_only = true;
+  database->cache = rocksdb::NewLRUCache(cache_bytes);
+  rocksdb::Options options = options_for(database->cache);
+  options.create_if_missing = false;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(options, database->path, &db);
+  database->db.reset(db);
+  if (!status.ok()) return failure(database->path, "open", status);
+  const Applied applied = TRY(read_applied(*database));
+  return std::make_unique<RocksDbKvStore>(env, std::move(database), applied);
+}
+
 }  // namespace
+
+Result<std::unique_ptr<KvStore>> open_rocksdb_read_only(env::Env& env, const std::string& path,
+                                                        uint64_t cache_bytes) {
+  auto database = std::make_shared<Database>();
+  database->path = path;
+  database->lock = TRY(lock_for_reading(path));
+  return open_for_reading(env, std::move(database), cache_bytes);
+}
+
+Result<std::unique_ptr<KvStore>> open_rocksdb_beside_server(env::Env& env, const std::string& path,
+                                                            uint64_t cache_bytes) {
+  auto database = std::make_shared<Database>();
+  database->path = path;
+  return open_for_reading(env, std::move(database), cache_bytes);
+}
 
 Result<std::unique_ptr<KvStore>> open_rocksdb(env::Env& env, const std::string& path, uint64_t cache_bytes) {
   auto database = std::make_shared<Database>();

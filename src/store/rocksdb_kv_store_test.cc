@@ -16,6 +16,7 @@
 
 #include "env/testing/test_env.h"
 #include "store/kv_store.h"
+#include "store/rocksdb_beside_server.h"
 
 namespace perdure::store {
 namespace {
@@ -328,6 +329,70 @@ TEST_F(RocksDbKvStoreTest, TheWriteAheadLogStaysSmall) {
     most = std::max(most, bytes);
   }
   EXPECT_LT(most, 16U << 20U) << "of 65 MiB";
+}
+
+// Every file with its content and its times.
+std::string picture(const fs::path& directory) {
+  std::string all;
+  std::vector<fs::path> files(fs::directory_iterator(directory), {});
+  std::ranges::sort(files);
+  for (const fs::path& file : files) {
+    std::ifstream in(file, std::ios::binary);
+    all += fmt::format("{} {} ", file.string(), fs::last_write_time(file).time_since_epoch().count());
+    all += std::string(std::istreambuf_iterator<char>(in), {}) + '\n';
+  }
+  return all;
+}
+
+// Locks are between processes.
+template <class Open>
+bool is_busy_for_another_process(Open open) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto opened = open();
+    ::_exit(!opened && opened.error().kind == ErrorKind::busy ? 0 : 1);
+  }
+  int status = 1;
+  return ::waitpid(child, &status, 0) == child && status == 0;
+}
+
+TEST_F(RocksDbKvStoreTest, ReadOnlyItChangesNothing) {
+  fill_table(100);
+  open();
+  ASSERT_TRUE(apply({{key(1), text("in the write-ahead log")}}, 7));
+  EXPECT_TRUE(is_busy_for_another_process([this] { return open_rocksdb_read_only(env, path(), 1U << 20U); }));
+  store.reset();
+  const std::string before = picture(path());
+  {
+    auto opened = open_rocksdb_read_only(env, path(), 1U << 20U);
+    ASSERT_TRUE(opened);
+    store = *std::move(opened);
+    EXPECT_EQ(store->applied().lsn, Lsn(7));
+    const auto rows = store->scan_now(key(0), key(3), 10);
+    ASSERT_TRUE(rows);
+    ASSERT_EQ(rows->size(), 3U);
+    EXPECT_EQ(text_of((*rows)[1].second), "in the write-ahead log");
+    EXPECT_FALSE(apply({{key(1), text("x")}}, 8));
+    EXPECT_TRUE(is_busy_for_another_process([this] { return open_rocksdb(env, path(), 1U << 20U); }));
+    store.reset();
+  }
+  EXPECT_EQ(picture(path()), before);
+}
+
+TEST_F(RocksDbKvStoreTest, ReadOnlyWithoutAnything) {
+  const auto opened = open_rocksdb_read_only(env, path(), 1U << 20U);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().kind, ErrorKind::not_found);
+  EXPECT_FALSE(fs::exists(path()));
+}
+
+TEST_F(RocksDbKvStoreTest, BesideAServerItIsReadAsItIs) {
+  open();
+  ASSERT_TRUE(apply({{key(1), text("one")}}, 7));
+  const auto beside = open_rocksdb_beside_server(env, path(), 1U << 20U);
+  ASSERT_TRUE(beside);
+  EXPECT_EQ((*beside)->scan_now(key(0), key(3), 10)->size(), 1U);
+  ASSERT_TRUE(apply({{key(2), text("two")}}, 8));
 }
 
 }  // namespace

@@ -9,6 +9,8 @@ class App;
 namespace perdure::tools {
 
 void add_bench(CLI::App& app, int& status);
+void add_check(CLI::App& app, int& status);
+void add_log(CLI::App& app, int& status);
 void add_serve(CLI::App& app, int& status);
 void add_status(CLI::App& app, int& status);
 void add_version(CLI::App& app, int& status);

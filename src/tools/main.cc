@@ -12,6 +12,8 @@ int main(int count, char** arguments) {
   app.get_formatter()->column_width(34);
   int status = 0;
   add_bench(app, status);
+  add_check(app, status);
+  add_log(app, status);
   add_serve(app, status);
   add_status(app, status);
   add_version(app, status);

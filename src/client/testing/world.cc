@@ -1,6 +1,9 @@
 #include "client/testing/world.h"
 
+#include <algorithm>
+
 #include "base/crc32c.h"
+#include "client/check.h"
 #include "client/create_session.h"
 #include "client/exchange_id.h"
 #include "client/reclaim_complete.h"
@@ -170,7 +173,23 @@ std::string World::check_twins() {
   const std::string followed = life_->cs.describe_twins();
   life_->cs.restored();
   const std::string derived = life_->cs.describe_twins();
-  return followed == derived ? "" : fmt::format("followed:\n{}derived:\n{}", followed, derived);
+  std::string wrong = followed == derived ? "" : fmt::format("followed:\n{}derived:\n{}", followed, derived);
+  for (const std::string& line : findings()) wrong += line + '\n';
+  return wrong;
+}
+
+std::vector<std::string> World::findings() {
+  CheckSurroundings surroundings;
+  life_->jobs.for_each(
+      [&](const JobRow::Key& key, const JobRow&) { surroundings.expiring.push_back(key.client); });
+  cs().slots.for_each([&](const SlotRow::Key&, const SlotRow& row) {
+    if (row.in_progress != TransactionId(0)) surroundings.transactions.push_back(row.in_progress);
+  });
+  std::ranges::sort(surroundings.transactions);
+  std::vector<std::string> found;
+  state::Findings findings([&found](const std::string& line) { found.push_back(line); });
+  CHECK(check(cs(), surroundings, findings));
+  return found;
 }
 
 }  // namespace perdure::client::testing

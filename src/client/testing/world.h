@@ -95,8 +95,11 @@ class World {
   size_t rows() const;
   // All rows in words, in order, and the derived parts: equal before and after a restart.
   std::string describe_rows() const;
-  // The derived parts are those that the rows give. As a string: empty, or what differs.
+  // The derived parts are those that the rows give, and the rows keep their invariants. As a string: empty,
+  // or what is wrong.
   std::string check_twins();
+  // What client/check.h finds.
+  std::vector<std::string> findings();
 
   std::vector<TransactionId> resumed;  // by Hooks::resume
   std::vector<InodeId> released;       // by Hooks::released, of committed runs

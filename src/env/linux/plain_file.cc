@@ -1,10 +1,13 @@
 #include "env/plain_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
+#include <thread>
 
 namespace perdure::env {
 
@@ -32,6 +35,19 @@ Result<std::unique_ptr<PlainFile>> PlainFile::open(const std::string& path) {
 
 PlainFile::~PlainFile() {
   ::close(descriptor_);
+}
+
+Result<void> PlainFile::lock() {
+  // As in linux_file.cc: a process that was killed keeps its lock until what it had under way has ended.
+  constexpr auto patience = std::chrono::seconds(3);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (::flock(descriptor_, LOCK_SH | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return failure(path_, "lock");
+    if (std::chrono::steady_clock::now() > deadline)
+      return error(ErrorKind::busy, "{}: in use by another process", path_);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return {};
 }
 
 Result<void> PlainFile::read(uint64_t offset, MutableBytes into) const {

@@ -2,6 +2,7 @@
 
 #include "fs/content.h"
 #include "fs/read.h"
+#include "fs/testing/consistency.h"
 #include "fs/truncate.h"
 #include "fs/volume.h"
 
@@ -425,6 +426,13 @@ void DataFixture::verify() {
     CHECK(new_blocks[key.inode] == only_dirty);
   }
   CHECK(by_file.empty());
+
+  std::vector<std::string> found =
+      findings_in(*fs_, {.open = {}, .reclaims = {}, .blocks = blocks_->capacity(), .read_blocks = {}});
+  std::erase_if(found,
+                [](const std::string& line) { return line.find("an orphan") != line.npos; });  // no names
+  for (const std::string& line : found) fmt::print(stderr, "{}\n", line);
+  CHECK(found.empty());
 }
 
 }  // namespace perdure::fs::testing

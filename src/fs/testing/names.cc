@@ -1,8 +1,11 @@
 #include "fs/testing/names.h"
 
+#include <algorithm>
+
 #include "fs/link.h"
 #include "fs/readdir.h"
 #include "fs/readlink.h"
+#include "fs/testing/consistency.h"
 
 namespace perdure::fs::testing {
 
@@ -217,6 +220,15 @@ class NamesChecker {
 std::vector<std::string> check_names(FsFixture& fixture) {
   const FsFixture::Looking looking(fixture);
   return NamesChecker(fixture).check();
+}
+
+std::vector<std::string> check_all(FsFixture& fixture) {
+  std::vector<InodeId> reclaims = fixture.reclaims;
+  std::ranges::sort(reclaims);
+  return findings_in(fixture.fs(), {.open = {fixture.open.begin(), fixture.open.end()},
+                                    .reclaims = std::move(reclaims),
+                                    .blocks = fixture.blocks().capacity(),
+                                    .read_blocks = {}});
 }
 
 }  // namespace perdure::fs::testing

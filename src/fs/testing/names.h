@@ -70,5 +70,7 @@ class Names {
 // What is wrong with the tree, by a walk over all rows: entries, types, link counts, sizes, parents, chains,
 // orphans (but for those that are open), symlinks. Empty if all is well.
 std::vector<std::string> check_names(FsFixture& fixture);
+// What the server's own checker (fs/check.h) finds. Both must agree that all is well: they share no code.
+std::vector<std::string> check_all(FsFixture& fixture);
 
 }  // namespace perdure::fs::testing

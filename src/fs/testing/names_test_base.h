@@ -22,7 +22,10 @@ inline FixtureOptions options_of(Memory memory, unsigned name_hash_bits = 55) {
 
 class NamesTest : public ::testing::TestWithParam<Memory> {
  protected:
-  void TearDown() override { EXPECT_THAT(check_names(fx_), ::testing::IsEmpty()); }
+  void TearDown() override {
+    EXPECT_THAT(check_names(fx_), ::testing::IsEmpty());
+    EXPECT_THAT(check_all(fx_), ::testing::IsEmpty());
+  }
 
   FsFixture fx_{options_of(GetParam())};
   Names names_{fx_};

@@ -1,7 +1,9 @@
 #include "server/testing/vserver_fixture.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/check.h"
 #include "store/block_store.h"
 
 namespace perdure::server::testing {
@@ -106,9 +108,24 @@ void VserverFixture::start() {
     Vserver::start(env, std::move(parts), options, [this](Error) { failed_ = true; }, std::move(done));
   });
   vserver_->nfs().attach(*this);
+  EXPECT_THAT(findings(), ::testing::IsEmpty());
+}
+
+std::vector<std::string> VserverFixture::findings() {
+  std::vector<std::string> found;
+  state::Findings all([&found](const std::string& line) { found.push_back(line); });
+  const Result<CheckFigures> figures = check({.fs = vserver_->fs(),
+                                              .clients = vserver_->clients(),
+                                              .transactions = vserver_->processor().transactions(),
+                                              .blocks = vserver_->blocks(),
+                                              .read_blocks = {}},
+                                             all);
+  if (!figures) found.push_back(figures.error().message);
+  return found;
 }
 
 void VserverFixture::crash() {
+  EXPECT_THAT(findings(), ::testing::IsEmpty());
   env.crash();
   vserver_.reset();
   image_->crash(env.random());

@@ -108,6 +108,9 @@ class VserverFixture : private wire::Transport {
   VserverOptions options;
   Vserver& vserver() { return *vserver_; }
   bool failed() const { return failed_; }
+  // What server/check.h finds in the rows as they are now. Nothing must be found at any moment; after each
+  // start and before each crash the fixture looks by itself.
+  std::vector<std::string> findings();
   // Turns and time until the condition holds; false after a minute.
   bool pump_until(const std::function<bool()>& condition);
 

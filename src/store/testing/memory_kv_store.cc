@@ -97,17 +97,19 @@ void MemoryKvStore::get(ByteVector key, env::Done<std::optional<ByteVector>> don
 
 void MemoryKvStore::scan(ByteVector from, ByteVector last, size_t rows_max, env::Done<KeyValues> done) {
   CHECK(rows_max != 0);
-  read<KeyValues>(
-      [this, from = std::move(from), last = std::move(last), rows_max] {
-        KeyValues found;
-        const BytesLess less;
-        for (auto row = rows_.lower_bound(from); row != rows_.end() && found.size() < rows_max; ++row) {
-          if (less(last, row->first)) break;
-          found.emplace_back(row->first, row->second);
-        }
-        return found;
-      },
-      std::move(done));
+  read<KeyValues>([this, from = std::move(from), last = std::move(last),
+                   rows_max] { return *scan_now(from, last, rows_max); },
+                  std::move(done));
+}
+
+Result<KeyValues> MemoryKvStore::scan_now(const ByteVector& from, const ByteVector& last, size_t rows_max) {
+  KeyValues found;
+  const BytesLess less;
+  for (auto row = rows_.lower_bound(from); row != rows_.end() && found.size() < rows_max; ++row) {
+    if (less(last, row->first)) break;
+    found.emplace_back(row->first, row->second);
+  }
+  return found;
 }
 
 void MemoryKvStore::apply(std::vector<Change> sorted, std::optional<Applied> applied, env::Done<void> done) {

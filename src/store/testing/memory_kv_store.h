@@ -79,6 +79,7 @@ class MemoryKvStore final : public KvStore {
   Hit try_get(Bytes key, ByteVector& value) override;
   void get(ByteVector key, env::Done<std::optional<ByteVector>> done) override;
   void scan(ByteVector from, ByteVector last, size_t rows_max, env::Done<KeyValues> done) override;
+  Result<KeyValues> scan_now(const ByteVector& from, const ByteVector& last, size_t rows_max) override;
   void apply(std::vector<Change> sorted, std::optional<Applied> applied, env::Done<void> done) override;
   Applied applied() const override { return applied_; }
   Figures figures() override;

@@ -1,0 +1,238 @@
+#include "client/check.h"
+
+#include <algorithm>
+
+#include "client/check_files.h"
+
+namespace perdure::client {
+
+namespace {
+
+struct CheckedClient {
+  ClientId id;
+  uint64_t owner_hash = 0;
+  bool confirmed = false;
+  uint32_t named = 0;  // by client_owner rows
+};
+
+struct CheckedSession {
+  SessionNumber number;
+  ClientId client;
+  uint32_t slots = 0;
+  bool named = false;  // by a client_state row
+};
+
+class ClientCheck {
+ public:
+  ClientCheck(ClientState& cs, const CheckSurroundings& surroundings, state::Findings& findings)
+      : cs_(cs), surroundings_(surroundings), findings_(findings) {}
+
+  Result<Checked> run();
+
+ private:
+  auto damaged() {
+    return [this](const std::string& what) { findings_.add("{}", what); };
+  }
+  const CheckedClient* find(ClientId id) const {
+    auto it = std::ranges::lower_bound(clients_, id, {}, &CheckedClient::id);
+    return it != clients_.end() && it->id == id ? &*it : nullptr;
+  }
+  CheckedSession* find(SessionNumber number) {
+    auto it = std::ranges::lower_bound(sessions_, number, {}, &CheckedSession::number);
+    return it != sessions_.end() && it->number == number ? &*it : nullptr;
+  }
+  static CheckedState* find(std::vector<CheckedState>& states, StateKey key) {
+    auto it = std::ranges::lower_bound(states, key, {}, &CheckedState::key);
+    return it != states.end() && it->key == key ? &*it : nullptr;
+  }
+  bool alive(ClientId id) const { return find(id) != nullptr; }
+  bool expiring(ClientId id) const { return std::ranges::binary_search(surroundings_.expiring, id); }
+  bool in_flight(TransactionId id) const {
+    return std::ranges::binary_search(surroundings_.transactions, id);
+  }
+
+  Result<void> read_clients();
+  Result<void> check_owners();
+  Result<void> check_sessions();
+  Result<void> check_client_states();
+  Result<void> check_slots();
+  void check_unnamed();
+
+  ClientState& cs_;
+  const CheckSurroundings& surroundings_;
+  state::Findings& findings_;
+  std::vector<CheckedClient> clients_;  // in order, like the rest
+  std::vector<CheckedSession> sessions_;
+  std::vector<SessionNumber> ending_;  // sessions whose slots an expiry is removing
+  CheckedFiles files_;
+  Checked checked_;
+};
+
+Result<Checked> ClientCheck::run() {
+  TRY(read_clients());
+  TRY(check_owners());
+  TRY(check_sessions());
+  files_ = TRY(check_files(cs_, [this](ClientId id) { return alive(id); }, findings_));
+  TRY(check_client_states());
+  check_unnamed();
+  TRY(check_slots());
+  for (const CheckedState& open : files_.opens)
+    if (checked_.open.empty() || checked_.open.back() != open.key.inode)
+      checked_.open.push_back(open.key.inode);
+  checked_.figures.clients = clients_.size();
+  checked_.figures.sessions = sessions_.size();
+  checked_.figures.opens = files_.opens.size();
+  checked_.figures.lock_states = files_.lock_states.size();
+  checked_.figures.locks = files_.locks;
+  return std::move(checked_);
+}
+
+Result<void> ClientCheck::read_clients() {
+  state::RowReader<ClientRow> rows(cs_.clients, damaged());
+  while (TRY(rows.next())) {
+    const ClientRow& row = rows.row();
+    clients_.push_back({rows.key().client, cs_.hash(row.owner), row.confirmed});
+    if (row.owner.empty()) findings_.add("{}: it has no owner", describe(rows.key().client));
+    if (!row.confirmed && row.create_seqid != 0)
+      findings_.add("{}: not confirmed, but with a session", describe(rows.key().client));
+  }
+  return {};
+}
+
+Result<void> ClientCheck::check_owners() {
+  state::RowReader<ClientOwnerRow> rows(cs_.client_owners, damaged());
+  while (TRY(rows.next())) {
+    const ClientOwnerRow& row = rows.row();
+    if (row.confirmed == ClientId(0) && row.unconfirmed == ClientId(0))
+      findings_.add("client owner {:x}/{}: it names no client", rows.key().hash, rows.key().n);
+    for (const auto& [id, confirmed] : {std::pair(row.confirmed, true), std::pair(row.unconfirmed, false)}) {
+      if (id == ClientId(0)) continue;
+      auto* client = const_cast<CheckedClient*>(find(id));
+      if (client == nullptr) {
+        findings_.add("client owner {:x}/{}: {} does not exist", rows.key().hash, rows.key().n, describe(id));
+        continue;
+      }
+      ++client->named;
+      if (client->owner_hash != rows.key().hash)
+        findings_.add("client owner {:x}/{}: {} has another owner", rows.key().hash, rows.key().n,
+                      describe(id));
+      if (client->confirmed != confirmed)
+        findings_.add("client owner {:x}/{}: it says that {} is {}confirmed", rows.key().hash, rows.key().n,
+                      describe(id), confirmed ? "" : "not ");
+    }
+  }
+  for (const CheckedClient& client : clients_)
+    if (client.named != 1) findings_.add("{}: {} owner rows name it", describe(client.id), client.named);
+  return {};
+}
+
+Result<void> ClientCheck::check_sessions() {
+  state::RowReader<SessionRow> rows(cs_.sessions, damaged());
+  while (TRY(rows.next())) {
+    const SessionRow& row = rows.row();
+    const SessionNumber number = rows.key().session;
+    sessions_.push_back({number, row.client, row.fore.slots});
+    if (!alive(row.client) && !expiring(row.client))
+      findings_.add("session {:#x}: its {} does not exist, and nobody removes what is left of it",
+                    number.value, describe(row.client));
+    if (row.id != cs_.make_session_id(number, row.client))
+      findings_.add("session {:#x}: its id is not its own", number.value);
+    if (row.fore.slots == 0 || row.fore.slots > 1024)
+      findings_.add("session {:#x}: it has {} slots", number.value, row.fore.slots);
+  }
+  return {};
+}
+
+// Everything that a client holds is named once; what is left unnamed is found afterwards.
+Result<void> ClientCheck::check_client_states() {
+  state::RowReader<ClientStateRow> rows(cs_.client_states, damaged());
+  while (TRY(rows.next())) {
+    const ClientStateRow::Key& key = rows.key();
+    const auto where = [&] { return fmt::format("client_state row ({})", state::describe(key)); };
+    if (!alive(key.client) && !expiring(key.client))
+      findings_.add("{}: the client does not exist, and nobody removes what is left of it", where());
+    if (key.kind == static_cast<uint8_t>(StateKind::session)) {
+      CheckedSession* session = find(SessionNumber(key.owner_hash));
+      if (session == nullptr && !alive(key.client)) {
+        ending_.push_back(SessionNumber(key.owner_hash));
+        continue;
+      }
+      if (session == nullptr || session->client != key.client || session->named)
+        findings_.add("{}: there is no such session", where());
+      else
+        session->named = true;
+      continue;
+    }
+    const bool open = key.kind == static_cast<uint8_t>(StateKind::open);
+    if (!open && key.kind != static_cast<uint8_t>(StateKind::lock)) {
+      findings_.add("{}: unknown kind", where());
+      continue;
+    }
+    CheckedState* state = find(open ? files_.opens : files_.lock_states, {key.inode, key.number});
+    if (state == nullptr || state->client != key.client || state->owner_hash != key.owner_hash ||
+        state->named)
+      findings_.add("{}: there is no such {}", where(), open ? "open" : "lock state");
+    else
+      state->named = true;
+  }
+  std::ranges::sort(ending_);
+  return {};
+}
+
+void ClientCheck::check_unnamed() {
+  for (const CheckedSession& session : sessions_)
+    if (!session.named)
+      findings_.add("session {:#x} of {}: the client does not know of it", session.number.value,
+                    describe(session.client));
+  for (const auto& [states, what] : {std::pair(&files_.opens, "open"), {&files_.lock_states, "lock state"}})
+    for (const CheckedState& state : *states)
+      if (!state.named)
+        findings_.add("{} {:x} of inode {} by {}: the client does not know of it", what, state.key.number,
+                      state.key.inode, describe(state.client));
+}
+
+Result<void> ClientCheck::check_slots() {
+  state::RowReader<SlotRow> rows(cs_.slots, damaged());
+  std::vector<CheckSurroundings::SlotInUse> in_use;  // as the slots say
+  while (TRY(rows.next())) {
+    const SlotRow::Key& key = rows.key();
+    const SlotRow& row = rows.row();
+    ++checked_.figures.slots;
+    const auto where = [&] { return fmt::format("slot {} of session {:#x}", key.slot, key.session.value); };
+    const CheckedSession* session = find(key.session);
+    if (session == nullptr) {
+      if (!std::ranges::binary_search(ending_, key.session))
+        findings_.add("{}: the session does not exist", where());
+      continue;
+    }
+    if (key.slot >= session->slots) findings_.add("{}: it has only {} slots", where(), session->slots);
+    if (row.in_progress == TransactionId(0)) {
+      if (row.reply.empty()) findings_.add("{}: its last request has no reply", where());
+      continue;
+    }
+    if (!in_flight(row.in_progress))
+      findings_.add("{}: transaction {:#x} is to answer it, but is not in flight", where(),
+                    row.in_progress.value);
+    in_use.push_back({{key.session, key.slot, row.seqid, row.checksum}, row.in_progress});
+  }
+  for (const auto& [slot, transaction] : surroundings_.slots) {
+    const CheckedSession* session = find(slot.session);
+    if (session == nullptr) continue;  // destroyed meanwhile: nobody waits for the reply
+    const bool known = std::ranges::any_of(in_use, [&](const auto& other) {
+      return other.transaction == transaction && other.slot.session == slot.session &&
+             other.slot.slot == slot.slot && other.slot.seqid == slot.seqid;
+    });
+    if (!known)
+      findings_.add("transaction {:#x}: slot {} of session {:#x} does not wait for it", transaction.value,
+                    slot.slot, slot.session.value);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Checked> check(ClientState& cs, const CheckSurroundings& surroundings, state::Findings& findings) {
+  return ClientCheck(cs, surroundings, findings).run();
+}
+
+}  // namespace perdure::client

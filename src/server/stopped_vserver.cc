@@ -1,0 +1,76 @@
+#include "server/stopped_vserver.h"
+
+#include "log/ring.h"
+#include "server/vserver.h"
+#include "state/database.h"
+
+namespace perdure::server {
+
+namespace {
+constexpr uint64_t cache_bytes = 64U << 20U;
+}
+
+StoppedVserver::~StoppedVserver() = default;
+
+template <class T, class Call>
+Result<T> StoppedVserver::wait(Call call) {
+  std::optional<Result<T>> result;
+  call([&result](Result<T> r) { result.emplace(std::move(r)); });
+  env_.run();
+  CHECK(result);
+  return *std::move(result);
+}
+
+Result<std::unique_ptr<StoppedVserver>> StoppedVserver::open(const Config& config) {
+  std::unique_ptr<StoppedVserver> stopped(new StoppedVserver(config));
+  TRY(stopped->open_files());
+  TRY(stopped->redo());
+  return stopped;
+}
+
+// In the order in which a server opens them, so that one that starts meanwhile is met at the same place.
+Result<void> StoppedVserver::open_files() {
+  store_ = TRY(store::open_rocksdb_read_only(env_, config_.data + "/store", cache_bytes));
+  if (config_.durability != Durability::memory) {
+    ring_ = TRY(wait<std::unique_ptr<log::LogRing>>(
+        [this](auto done) { log::LogRing::open(env_, config_.log_path, std::move(done)); }));
+  }
+  blocks_ = TRY(wait<std::unique_ptr<store::BlockStore>>([this](auto done) {
+    store::open_block_file(env_, config_.block_path, {.keep_free_bytes = 0}, std::move(done));
+  }));
+  data_ = TRY(env::PlainFile::open(config_.block_path));
+  return {};
+}
+
+Result<void> StoppedVserver::redo() {
+  // Without a log there is no start number, and none is checked.
+  const StartNumber start =
+      ring_ != nullptr ? ring_->start_number() : StartNumber(UINT64_MAX >> fs::change_counter_bits);
+  database_ = std::make_unique<state::Database>(env_, *store_);
+  vservers_ = std::make_unique<state::Table<VserverRow>>(*database_);
+  transactions_ = std::make_unique<state::Table<processor::TransactionRow>>(*database_);
+  fs_ = std::make_unique<fs::FileSystem>(env_, *database_, *blocks_, start, fs::FileSystem::Hooks{});
+  client::ClientState::Options options;
+  options.start = start;
+  clients_ = std::make_unique<client::ClientState>(env_, *database_, options, client::ClientState::Hooks{});
+
+  const store::Applied applied = store_->applied();
+  figures_.applied = figures_.end = applied.lsn;
+  if (ring_ == nullptr) return {};
+  figures_.end = TRY(wait<Lsn>([&](auto done) {
+    ring_->read(
+        applied.read_from, applied.lsn, applied.start,
+        [this](Bytes record, Lsn lsn) -> Result<void> {
+          ++figures_.records;
+          return database_->redo(record, lsn);
+        },
+        std::move(done));
+  }));
+  return {};
+}
+
+Result<void> StoppedVserver::read_blocks(BlockNo first, MutableBytes into) const {
+  return data_->read(first.value * block_bytes, into);
+}
+
+}  // namespace perdure::server
