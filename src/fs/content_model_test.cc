@@ -71,7 +71,7 @@ class ContentModel {
     else if (what < 760)
       crash();
     else if (what < 800)
-      f_.data().trim_memory(0);
+      f_.data().trim_memory(f_.oldest_fault());
     while (in_flight_ > 8 || draw(4) != 0)
       if (!f_.step()) break;
     acknowledge();

@@ -133,6 +133,7 @@ void DataFixture::execute(Task& task) {
   const Outcome<bool> outcome = task.execute(*run_);
   if (!outcome && outcome.error().is_fault()) {
     std::vector<state::Fetch> misses = run_->take_misses();
+    if (task.fault_tick == 0) task.fault_tick = run_->tick();
     run_->abandon();
     task.rewind();
     task.executing = false;
@@ -149,6 +150,7 @@ void DataFixture::execute(Task& task) {
       });
     return;
   }
+  task.fault_tick = 0;
   const bool status = !outcome && outcome.error().is_status();
   if (status) run_->rollback(begin);
   run_->end_step({});
@@ -206,6 +208,13 @@ bool DataFixture::event() {
       if (!ready_.empty()) return true;
   }
   return !ready_.empty();
+}
+
+uint32_t DataFixture::oldest_fault() const {
+  uint32_t oldest = database_->tick();
+  for (const auto& [id, task] : tasks_)
+    if (task->fault_tick != 0) oldest = std::min(oldest, task->fault_tick);
+  return oldest;
 }
 
 void DataFixture::settle() {

@@ -71,6 +71,8 @@ class DataFixture {
   bool hold_reclaims = false;  // their transactions do not execute until ...
   void let_reclaims_go();
   size_t unfinished() const { return tasks_.size(); }
+  // As for Data::trim_memory: when the oldest transaction that has faulted began to execute.
+  uint32_t oldest_fault() const;
 
   InodeId new_file(uint32_t mode = 0644);
   void start_write_back(WriteBackScope scope);
@@ -105,6 +107,7 @@ class DataFixture {
     std::function<void()> keep, rewind;
     std::function<void(Lsn)> ended;
     size_t missing = 0;
+    uint32_t fault_tick = 0;
     bool ready = true, executing = false, resumed = false;
   };
   TransactionId add(std::unique_ptr<Task> task);
