@@ -84,10 +84,6 @@ def main():
     if "clients" in options.parts and os.geteuid() != 0 and shutil.which("sudo"):  # for the network device
         os.execvp("sudo", ["sudo", sys.executable, *sys.argv])
     print(f"crash: seed {options.seed}", flush=True)
-    commands = subprocess.run([options.server, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    if options.check and "\n  check " not in commands:
-        print("crash: NOT CHECKED: this perdure has no `perdure check`, so nobody looks through the data", flush=True)
-        options.check = False
     directory = pathlib.Path(tempfile.mkdtemp(prefix="perdure-crash."))
     good = True
     for name in options.parts.split(","):
