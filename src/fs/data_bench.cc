@@ -33,17 +33,26 @@ struct Bench {
     return fresh;
   });
 
-  // One run that ends with a value or waits.
+  // One run, of the present transaction, that ends with a value or waits.
   template <class F>
   auto execute(F&& operation) {
-    run.begin(TransactionId(++transaction), 0, f.env().wall_time());
+    run.begin(TransactionId(transaction), 0, f.env().wall_time());
     auto outcome = operation(run);
+    while (!outcome && outcome.error().is_fault()) {
+      std::vector<state::Fetch> misses = run.take_misses();
+      run.abandon();
+      for (state::Fetch& miss : misses) miss([](const Result<void>& result) { CHECK(result); });
+      f.env().run_until_idle();
+      run.begin(TransactionId(transaction), 0, f.env().wall_time());
+      outcome = operation(run);
+    }
     CHECK(outcome || outcome.error().is_wait());
     run.end_step({});
     run.commit();
     return outcome;
   }
   void write(uint64_t offset, Bytes bytes, Stable stable) {
+    ++transaction;
     WriteRegisters registers;
     const Principal who{.uid = 0, .gid = 0, .groups = {}};
     for (;;) {
@@ -54,6 +63,7 @@ struct Bench {
     }
   }
   void write_back() {
+    ++transaction;
     WriteBackRegisters registers = begin_write_back(f.fs(), WriteBackScope::everything);
     for (;;) {
       const auto outcome = execute([&](Run& r) { return fs::write_back(f.fs(), r, registers); });
@@ -127,6 +137,7 @@ void map_1024_random_pages(benchmark::State& state) {
     std::set<uint64_t> blocks;
     while (blocks.size() < 1024) blocks.insert(random() % 32768);
     for (const uint64_t block : blocks) b.write(block * page, small, Stable::unstable);
+    ++b.transaction;
     WriteBackRegisters registers = begin_write_back(b.f.fs(), WriteBackScope::everything);
     std::ignore = b.execute([&](Run& r) { return write_back(b.f.fs(), r, registers); });
     b.settle();
