@@ -29,19 +29,18 @@ class State {
     bob_open = open_file(bob);
     alice_lock = lock_bytes(alice, alice_open, LockType::write, {0, 9});
     bob_lock = lock_bytes(bob, bob_open, LockType::read, {10, 19});
-    for (uint64_t i = 0; i < LockRow::ranges_max; ++i)
-      CHECK(world.run([&](Run& run) {
-        return lock(cs(), run,
-                    {.client = alice.id,
-                     .inode = file,
-                     .type = LockType::read,
-                     .range = {100 + 10 * i, 105 + 10 * i},
-                     .stateid = alice_lock});
-      }));
-    world.run([&](Run& run) -> Outcome<void> {
+    for (uint64_t i = 0; i < LockRow::ranges_max; ++i) {
+      const LockArgs args{.client = alice.id,
+                          .inode = file,
+                          .type = LockType::read,
+                          .range = {100 + 10 * i, 105 + 10 * i},
+                          .stateid = alice_lock};
+      alice_lock = world.run([&](Run& run) { return lock(cs(), run, args); })->stateid;
+    }
+    CHECK(world.run([&](Run& run) -> Outcome<void> {
       cs().slots.put(run, {alice.number, 0}, {1, 2, TransactionId(0), ByteVector(3)});
       return {};
-    });
+    }));
   }
 
   ClientState& cs() { return world.cs(); }
@@ -236,7 +235,7 @@ TEST_P(ClientCheckTest, IsFound) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Damages, ClientCheckTest, ::testing::ValuesIn(damages),
-                         [](const ::testing::TestParamInfo<Damage>& info) { return info.param.name; });
+                         [](const ::testing::TestParamInfo<Damage>& damage) { return damage.param.name; });
 
 // Step by step, what an expiry has not yet removed is no finding, as long as it is in flight.
 TEST(ClientCheck, AnExpiryInFlightExcusesWhatItRemoves) {

@@ -307,7 +307,7 @@ TEST_P(CheckTest, IsFoundInMemoryAndInTheStore) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Damages, CheckTest, ::testing::ValuesIn(damages),
-                         [](const ::testing::TestParamInfo<Damage>& info) { return info.param.name; });
+                         [](const ::testing::TestParamInfo<Damage>& damage) { return damage.param.name; });
 
 TEST(Check, ReclaimsInFlightExcuseWhatTheyFree) {
   Tree tree;

@@ -47,21 +47,21 @@ struct RowReaderTest : ::testing::Test {
   }
   template <class Body>
   void run(Body body) {
-    Run run(database);
-    run.begin(TransactionId(1), 0, {});
-    body(run);
-    run.end_step({});
-    run.commit();
+    state::Run r(database);
+    r.begin(TransactionId(1), 0, {});
+    body(r);
+    r.end_step({});
+    r.commit();
     commit.flush();
     env.run_until_idle();
   }
   void put(uint64_t n, uint64_t value) {
     model[n] = value;
-    run([&](Run& r) { table.put(r, {n}, {value}); });
+    run([&](state::Run& r) { table.put(r, {n}, {value}); });
   }
   void erase(uint64_t n) {
     model.erase(n);
-    run([&](Run& r) { table.erase(r, {n}); });
+    run([&](state::Run& r) { table.erase(r, {n}); });
   }
   void checkpoint(bool evict) {
     bool done = false;
