@@ -193,7 +193,8 @@ class NamesChecker {
   void check_inode(InodeId id, const InodeRow& inode) {
     const Count& count = counts_[id];
     if (inode.type == FileType::directory) {
-      const bool root = id == fx_.root();
+      const VolumeRow* volume = fx_.fs().volumes.peek({inode.volume});
+      const bool root = volume != nullptr && id == volume->root;
       if (count.names != (root ? 0U : 1U)) wrong("a directory with several names, or none", id);
       if (inode.parent != (root ? id : count.parent)) wrong("a wrong parent", id);
       if (inode.links != 2 + count.subdirectories) wrong("a wrong number of subdirectories", id);
