@@ -5,8 +5,9 @@
 namespace perdure::client {
 
 Outcome<Status> test_stateid(ClientState& cs, Run& run, ClientId client, const Stateid& stateid) {
+  // A Status by itself would be taken for an error.
   const auto status_of = [](const auto& found) -> Outcome<Status> {
-    if (found) return Status::ok;
+    if (found) return Outcome<Status>(std::in_place, Status::ok);
     if (!found.error().is_status()) return found.error();
     return Outcome<Status>(std::in_place, found.error().status());
   };
