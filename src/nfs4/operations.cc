@@ -28,6 +28,7 @@ constexpr std::array operations{
               .execute = op_link,
               .needs_current = yes,
               .needs_saved = yes,
+              .writes = yes,
               .result_bytes_max = 20},
     // A denied LOCK or LOCKT names the owner that is in the way.
     Operation{.number = OP_LOCK,
@@ -59,6 +60,7 @@ constexpr std::array operations{
               .execute = op_rename,
               .needs_current = yes,
               .needs_saved = yes,
+              .writes = yes,
               .result_bytes_max = 40},
     Operation{.number = OP_RESTOREFH, .execute = op_restorefh},
     Operation{.number = OP_SAVEFH, .execute = op_savefh, .needs_current = yes},
