@@ -107,27 +107,31 @@ Outcome<Nfsstat4> Compound::execute_operation(Run& run) {
     const bool lost = registers.operation == 0;
     return result(operation_, lost ? Nfsstat4::NFS4ERR_OP_NOT_IN_SESSION : Nfsstat4::NFS4ERR_NOTSUPP);
   }
-  if (const Nfsstat4 status = check_place(*operation); status != Nfsstat4::NFS4_OK)
-    return result(operation_, status);
+  const auto failed = [&](Nfsstat4 status) {
+    result(operation_, status);
+    if (operation->empty_bitmap_on_error) reply.put_u32(0);
+    return status;
+  };
+  if (const Nfsstat4 status = check_place(*operation); status != Nfsstat4::NFS4_OK) return failed(status);
 
   result(operation_, Nfsstat4::NFS4_OK);
   const state::Savepoint savepoint = run.savepoint();
   const Outcome<Nfsstat4> outcome = operation->execute(*this, run);
   if (!outcome && !outcome.error().is_status()) return outcome;
   if (registers.ended) return Nfsstat4::NFS4_OK;
-  if (outcome && *outcome == Nfsstat4::NFS4_OK) {
-    if (registers.reply_bytes_max == 0 || reply.size() <= registers.reply_bytes_max) return *outcome;
-    // Only an operation that changes nothing comes here: the others made sure of their room.
-    run.rollback(savepoint);
-    return result(operation_, registers.cache_this ? Nfsstat4::NFS4ERR_REP_TOO_BIG_TO_CACHE
-                                                   : Nfsstat4::NFS4ERR_REP_TOO_BIG);
-  }
+  const bool fits = registers.reply_bytes_max == 0 || reply.size() <= registers.reply_bytes_max;
+  if (outcome && *outcome == Nfsstat4::NFS4_OK && fits) return *outcome;
+  // Of what does not fit only an operation that changes nothing comes here: the others made sure of their
+  // room. It may be an error as well: LOCKT's names an owner.
   run.rollback(savepoint);
-  if (!outcome) result(operation_, to_nfsstat4(outcome.error().status()));
-  const Nfsstat4 status = outcome ? *outcome : to_nfsstat4(outcome.error().status());
-  reply.patch_u32(status_at, static_cast<uint32_t>(status));
+  if (outcome && !fits)
+    return failed(registers.cache_this ? Nfsstat4::NFS4ERR_REP_TOO_BIG_TO_CACHE
+                                       : Nfsstat4::NFS4ERR_REP_TOO_BIG);
+  if (!outcome) return failed(to_nfsstat4(outcome.error().status()));
+  // What it has written belongs to this error.
+  reply.patch_u32(status_at, static_cast<uint32_t>(*outcome));
   if (operation->empty_bitmap_on_error) reply.put_u32(0);
-  return status;
+  return *outcome;
 }
 
 // Whether the operation may stand here, has the file handles that it needs, and room for its result.
