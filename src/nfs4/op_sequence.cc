@@ -7,20 +7,49 @@
 
 namespace perdure::nfs4 {
 
+namespace {
+
+// Of what stands behind SEQUENCE, and of who sends it: the Linux client encodes a request anew before it
+// sends it again, and says in sa_highest_slotid which slots it uses then. Another user's request is not a
+// repetition (RFC 8881 §2.10.6.1.3.1).
+uint32_t checksum(Bytes request, const wire::Credential& who) {
+  const uint32_t user[] = {static_cast<uint32_t>(who.flavor), who.uid};
+  return crc32c(std::as_bytes(std::span(user)), crc32c(request));
+}
+
+// What the session's limits say of this request. These are errors of SEQUENCE itself, so the slot must stay
+// as it is (RFC 8881 §18.46.3).
+Nfsstat4 check_limits(const Compound& c, const client::ChannelAttributes& fore, uint32_t slot,
+                      uint32_t highest_slot, bool cache_this) {
+  using enum Nfsstat4;
+  constexpr size_t result_bytes = 36;
+  if (slot >= fore.slots) return NFS4ERR_BADSLOT;
+  if (highest_slot >= fore.slots) return NFS4ERR_BAD_HIGH_SLOT;
+  if (c.registers.operations > fore.operations_max) return NFS4ERR_TOO_MANY_OPS;
+  if (c.arguments().size() > fore.request_bytes_max) return NFS4ERR_REQ_TOO_BIG;
+  if (cache_this && c.reply.size() + result_bytes > fore.cached_response_bytes_max)
+    return NFS4ERR_REP_TOO_BIG_TO_CACHE;
+  return NFS4_OK;
+}
+
+}  // namespace
+
 Outcome<Nfsstat4> op_sequence(Compound& c, Run& run) {
   client::SequenceArgs args;
   const Bytes session = c.args.get_opaque_fixed(args.session.size());
   if (!session.empty()) std::memcpy(args.session.data(), session.data(), session.size());
   args.seqid = c.args.get_u32();
   args.slot = c.args.get_u32();
-  c.args.get_u32();  // sa_highest_slotid: every slot stays allowed
+  const uint32_t highest_slot = c.args.get_u32();
   const bool cache_this = c.args.get_bool();
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  // Of what stands behind SEQUENCE: the Linux client encodes a request anew before it sends it again, and
-  // says in sa_highest_slotid which slots it uses then.
-  args.checksum = crc32c(c.args.rest());
+  args.checksum = checksum(c.args.rest(), c.credential());
   args.connection = client::ConnectionId(c.connection().value);
 
+  const client::ChannelAttributes fore = TRY(c.clients().find_session(run, args.session)).row->fore;
+  if (const Nfsstat4 status = check_limits(c, fore, args.slot, highest_slot, cache_this);
+      status != Nfsstat4::NFS4_OK)
+    return status;
   const client::Sequenced sequenced = TRY(client::sequence(c.clients(), run, args));
   if (sequenced.replay) {
     c.replay(*sequenced.replay);
@@ -39,9 +68,6 @@ Outcome<Nfsstat4> op_sequence(Compound& c, Run& run) {
   c.reply.put_u32(sequenced.highest_slot);
   c.reply.put_u32(sequenced.highest_slot);  // sr_target_highest_slotid
   c.reply.put_u32(sequenced.status_flags);
-  // These are errors of SEQUENCE itself, but they are cached in its slot like any other (RFC 8881 §18.46.3).
-  if (r.operations > sequenced.fore.operations_max) return Nfsstat4::NFS4ERR_TOO_MANY_OPS;
-  if (c.arguments().size() > sequenced.fore.request_bytes_max) return Nfsstat4::NFS4ERR_REQ_TOO_BIG;
   return Nfsstat4::NFS4_OK;
 }
 
