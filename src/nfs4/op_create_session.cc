@@ -117,6 +117,10 @@ Outcome<Nfsstat4> op_create_session(Compound& c, Run& run) {
 Outcome<Nfsstat4> op_destroy_session(Compound& c, Run& run) {
   const client::SessionId id = get_session_id(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  // RFC 8881 §18.37.3: nothing can follow in the session that is destroyed.
+  const client::SessionNumber session = TRY(c.clients().find_session(run, id)).number;
+  if (session == c.registers.slot.session && c.registers.operation + 1 != c.registers.operations)
+    return Nfsstat4::NFS4ERR_NOT_ONLY_OP;
   TRY(client::destroy_session(c.clients(), run, id));
   return Nfsstat4::NFS4_OK;
 }
