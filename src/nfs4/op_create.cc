@@ -3,6 +3,7 @@
 
 #include "nfs4/attributes.h"
 #include "nfs4/compound.h"
+#include "nfs4/names.h"
 #include "nfs4/operations.h"
 #include "nfs4/results.h"
 
@@ -38,7 +39,7 @@ bool get_type(wire::XdrDecoder& in, fs::CreateRequest& request) {
 Outcome<Nfsstat4> op_create(Compound& c, Run& run) {
   fs::CreateRequest request;
   const bool creatable = get_type(c.args, request);
-  const std::string_view name = c.args.get_string(opaque_bytes_max);
+  const std::string_view name = get_name(c.args);
   const auto attributes = get_new_attributes(c.args, c.registers.minor_version);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (!creatable) return Nfsstat4::NFS4ERR_BADTYPE;

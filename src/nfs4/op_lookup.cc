@@ -2,12 +2,13 @@
 #include "fs/lookup.h"
 
 #include "nfs4/compound.h"
+#include "nfs4/names.h"
 #include "nfs4/operations.h"
 
 namespace perdure::nfs4 {
 
 Outcome<Nfsstat4> op_lookup(Compound& c, Run& run) {
-  const std::string_view name = c.args.get_string(opaque_bytes_max);
+  const std::string_view name = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   const fs::Object object = TRY(fs::lookup(c.fs(), run, c.principal(), c.registers.current.inode, name));
   c.set_current({object.inode});

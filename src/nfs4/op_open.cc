@@ -6,6 +6,7 @@
 
 #include "nfs4/attributes.h"
 #include "nfs4/compound.h"
+#include "nfs4/names.h"
 #include "nfs4/operations.h"
 #include "nfs4/principal.h"
 #include "nfs4/results.h"
@@ -76,14 +77,14 @@ Nfsstat4 get_arguments(Compound& c, OpenArguments& args) {
   switch (args.claim) {
     case Claim::null:
     case Claim::delegate_prev:
-      args.name = c.args.get_string(opaque_bytes_max);
+      args.name = get_name(c.args);
       break;
     case Claim::previous:
       c.args.get_u32();  // the delegation that it had
       break;
     case Claim::delegate_cur:
       get_stateid(c.args);
-      args.name = c.args.get_string(opaque_bytes_max);
+      args.name = get_name(c.args);
       break;
     case Claim::delegate_cur_fh:
       get_stateid(c.args);

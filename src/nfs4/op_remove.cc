@@ -2,13 +2,14 @@
 #include "fs/remove.h"
 
 #include "nfs4/compound.h"
+#include "nfs4/names.h"
 #include "nfs4/operations.h"
 #include "nfs4/results.h"
 
 namespace perdure::nfs4 {
 
 Outcome<Nfsstat4> op_remove(Compound& c, Run& run) {
-  const std::string_view name = c.args.get_string(opaque_bytes_max);
+  const std::string_view name = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   const fs::Removed removed = TRY(fs::remove(c.fs(), run, c.principal(), c.registers.current.inode, name));
   put_change_info(c.reply, removed.directory);

@@ -2,14 +2,15 @@
 #include "fs/rename.h"
 
 #include "nfs4/compound.h"
+#include "nfs4/names.h"
 #include "nfs4/operations.h"
 #include "nfs4/results.h"
 
 namespace perdure::nfs4 {
 
 Outcome<Nfsstat4> op_rename(Compound& c, Run& run) {
-  const std::string_view from = c.args.get_string(opaque_bytes_max);
-  const std::string_view to = c.args.get_string(opaque_bytes_max);
+  const std::string_view from = get_name(c.args);
+  const std::string_view to = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   const fs::Renamed renamed = TRY(
       fs::rename(c.fs(), run, c.principal(), c.registers.saved.inode, from, c.registers.current.inode, to));

@@ -2,6 +2,7 @@
 #include "fs/lookup.h"
 
 #include "nfs4/compound.h"
+#include "nfs4/names.h"
 #include "nfs4/operations.h"
 
 namespace perdure::nfs4 {
@@ -18,7 +19,7 @@ void put_flavors(wire::XdrEncoder& out) {
 }  // namespace
 
 Outcome<Nfsstat4> op_secinfo(Compound& c, Run& run) {
-  const std::string_view name = c.args.get_string(opaque_bytes_max);
+  const std::string_view name = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   TRY(fs::lookup(c.fs(), run, c.principal(), c.registers.current.inode, name));
   put_flavors(c.reply);
