@@ -65,7 +65,7 @@ Outcome<Nfsstat4> op_readdir(Compound& c, Run& run) {
                         entries += fits ? 1 : 0;
                         return fits;
                       }));
-  if (entries == 0 && !eof) return Status::too_small;
+  if ((entries == 0 && !eof) || c.reply.size() + end_bytes > begin + room) return Status::too_small;
   c.reply.put_bool(false);
   c.reply.put_bool(eof);
   return Nfsstat4::NFS4_OK;

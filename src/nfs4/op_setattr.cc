@@ -14,6 +14,8 @@ Outcome<Nfsstat4> op_setattr(Compound& c, Run& run) {
   const auto attributes = get_new_attributes(c.args, c.registers.minor_version);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (!attributes) return attributes.error();
+  // RFC 8275 §5: it belongs to the creation of objects alone.
+  if (attributes->given.has(Attribute::mode_umask)) return Nfsstat4::NFS4ERR_INVAL;
   auto right = fs::SizeRight::by_mode;
   if (attributes->set.size) right = TRY(may_set_size(c, run, stateid));
   TRY(fs::set_attributes(c.fs(), run, c.principal(), c.registers.current.inode, attributes->set, right));
