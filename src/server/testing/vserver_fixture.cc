@@ -145,7 +145,7 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
   call.xid = next_xid_++;
   call.credential.flavor = wire::AuthFlavor::AUTH_SYS;
   call.credential.uid = call.credential.gid = uid;
-  call.chunk = wire::make_chunk(compound.size(), nullptr);
+  call.chunk = wire::make_chunk(std::max<size_t>(compound.size(), 1), nullptr);
   std::memcpy(call.chunk.data(), compound.data(), compound.size());
   call.arguments = {call.chunk.data(), compound.size()};
   call.connection = wire::ConnectionId(connection_);
@@ -157,7 +157,11 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
 void VserverFixture::send(wire::ConnectionId, wire::Reply&& message) {
   const ByteVector bytes = message.flatten();
   const std::optional<wire::ReplyHeader> header = wire::parse_reply(bytes);
-  ASSERT_TRUE(header && header->success());
+  ASSERT_TRUE(header);
+  if (!header->success()) {
+    refused_.insert(header->xid);
+    return;
+  }
   replies_.emplace(header->xid, ByteVector(header->results.begin(), header->results.end()));
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "env/testing/test_env.h"
@@ -95,6 +96,8 @@ class VserverFixture : private wire::Transport {
   // Sends a call; its reply can be awaited. `uid`: AUTH_SYS.
   uint32_t send(Bytes compound, uint32_t uid = 0);
   bool replied(uint32_t xid) const { return replies_.contains(xid); }
+  // Answered by an error of RPC's.
+  bool refused(uint32_t xid) const { return refused_.contains(xid); }
   // Turns until the reply is there.
   CompoundReply await(uint32_t xid);
   CompoundReply call(const CompoundBuilder& compound, uint32_t uid = 0) {
@@ -123,6 +126,7 @@ class VserverFixture : private wire::Transport {
   std::shared_ptr<store::testing::MemoryKvImage> image_ = std::make_shared<store::testing::MemoryKvImage>();
   std::unique_ptr<Vserver> vserver_;
   std::map<uint32_t, ByteVector> replies_;
+  std::set<uint32_t> refused_;
   uint32_t next_xid_ = 1;
   uint64_t connection_ = 1;
   bool failed_ = false;
