@@ -1,0 +1,166 @@
+// SEQUENCE (RFC 8881 §18.46, §2.10.6): slots, the reply cache, and the limits of a session.
+#include "conformance/conformance.h"
+
+namespace perdure::conformance {
+namespace {
+
+class Sequence : public WithClients {
+ public:
+  // A session of Alice's with these limits.
+  SessionCreated limited(const ChannelAttributes& fore) {
+    return created_of(expect(NFS4_OK, create_session(alice.id(), next_create++, 1, fore)));
+  }
+  static Ops in(const SessionCreated& session, uint32_t seqid, bool cache_this = false) {
+    return Ops().sequence(session.id, seqid, 0, 0, cache_this);
+  }
+  uint32_t next_create = 2;
+};
+
+TEST_F(Sequence, ItsResult) {
+  const Reply reply = alice.ok(alice.seq(3));
+  wire::XdrDecoder in = reply.in(OP_SEQUENCE);
+  const Bytes id = in.get_opaque_fixed(16);
+  EXPECT_EQ(ByteVector(id.begin(), id.end()), alice.session());
+  EXPECT_EQ(in.get_u32(), 1U) << "the sequence id";
+  EXPECT_EQ(in.get_u32(), 3U) << "the slot";
+  EXPECT_EQ(in.get_u32(), session_slots - 1) << "the highest slot";
+  EXPECT_EQ(in.get_u32(), session_slots - 1) << "the target of the highest slot";
+  EXPECT_EQ(in.get_u32(), 0U) << "status flags";
+}
+
+TEST_F(Sequence, BadSessionsAndSlots) {
+  const ByteVector nobody(16, std::byte{0x77});
+  expect(NFS4ERR_BADSESSION, Ops().sequence(nobody, 1, 0, 0, false).root());
+  expect(NFS4ERR_BADSLOT, Ops().sequence(alice.session(), 1, session_slots, 0, false).root());
+  expect(NFS4ERR_BADSLOT, Ops().sequence(alice.session(), 1, UINT32_MAX, 0, false).root());
+  expect(NFS4ERR_BAD_HIGH_SLOT, Ops().sequence(alice.session(), 1, 2, session_slots, false).root());
+  expect(NFS4_OK, Ops().sequence(alice.session(), 1, 2, session_slots - 1, false).root());
+}
+
+TEST_F(Sequence, MisorderedRequestsLeaveTheSlot) {
+  alice.ok(alice.seq().root());  // sequence id 2
+  for (const uint32_t seqid : {0U, 1U, 4U, 100U, UINT32_MAX})
+    expect(NFS4ERR_SEQ_MISORDERED, Ops().sequence(alice.session(), seqid, 0, 0, false).root());
+  expect(NFS4ERR_SEQ_MISORDERED, Ops().sequence(alice.session(), 2, 7, 7, false).root());
+  expect(NFS4ERR_SEQ_MISORDERED, Ops().sequence(alice.session(), 0, 7, 7, false).root());
+  alice.ok(alice.seq().root());
+  expect(NFS4_OK, Ops().sequence(alice.session(), 1, 7, 7, false).root());
+}
+
+TEST_F(Sequence, SlotsAreIndependent) {
+  for (uint32_t slot = 0; slot < session_slots; ++slot) alice.ok(alice.seq(slot).root());
+  alice.ok(alice.seq(session_slots - 1).root());
+}
+
+TEST_F(Sequence, ACachedReplyIsSentAgain) {
+  const Reply first = alice.ok(alice.seq(1, true).root().getattr({Attribute::fileid}).getfh());
+  for (int i = 0; i < 3; ++i) {
+    const Reply again = alice.ok(alice.seq_again(1, true).root().getattr({Attribute::fileid}).getfh());
+    EXPECT_EQ(again.bytes, first.bytes);
+  }
+}
+
+TEST_F(Sequence, AnErrorIsCachedToo) {
+  const Reply first = alice.expect(NFS4ERR_NOENT, alice.seq(1, true).root().lookup("f"));
+  alice.create_file("f");
+  EXPECT_EQ(alice.expect(NFS4ERR_NOENT, alice.seq_again(1, true).root().lookup("f")).bytes, first.bytes);
+}
+
+// Whatever sa_cachethis says (DESIGN: each reply of a modifying request is cached).
+TEST_F(Sequence, RepliesOfChangesAreAlwaysCached) {
+  const Reply first = alice.ok(alice.seq(1).root().mkdir("d"));
+  EXPECT_EQ(alice.ok(alice.seq_again(1).root().mkdir("d")).bytes, first.bytes);
+  alice.ok(alice.seq(1).root().remove("d"));
+}
+
+TEST_F(Sequence, AnUncachedReplyCannotBeRepeated) {
+  alice.ok(alice.seq(1).root().getfh());
+  alice.expect(NFS4ERR_RETRY_UNCACHED_REP, alice.seq_again(1).root().getfh());
+  alice.ok(alice.seq(1).root().getfh());
+}
+
+TEST_F(Sequence, FalseRetries) {
+  alice.ok(alice.seq(1).root().mkdir("d"));
+  alice.expect(NFS4ERR_SEQ_FALSE_RETRY, alice.seq_again(1).root().mkdir("e"));
+  alice.expect(NFS4ERR_SEQ_FALSE_RETRY, alice.seq_again(1).root());
+  alice.expect(NFS4ERR_SEQ_FALSE_RETRY, alice.seq_again(1).root().mkdir("d").getfh());
+  alice.ok(alice.seq(1).root().lookup("d"));
+  alice.expect(NFS4ERR_NOENT, alice.seq(1).root().lookup("e"));
+}
+
+// RFC 8881 §2.10.6.1.3.1: another user's request is none either.
+TEST_F(Sequence, AnotherUsersRequestIsNoRepetition) {
+  alice.ok(alice.seq(1).root().mkdir("d"));
+  expect(NFS4ERR_SEQ_FALSE_RETRY, alice.seq_again(1).root().mkdir("d"), 1000);
+}
+
+TEST_F(Sequence, OnlyAtTheBeginning) {
+  alice.expect(NFS4ERR_SEQUENCE_POS, alice.seq().root().sequence(alice.session(), 1, 5, 5, false));
+  expect(NFS4_OK, Ops().sequence(alice.session(), 1, 5, 5, false));
+}
+
+TEST_F(Sequence, TooManyOperations) {
+  const SessionCreated session = limited({.operations = 4});
+  expect(NFS4_OK, in(session, 1).root().root().root());
+  const Reply reply = expect(NFS4ERR_TOO_MANY_OPS, in(session, 2).root().root().root().root());
+  EXPECT_EQ(reply.results.size(), 1U);
+  // RFC 8881 §18.46.3: an error of SEQUENCE leaves the slot as it is.
+  expect(NFS4_OK, in(session, 2).root());
+}
+
+TEST_F(Sequence, RequestsThatAreTooBig) {
+  const SessionCreated session = limited({.request_max = 1024});
+  expect(NFS4_OK, in(session, 1).root());
+  expect(NFS4ERR_REQ_TOO_BIG, in(session, 2).root().lookup(std::string(2000, 'a')));
+  expect(NFS4_OK, in(session, 2).root());
+}
+
+TEST_F(Sequence, RepliesThatAreTooBig) {
+  const Client::Opened file = alice.create_file("f");
+  alice.ok(alice.seq().fh(file.handle).write(file.stateid, 0, std::string(10000, 'x')));
+  const SessionCreated session = limited({.response_max = 600, .cached_max = 400});
+  const Reply reply = expect(NFS4_OK, in(session, 1).fh(file.handle).read(anonymous(), 0, 10000));
+  EXPECT_LE(reply.bytes.size(), 600U) << "a READ is shortened";
+  Ops many = in(session, 2).fh(file.handle);
+  for (int i = 0; i < 20; ++i) many.getfh();
+  EXPECT_LE(expect(NFS4ERR_REP_TOO_BIG, many).bytes.size(), 600U);
+  Ops cached = in(session, 3, true).fh(file.handle);
+  for (int i = 0; i < 20; ++i) cached.getfh();
+  EXPECT_LE(expect(NFS4ERR_REP_TOO_BIG_TO_CACHE, cached).bytes.size(), 400U);
+  expect(NFS4_OK, in(session, 4).fh(file.handle));
+}
+
+TEST_F(Sequence, NothingIsDoneIfItsReplyWouldNotFit) {
+  const SessionCreated session = limited({.response_max = 300, .cached_max = 300});
+  Ops ops = in(session, 1).root();
+  for (int i = 0; i < 5; ++i) ops.getfh();
+  expect(NFS4ERR_REP_TOO_BIG, ops.mkdir("d").mkdir("e"));
+  alice.expect(NFS4ERR_NOENT, alice.seq().root().lookup("d").lookup("e"));
+}
+
+TEST_F(Sequence, NothingCanBeCachedWhereNoRoomIs) {
+  const SessionCreated session = limited({.cached_max = 0});
+  expect(NFS4ERR_REP_TOO_BIG_TO_CACHE, in(session, 1, true).root());
+  expect(NFS4_OK, in(session, 1, false).root());
+}
+
+TEST_F(Sequence, SequenceIdsWrapAround) {
+  // A slot that a crash has taken back accepts one jump.
+  alice.ok(alice.seq(4).root().mkdir("d"));
+  restart();
+  const auto at = [&](uint32_t seqid) { return Ops().sequence(alice.session(), seqid, 4, 4, true).root(); };
+  expect(NFS4_OK, at((1U << 31U) - 1));
+  expect(NFS4ERR_SEQ_MISORDERED, at((1U << 31U) + 1));
+  expect(NFS4_OK, at(1U << 31U));
+}
+
+TEST_F(Sequence, ASlotSurvivesACrash) {
+  const Reply first = alice.ok(alice.seq(2).root().mkdir("d"));
+  restart();
+  EXPECT_EQ(alice.ok(alice.seq_again(2).root().mkdir("d")).bytes, first.bytes);
+  alice.expect(NFS4ERR_SEQ_FALSE_RETRY, alice.seq_again(2).root().mkdir("e"));
+  alice.expect(NFS4ERR_EXIST, alice.seq(2).root().mkdir("d"));
+}
+
+}  // namespace
+}  // namespace perdure::conformance
