@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "server/check.h"
 #include "store/block_store.h"
 
@@ -146,7 +148,7 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
   call.credential.flavor = wire::AuthFlavor::AUTH_SYS;
   call.credential.uid = call.credential.gid = uid;
   call.chunk = wire::make_chunk(std::max<size_t>(compound.size(), 1), nullptr);
-  std::memcpy(call.chunk.data(), compound.data(), compound.size());
+  std::ranges::copy(compound, call.chunk.data());
   call.arguments = {call.chunk.data(), compound.size()};
   call.connection = wire::ConnectionId(connection_);
   const uint32_t xid = call.xid;
