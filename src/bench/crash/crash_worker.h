@@ -69,6 +69,7 @@ class CrashWorker {
   Task<> link();
   Task<> rename();
   Task<> remove();
+  Task<bool> remove_name(const char* what, const std::string& path);
   Task<> rmdir();
   Task<> refused();
   Task<> look_up();

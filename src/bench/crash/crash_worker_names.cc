@@ -167,29 +167,38 @@ Task<> CrashWorker::rename() {
   if (target != nullptr && target->links == 0 && target->is_open) co_await close_file(target);
 }
 
-Task<> CrashWorker::remove() {
-  Action action{.kind = Action::Kind::remove};
-  action.path = any(random_.chance(15) ? FileType::NF4LNK : FileType::NF4REG);
-  if (action.path.empty()) co_return;
-  const NodeRef node = model_.find(action.path);
-  const NodeRef directory = model_.find(parent_of(action.path));
-  ask(action);
+// REMOVE of `path`, until it is answered. False: it failed, as has been told with `what`.
+Task<bool> CrashWorker::remove_name(const char* what, const std::string& path) {
+  const NodeRef directory = model_.find(parent_of(path));
   for (;;) {
-    begin_in(*directory).remove(name_of(action.path)).getattr(attr::CHANGE);
+    begin_in(*directory).remove(name_of(path)).getattr(attr::CHANGE);
     Reply& r = co_await slot_.exchange();
     Attributes before, after;
     ChangeInfo change;
     if (!(r.putfh() && r.getattr(before) && r.remove(change))) {
       if (co_await again(r)) continue;
-      co_return fail("remove " + action.path, r);
+      fail(what + path, r);
+      co_return false;
     }
-    if (!r.getattr(after)) co_return fail("remove " + action.path, r);
-    if (!unchanged(*directory, before.change, "directory of " + action.path)) co_return;
+    if (!r.getattr(after)) {
+      fail(what + path, r);
+      co_return false;
+    }
+    if (!unchanged(*directory, before.change, "directory of " + path)) co_return false;
     directory->change = after.change;
-    node->change = 0;
-    acknowledge();
-    break;
+    co_return true;
   }
+}
+
+Task<> CrashWorker::remove() {
+  Action action{.kind = Action::Kind::remove};
+  action.path = any(random_.chance(15) ? FileType::NF4LNK : FileType::NF4REG);
+  if (action.path.empty()) co_return;
+  const NodeRef node = model_.find(action.path);
+  ask(action);
+  if (!co_await remove_name("remove ", action.path)) co_return;
+  node->change = 0;
+  acknowledge();
   // Removed, but still open: its state has to survive as well.
   if (node->links == 0 && node->is_open) co_await close_file(node);
 }
@@ -201,22 +210,8 @@ Task<> CrashWorker::rmdir() {
   }
   if (empty.empty()) co_return;
   const Action action{.kind = Action::Kind::rmdir, .path = empty[random_.below(empty.size())]};
-  const NodeRef directory = model_.find(parent_of(action.path));
   ask(action);
-  for (;;) {
-    begin_in(*directory).remove(name_of(action.path)).getattr(attr::CHANGE);
-    Reply& r = co_await slot_.exchange();
-    Attributes before, after;
-    ChangeInfo change;
-    if (!(r.putfh() && r.getattr(before) && r.remove(change))) {
-      if (co_await again(r)) continue;
-      co_return fail("rmdir " + action.path, r);
-    }
-    if (!r.getattr(after)) co_return fail("rmdir " + action.path, r);
-    if (!unchanged(*directory, before.change, "directory of " + action.path)) co_return;
-    directory->change = after.change;
-    co_return acknowledge();
-  }
+  if (co_await remove_name("rmdir ", action.path)) acknowledge();
 }
 
 // What the server must refuse, also when it is asked a second time: a name that is taken, one that is not
