@@ -51,7 +51,7 @@ class PageRef {
   friend PageRef make_page();
   struct Page {
     std::byte* data;
-    Page* next_free;
+    void* slab;
     uint32_t references;
     bool crc_known;
     uint32_t crc;

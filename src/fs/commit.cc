@@ -31,8 +31,8 @@ std::vector<PlacedPage> Commit::dirty(size_t pages_max) const {
   std::vector<PlacedPage> pages;
   if (registers.next >= registers.end) return pages;
   const PageKey last{id, FileBlock(registers.end.value - 1)};
-  auto row = *fs.dirty_pages.first(run, {id, registers.next}, last);  // unlogged: never faults
-  for (; row && pages.size() < pages_max; row = *fs.dirty_pages.next(run, row.key, last)) {
+  auto row = fs.dirty_pages.first(run, {id, registers.next}, last);
+  for (; row && pages.size() < pages_max; row = fs.dirty_pages.next(run, row, last)) {
     PlacedPage& page = pages.emplace_back();
     page.inode = id;
     page.file_block = row.key.block;

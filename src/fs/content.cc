@@ -5,7 +5,7 @@
 namespace perdure::fs {
 
 Outcome<PageRef> content_of(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, FileBlock block) {
-  if (const DirtyPageRow* dirty = TRY(fs.dirty_pages.get(run, {id, block}))) return dirty->page;
+  if (const DirtyPage* dirty = fs.dirty_pages.get(run, {id, block})) return dirty->page;
   if (const PageRow* page = TRY(fs.pages.get(run, {id, block})))
     if (!inode.cut_off(block, page->stamp)) return page->page;
   ExtentCursor extents(fs, run, id, inode, block.value, block.value + 1);
@@ -18,8 +18,8 @@ Outcome<Survey> survey(FileSystem& fs, Run& run, InodeId id, const InodeRow& ino
                        uint64_t count) {
   Survey rows(count);
   const PageKey from{id, FileBlock(first)}, last{id, FileBlock(first + count - 1)};
-  for (auto dirty = TRY(fs.dirty_pages.first(run, from, last)); dirty;
-       dirty = TRY(fs.dirty_pages.next(run, dirty.key, last)))
+  for (auto dirty = fs.dirty_pages.first(run, from, last); dirty;
+       dirty = fs.dirty_pages.next(run, dirty, last))
     rows[dirty.key.block.value - first].dirty = true;
   for (auto page = TRY(fs.pages.first(run, from, last)); page; page = TRY(fs.pages.next(run, page.key, last)))
     rows[page.key.block.value - first].page = true;

@@ -24,10 +24,11 @@ void cut_extent(FileSystem& fs, Run& run, const state::Table<ExtentRow>::Found& 
 template <class Gone>
 void erase_dirty_behind(FileSystem& fs, Run& run, InodeId id, uint64_t first, Gone&& gone) {
   const PageKey last{id, FileBlock(UINT64_MAX)};
-  for (auto dirty = *fs.dirty_pages.first(run, {id, FileBlock(first)}, last); dirty;
-       dirty = *fs.dirty_pages.next(run, dirty.key, last)) {
+  DirtyPages::Edit edit(fs.dirty_pages, run);
+  for (auto dirty = fs.dirty_pages.first(run, {id, FileBlock(first)}, last); dirty;
+       dirty = fs.dirty_pages.next(run, dirty, last)) {
     gone(dirty.key.block);
-    fs.dirty_pages.erase(run, dirty.key);
+    edit.erase(dirty.key);
   }
 }
 

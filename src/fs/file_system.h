@@ -11,6 +11,7 @@
 
 #include "base/siphash.h"
 #include "fs/data_options.h"
+#include "fs/dirty_pages.h"
 #include "fs/rows.h"
 #include "state/table.h"
 #include "store/block_store.h"
@@ -94,7 +95,7 @@ class FileSystem {
   state::Table<PageRow> pages;
   state::Table<AllocationRow> allocations;
   state::Table<FreedRow> freed;
-  state::Table<DirtyPageRow> dirty_pages;
+  DirtyPages dirty_pages;
   state::Table<PendingInodeRow> pending_inodes;
 
  private:

@@ -42,7 +42,7 @@ Fate Mapping::fate_of(const PlacedPage& page) const {
     const PageRow* row = *fs.pages.get(run, key);  // resident: never faults
     return row != nullptr && row->stamp == page.stamp ? Fate::mapped : Fate::unused;
   }
-  const DirtyPageRow* row = *fs.dirty_pages.get(run, key);
+  const DirtyPage* row = fs.dirty_pages.get(run, key);
   if (row == nullptr) return Fate::unused;
   if (row->stamp == page.stamp) return Fate::mapped;
   return if_changed == IfChanged::put_in_record ? Fate::in_record : Fate::unused;
@@ -82,20 +82,22 @@ void Mapping::apply(FilePart& part, FreedBlocks& freed) {
   BlockCount blocks(fs, run, part.id);
   const uint64_t stamp = fs.new_change();
   auto next = mapped.begin();
+  DirtyPages::Edit edit(fs.dirty_pages, run);
   for (size_t i = part.begin; i < part.end; ++i) {
     if (fates[i] == Fate::unused) continue;
     const PlacedPage& page = placement.pages[i];
     const PageKey key{page.inode, page.file_block};
-    const DirtyPageRow* dirty = *fs.dirty_pages.get(run, key);
+    const DirtyPage* dirty = fs.dirty_pages.get(run, key);
     BlockRows before{dirty != nullptr, *fs.pages.get(run, key) != nullptr, false};
     if (fates[i] == Fate::in_record) {
       before.extent = part.extents.has(page.file_block);
+      edit.finish();
       put_page_row(fs, run, part.id, page.file_block, stamp, dirty->page, before);
       blocks.now_stable(part.inode, before);
       continue;
     }
     before.extent = (next++)->had_extent;
-    if (page.source == PlacedPage::Source::dirty) fs.dirty_pages.erase(run, key);
+    if (page.source == PlacedPage::Source::dirty) edit.erase(key);
     if (before.page) fs.pages.erase(run, key);
     blocks.now_stable(part.inode, before);
   }
@@ -143,7 +145,7 @@ Outcome<void> put_in_record(FileSystem& fs, Run& run, InodeId id, const std::vec
   BlockCount count(fs, run, id);
   const uint64_t stamp = fs.new_change();
   for (const FileBlock block : blocks) {
-    const PageRef page = (*fs.dirty_pages.get(run, {id, block}))->page;
+    const PageRef page = fs.dirty_pages.get(run, {id, block})->page;
     const BlockRows before{true, *fs.pages.get(run, {id, block}) != nullptr, extents.has(block)};
     put_page_row(fs, run, id, block, stamp, page, before);
     count.now_stable(inode, before);

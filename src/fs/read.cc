@@ -15,10 +15,10 @@ using Pages = absl::InlinedVector<PageRef, 8>;
 // Fills in what dirty pages and page rows say of the blocks first, first+1, ...
 void add_rows(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, uint64_t first, Pages& pages) {
   const PageKey from{id, FileBlock(first)}, last{id, FileBlock(first + pages.size() - 1)};
-  // Neither table ever faults.
-  for (auto dirty = *fs.dirty_pages.first(run, from, last); dirty;
-       dirty = *fs.dirty_pages.next(run, dirty.key, last))
+  for (auto dirty = fs.dirty_pages.first(run, from, last); dirty;
+       dirty = fs.dirty_pages.next(run, dirty, last))
     pages[dirty.key.block.value - first] = dirty.row->page;
+  // Page rows are resident: that never faults.
   for (auto row = *fs.pages.first(run, from, last); row; row = *fs.pages.next(run, row.key, last)) {
     PageRef& page = pages[row.key.block.value - first];
     if (!page && !inode.cut_off(row.key.block, row.row->stamp)) page = row.row->page;

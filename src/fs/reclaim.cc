@@ -141,7 +141,7 @@ Outcome<void> Reclaim::find_extents() {
 
 void Reclaim::count_pages(BlockCount& blocks, const ExtentMap& page_extents) {
   for (const auto& page : pages) {
-    const bool dirty = *fs.dirty_pages.get(run, {id, page.key.block}) != nullptr;
+    const bool dirty = fs.dirty_pages.get(run, {id, page.key.block}) != nullptr;
     blocks.only_dirty(inode, {dirty, false, page_extents.has(page.key.block)});
   }
 }
@@ -154,8 +154,8 @@ void Reclaim::count_extents(BlockCount& blocks) {
     const PageKey from{id, FileBlock(first)}, last{id, extent.key.last_block};
     for (auto page = *fs.pages.first(run, from, last); page; page = *fs.pages.next(run, page.key, last))
       --gone;
-    for (auto dirty = *fs.dirty_pages.first(run, from, last); dirty;
-         dirty = *fs.dirty_pages.next(run, dirty.key, last)) {
+    for (auto dirty = fs.dirty_pages.first(run, from, last); dirty;
+         dirty = fs.dirty_pages.next(run, dirty, last)) {
       if (*fs.pages.get(run, dirty.key) != nullptr) continue;
       blocks.only_dirty(inode, {.dirty = true});
       --gone;

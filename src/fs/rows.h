@@ -249,20 +249,38 @@ struct VolumeRow {
   }
 };
 
-// Unlogged: a file block with data of an unstable write that COMMIT or write-back has not yet made stable.
-// Hides the PageRow and the extent.
-struct DirtyPageRow {
+// Unlogged: file blocks with data of unstable writes that COMMIT or write-back has not yet made stable. They
+// hide the PageRow and the extent. Neighbours share a row, because what is written in order is handled in
+// order: dirty_pages.h shows them one by one.
+struct DirtyPage {
+  uint64_t stamp = 0;  // new_change() of the write: grows with each write to the page
+  PageRef page;        // null: not dirty
+};
+struct DirtyPagesRow {
   static constexpr TableId table = TableId::dirty_page;
   static constexpr Residence residence = Residence::unlogged;
   static constexpr const char* name = "dirty_page";
-  using Key = PageKey;
-  uint64_t stamp = 0;  // new_change() of the write: grows with each write to the page
-  PageRef page;
+  static constexpr uint64_t group_blocks = 16;
+  struct Key {
+    InodeId inode;
+    uint64_t group = 0;  // file block / group_blocks
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("inode", k.inode), v("group", k.group);
+    }
+  };
+  std::array<DirtyPage, group_blocks> pages;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("stamp", r.stamp), v("page", r.page);
+    for (auto& dirty : r.pages) v("stamp", dirty.stamp), v("page", dirty.page);
   }
-  size_t heap_bytes() const { return block_bytes; }
+  size_t items() const {
+    size_t count = 0;
+    for (const DirtyPage& dirty : pages) count += dirty.page ? 1U : 0U;
+    return count;
+  }
+  size_t heap_bytes() const { return items() * block_bytes; }
 };
 
 // Unlogged: what unstable writes have done to an inode. FileSystem::load merges it in; whoever stores the

@@ -36,8 +36,8 @@ Outcome<void> Truncation::shrink() {
     }
     std::vector<FileBlock> dirty;
     const PageKey last{id, FileBlock(UINT64_MAX)};
-    for (auto page = *fs.dirty_pages.first(run, {id, FileBlock(first)}, last); page;
-         page = *fs.dirty_pages.next(run, page.key, last))
+    for (auto page = fs.dirty_pages.first(run, {id, FileBlock(first)}, last); page;
+         page = fs.dirty_pages.next(run, page, last))
       dirty.push_back(page.key.block);
     TRY(dirty_extents.look_up(run, inode, dirty));
   }

@@ -128,10 +128,12 @@ Outcome<WriteResult> Write::unstable() {
 
   BlockCount blocks(fs, run, id);
   const uint64_t stamp = fs.new_change();
+  DirtyPages::Edit edit(fs.dirty_pages, run);
   for (uint64_t i = 0; i < count; ++i) {
-    fs.dirty_pages.put(run, {id, FileBlock(first + i)}, {stamp, page_of(first + i, old_of(old, first + i))});
+    edit.put({id, FileBlock(first + i)}, {stamp, page_of(first + i, old_of(old, first + i))});
     blocks.now_dirty(inode, before[i]);
   }
+  edit.finish();
   if (touch())
     blocks.store(id, inode);
   else

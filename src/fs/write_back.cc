@@ -24,7 +24,7 @@ struct WriteBack {
   Outcome<bool> place();
   Outcome<bool> placed();
   void choose(uint64_t pages_max);
-  bool choose_dirty(const state::Table<DirtyPageRow>::Found& dirty);
+  bool choose_dirty(const DirtyPages::Found& dirty);
   void choose_row(const state::Table<PageRow>::Found& row);
   void release_files();
   Outcome<bool> fail(Status status);
@@ -32,8 +32,7 @@ struct WriteBack {
 
 // Chooses pages from registers.position on, in the order of their keys, and moves the position behind them.
 void WriteBack::choose(uint64_t pages_max) {
-  // Neither table ever faults.
-  auto dirty = *fs.dirty_pages.first(run, registers.position, last_key);
+  auto dirty = fs.dirty_pages.first(run, registers.position, last_key);
   auto row = *fs.pages.first(run, registers.position, last_key);
   for (uint64_t looked_at = 0; dirty || row; ++looked_at) {
     const bool use_dirty = dirty && (!row || dirty.key <= row.key);
@@ -47,14 +46,14 @@ void WriteBack::choose(uint64_t pages_max) {
     const bool old_row = use_row && row.row->stamp < registers.rows_before;
     if (use_dirty && (old_row || dirty.row->stamp < registers.dirty_before)) chosen = choose_dirty(dirty);
     if (old_row && !chosen) choose_row(row);
-    if (use_dirty) dirty = *fs.dirty_pages.next(run, key, last_key);
+    if (use_dirty) dirty = fs.dirty_pages.next(run, dirty, last_key);
     if (use_row) row = *fs.pages.next(run, key, last_key);
   }
   registers.position = last_key;
   looked_at_all = true;
 }
 
-bool WriteBack::choose_dirty(const state::Table<DirtyPageRow>::Found& dirty) {
+bool WriteBack::choose_dirty(const DirtyPages::Found& dirty) {
   if (!data.placing.take(run, dirty.key.inode)) return false;
   PlacedPage& page = pages.emplace_back();
   page.inode = dirty.key.inode;

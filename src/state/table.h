@@ -7,7 +7,8 @@
 //     static constexpr Residence residence = Residence::cached;
 //     static constexpr const char* name = "inode";
 //     struct Key { InodeId inode; auto operator<=>(const Key&) const = default; fields(...) };
-//     ... plain members, fields(...) (codec.h), and heap_bytes() if it owns memory beyond sizeof
+//     ... plain members, fields(...) (codec.h), heap_bytes() if it owns memory beyond sizeof, and items() if
+//     size() shall count what is in the rows
 //   };
 //
 // One tree holds what changed since the last checkpoint (the overlay) and what was read from the store (the
@@ -124,6 +125,13 @@ class Table final : public TableBase {
       return sizeof(Row) + 16 + row->heap_bytes();
     else
       return sizeof(Row) + 16;
+  }
+  static size_t items(const Row* row) {
+    if (row == nullptr) return 0;
+    if constexpr (requires { row->items(); })
+      return row->items();
+    else
+      return 1;
   }
   static constexpr size_t entry_bytes = (sizeof(std::pair<const Key, Entry>) * 3) / 2;
 

@@ -97,10 +97,9 @@ void Table<Row>::change(Run& run, const Key& key, std::unique_ptr<const Row> row
   }
   Entry& entry = it->second;
   if (existed) capture(key, entry);
-  const bool was_present = entry.row != nullptr;
   memory_bytes_ += memory(row.get());
-  rows_ += (row != nullptr ? 1U : 0U);
-  rows_ -= (was_present ? 1U : 0U);
+  rows_ += items(row.get());
+  rows_ -= items(entry.row.get());
   Change& c = changes_.emplace_back(Change{key, {}, existed, row.get()});
   c.old.row = std::exchange(entry.row, std::move(row));
   memory_bytes_ -= memory(c.old.row.get());
@@ -153,7 +152,7 @@ void Table<Row>::undo_last() {
   auto it = entries_.find(c.key);
   if (it != entries_.end()) {
     memory_bytes_ -= memory(it->second.row.get());
-    rows_ -= it->second.row != nullptr ? 1U : 0U;
+    rows_ -= items(it->second.row.get());
   }
   if (!c.existed) {
     if (it != entries_.end()) {
@@ -167,7 +166,7 @@ void Table<Row>::undo_last() {
   }
   Entry& entry = it->second;
   memory_bytes_ += memory(c.old.row.get());
-  rows_ += c.old.row != nullptr ? 1U : 0U;
+  rows_ += items(c.old.row.get());
   entry.row = std::move(c.old.row);
   entry.lsn = c.old.lsn;
   entry.generation = c.old.generation;
@@ -209,7 +208,7 @@ void Table<Row>::remove_entry(typename Map::iterator it) {
   const bool present = it->second.row != nullptr;
   const bool known = it->second.gap_known && !present && !it->second.in_store;
   memory_bytes_ -= entry_bytes + memory(it->second.row.get());
-  rows_ -= present ? 1U : 0U;
+  rows_ -= items(it->second.row.get());
   auto next = entries_.erase(it);
   if (next != entries_.end()) next->second.gap_known = next->second.gap_known && known;
 }
@@ -240,7 +239,7 @@ void Table<Row>::insert_fetched(const Key& key, std::optional<Bytes> value, uint
   it->second.touched = tick;
   it->second.in_store = row != nullptr;
   memory_bytes_ += memory(row.get());
-  rows_ += row != nullptr ? 1U : 0U;
+  rows_ += items(row.get());
   it->second.row = std::move(row);
 }
 
@@ -403,8 +402,8 @@ bool Table<Row>::redo(Bytes key_bytes, std::optional<Bytes> row_bytes, Lsn lsn) 
     it->second.in_store = !known_absent;
   }
   Entry& entry = it->second;
-  rows_ += row != nullptr ? 1U : 0U;
-  rows_ -= entry.row != nullptr ? 1U : 0U;
+  rows_ += items(row.get());
+  rows_ -= items(entry.row.get());
   memory_bytes_ += memory(row.get());
   memory_bytes_ -= memory(entry.row.get());
   entry.row = std::move(row);

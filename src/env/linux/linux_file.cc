@@ -68,7 +68,11 @@ class LinuxFile::Request final : public Operation {
   void add_piece(const void* memory, size_t bytes) {
     CHECK(bytes % block_bytes == 0 && reinterpret_cast<uintptr_t>(memory) % block_bytes == 0);
     if (bytes == 0) return;
-    pieces_.push_back({const_cast<void*>(memory), bytes});
+    iovec* last = pieces_.empty() ? nullptr : &pieces_.back();
+    if (last != nullptr && static_cast<std::byte*>(last->iov_base) + last->iov_len == memory)
+      last->iov_len += bytes;  // neighbours in memory: the kernel handles them as one
+    else
+      pieces_.push_back({const_cast<void*>(memory), bytes});
     left_ += bytes;
     length_ += bytes;
   }

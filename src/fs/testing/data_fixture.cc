@@ -419,7 +419,7 @@ void DataFixture::verify() {
   fs_->pages.for_each(
       [&](const PageKey& key, const PageRow&) { by_file[key.inode].stable.insert(key.block.value); });
   fs_->dirty_pages.for_each(
-      [&](const PageKey& key, const DirtyPageRow&) { by_file[key.inode].dirty.insert(key.block.value); });
+      [&](const PageKey& key, const DirtyPage&) { by_file[key.inode].dirty.insert(key.block.value); });
   std::map<InodeId, uint64_t> new_blocks;
   fs_->pending_inodes.for_each(
       [&](const InodeKey& key, const PendingInodeRow& row) { new_blocks[key.inode] = row.new_blocks; });

@@ -175,7 +175,7 @@ Key last_key() {
 template <class F>
 void for_each_table(FileSystem& fs, F&& f) {
   f(fs.volumes), f(fs.inodes), f(fs.dirents), f(fs.symlinks), f(fs.extents);
-  f(fs.pages), f(fs.allocations), f(fs.freed), f(fs.dirty_pages), f(fs.pending_inodes);
+  f(fs.pages), f(fs.allocations), f(fs.freed), f(fs.dirty_pages.groups()), f(fs.pending_inodes);
 }
 
 template <class Row>
