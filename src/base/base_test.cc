@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <random>
 #include <thread>
 
 #include "base/crc32c.h"
@@ -108,6 +109,50 @@ TEST(Page, ZeroPageIsSharedAndZero) {
   EXPECT_FALSE(page.unique());
   page = PageRef();
   EXPECT_TRUE(other.unique());
+}
+
+TEST(Page, RunsAreContiguousAndTheirPagesOutliveThem) {
+  const size_t before = pages_in_use();
+  PageRun run = PageRun::make(100), other = PageRun::make(600);
+  ASSERT_TRUE(run && other);
+  EXPECT_EQ(pages_in_use(), before + 700);
+  EXPECT_EQ(run.bytes(), 100 * block_bytes);
+  std::mt19937 random(1);
+  for (size_t i = 0; i < run.bytes(); ++i) run.memory()[i] = static_cast<std::byte>(random());
+  std::memset(other.memory(), 1, other.bytes());
+  const ByteVector copy(run.memory(), run.memory() + run.bytes());
+  PageRef kept = run.page_at(run.memory() + 7 * block_bytes);
+  run = PageRun();
+  EXPECT_EQ(pages_in_use(), before + 601);
+  EXPECT_TRUE(kept.unique());
+  EXPECT_TRUE(std::ranges::equal(kept.bytes(), Bytes(copy).subspan(7 * block_bytes, block_bytes)));
+  std::vector<PageRef> pages;
+  for (int i = 0; i < 40'000; ++i) pages.push_back(make_page());  // more than two arenas
+  for (PageRef& page : pages) page.mutable_bytes()[0] = std::byte{2};
+  EXPECT_TRUE(std::ranges::equal(kept.bytes(), Bytes(copy).subspan(7 * block_bytes, block_bytes)));
+  EXPECT_EQ(other.memory()[599 * block_bytes], std::byte{1});
+  // Every second one is free: there are pages enough, but no neighbours.
+  const size_t in_use = pages_in_use();
+  for (size_t i = 0; i < pages.size(); i += 2) pages[i] = PageRef();
+  size_t runs = 0;
+  std::vector<PageRun> all;
+  while (PageRun next = PageRun::make(64)) {
+    all.push_back(std::move(next));
+    ASSERT_LT(++runs, 1000U) << "the pool grows, though half of it is free";
+  }
+  EXPECT_EQ(pages_in_use(), in_use - pages.size() / 2 + 64 * runs);
+}
+
+TEST(Page, CrcOfARunIsThatOfItsBytes) {
+  const PageRun run = PageRun::make(64);
+  std::mt19937 random(2);
+  for (size_t i = 0; i < run.bytes(); ++i) run.memory()[i] = static_cast<std::byte>(random());
+  const Bytes all(run.memory(), run.bytes());
+  for (int i = 0; i < 200; ++i) {
+    const size_t begin = random() % all.size(), bytes = random() % (all.size() - begin);
+    ASSERT_EQ(run.crc(all.subspan(begin, bytes)), crc32c(all.subspan(begin, bytes))) << begin << " " << bytes;
+  }
+  EXPECT_EQ(run.crc(all), crc32c(all));
 }
 
 TEST(Strong, ComparesAndFormats) {

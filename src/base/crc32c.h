@@ -9,4 +9,7 @@ namespace perdure {
 // crc32c("123456789") == 0xE3069283.
 uint32_t crc32c(Bytes data, uint32_t previous = 0);
 
+// The CRC-32C of what `before` covers followed by block_bytes bytes whose own is `block`.
+uint32_t crc32c_join_block(uint32_t before, uint32_t block);
+
 }  // namespace perdure

@@ -6,6 +6,9 @@
 #include <array>
 #include <bit>
 #include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
 
 #include "base/crc32c.h"
 #include "base/per_thread.h"
@@ -19,20 +22,31 @@ namespace perdure {
 // slab is used until it has none left; then comes the one that has had free pages for the longest time, and
 // so has the most.
 struct PagePool {
+  using Page = PageRef::Page;
   static constexpr size_t slab_bytes = 2U << 20U;
-  static constexpr size_t slab_pages = slab_bytes / block_bytes;
   static constexpr size_t arena_slabs = 32;
+  static constexpr size_t slab_pages = slab_bytes / block_bytes;
+  static constexpr size_t word_bits = 64;
+  static constexpr size_t slab_words = slab_pages / word_bits;
+  static constexpr size_t arena_words = arena_slabs * slab_words;
+  static constexpr size_t arenas_searched = 8;  // for a run, at a time
 
+  struct Arena {
+    std::byte* data;
+    std::array<uint64_t, arena_words> free;  // a bit for each page
+    std::array<uint16_t, arena_slabs> slab_free;
+    std::array<bool, arena_slabs> queued;
+    std::array<Page, arena_slabs * slab_pages> pages;
+  };
   struct Slab {
-    std::array<PageRef::Page, slab_pages> pages;
-    std::array<uint64_t, slab_pages / 64> free;  // a bit for each page
-    size_t free_pages = slab_pages;
-    bool queued = true;
+    Arena* arena;
+    size_t number;
   };
 
-  std::deque<Slab> slabs;
-  std::deque<Slab*> queue;  // with free pages, but for the one in front perhaps
-  size_t in_use = 0;
+  std::vector<std::unique_ptr<Arena>> arenas;
+  std::deque<Slab> queue;  // with free pages; those in front may have lost them
+  size_t free_pages = 0, in_use = 0;
+  size_t run_arena = 0;  // where the search for the next run begins
   PageRef zeros;
 
   void add_arena() {
@@ -42,45 +56,78 @@ struct PagePool {
     CHECK(mapped != MAP_FAILED);
     auto* begin = static_cast<std::byte*>(mapped);
     const size_t before = (slab_bytes - reinterpret_cast<uintptr_t>(begin) % slab_bytes) % slab_bytes;
-    std::byte* data = begin + before;
     if (before != 0) ::munmap(begin, before);
-    ::munmap(data + arena_slabs * slab_bytes, slab_bytes - before);
-    (void)::madvise(data, arena_slabs * slab_bytes, MADV_HUGEPAGE);
-    for (size_t i = 0; i < arena_slabs; ++i) {
-      Slab& slab = slabs.emplace_back();
-      slab.free.fill(~uint64_t{0});
-      for (PageRef::Page& page : slab.pages) {
-        page = {data, &slab, 0, false, 0};
-        data += block_bytes;
-      }
-      queue.push_back(&slab);
-    }
+    begin += before;
+    ::munmap(begin + arena_slabs * slab_bytes, slab_bytes - before);
+    (void)::madvise(begin, arena_slabs * slab_bytes, MADV_HUGEPAGE);
+    Arena& arena = *arenas.emplace_back(std::make_unique_for_overwrite<Arena>());
+    arena.data = begin;
+    arena.free.fill(~uint64_t{0});
+    arena.slab_free.fill(slab_pages);
+    arena.queued.fill(true);
+    for (size_t i = 0; i < arena.pages.size(); ++i)
+      arena.pages[i] = {begin + i * block_bytes, &arena, 0, false, 0};
+    for (size_t i = 0; i < arena_slabs; ++i) queue.push_back({&arena, i});
+    free_pages += arena.pages.size();
   }
 
-  PageRef::Page* get() {
-    while (!queue.empty() && queue.front()->free_pages == 0) {
-      queue.front()->queued = false;
-      queue.pop_front();
-    }
-    if (queue.empty()) add_arena();
-    Slab& slab = *queue.front();
-    auto word = std::find_if(slab.free.begin(), slab.free.end(), [](uint64_t bits) { return bits != 0; });
-    const auto bit = static_cast<size_t>(std::countr_zero(*word));
-    *word &= *word - 1;
-    --slab.free_pages;
+  Page* take(Arena& arena, size_t number) {
+    arena.free[number / word_bits] &= ~(uint64_t{1} << (number % word_bits));
+    --arena.slab_free[number / slab_pages];
+    --free_pages;
     ++in_use;
-    PageRef::Page* page = &slab.pages[static_cast<size_t>(word - slab.free.begin()) * 64 + bit];
+    Page* page = &arena.pages[number];
     page->references = 1;
     page->crc_known = false;
     return page;
   }
-  void put(PageRef::Page* page) {
-    Slab& slab = *static_cast<Slab*>(page->slab);
-    const auto i = static_cast<size_t>(page - slab.pages.data());
-    slab.free[i / 64] |= uint64_t{1} << (i % 64);
-    ++slab.free_pages;
+
+  Page* get() {
+    while (!queue.empty() && queue.front().arena->slab_free[queue.front().number] == 0) {
+      queue.front().arena->queued[queue.front().number] = false;
+      queue.pop_front();
+    }
+    if (queue.empty()) add_arena();
+    const auto [arena, slab] = queue.front();
+    size_t word = slab * slab_words;
+    while (arena->free[word] == 0) ++word;
+    return take(*arena, word * word_bits + static_cast<size_t>(std::countr_zero(arena->free[word])));
+  }
+
+  void put(Page* page) {
+    Arena& arena = *static_cast<Arena*>(page->arena);
+    const auto number = static_cast<size_t>(page - arena.pages.data());
+    const size_t slab = number / slab_pages;
+    arena.free[number / word_bits] |= uint64_t{1} << (number % word_bits);
+    ++arena.slab_free[slab];
+    ++free_pages;
     --in_use;
-    if (!std::exchange(slab.queued, true)) queue.push_back(&slab);
+    if (!std::exchange(arena.queued[slab], true)) queue.push_back({&arena, slab});
+  }
+
+  // `count` neighbours, or nullptr. Memory that is free but scattered does not make the pool grow.
+  Page* get_run(size_t count) {
+    if (free_pages < count) add_arena();
+    for (size_t i = 0; i < std::min(arenas.size(), arenas_searched); ++i) {
+      if (run_arena >= arenas.size()) run_arena = 0;
+      Arena& arena = *arenas[run_arena];
+      if (const std::optional<size_t> first = find_run(arena, count)) {
+        for (size_t n = 0; n < count; ++n) take(arena, *first + n);
+        return &arena.pages[*first];
+      }
+      ++run_arena;
+    }
+    return nullptr;
+  }
+  static std::optional<size_t> find_run(const Arena& arena, size_t count) {
+    size_t length = 0;  // of the free pages that end where the word begins
+    for (size_t word = 0; word < arena_words; ++word) {
+      const uint64_t bits = arena.free[word];
+      const size_t begin = word * word_bits - length;
+      if (length + static_cast<size_t>(std::countr_one(bits)) >= count) return begin;
+      length = bits == ~uint64_t{0} ? length + word_bits : static_cast<size_t>(std::countl_one(bits));
+    }
+    return {};
   }
 
   static PagePool& local() { return per_thread<PagePool>(); }
@@ -106,6 +153,40 @@ const PageRef& zero_page() {
     std::memset(page.mutable_bytes().data(), 0, block_bytes);
   }
   return page;
+}
+
+PageRun PageRun::make(size_t count) {
+  CHECK(count >= pages_min);
+  PageRun run;
+  run.first_ = PagePool::local().get_run(count);
+  if (run.first_ != nullptr) run.count_ = count;
+  return run;
+}
+
+void PageRun::release() {
+  for (size_t i = 0; i < count_; ++i)
+    if (--first_[i].references == 0) PageRef::release(&first_[i]);
+  first_ = nullptr;
+  count_ = 0;
+}
+
+PageRef PageRun::page_at(const std::byte* data) const {
+  const auto distance = static_cast<size_t>(data - memory());
+  CHECK(distance < count_ * block_bytes && distance % block_bytes == 0);
+  PageRef::Page* page = &first_[distance / block_bytes];
+  ++page->references;
+  return PageRef(page);
+}
+
+uint32_t PageRun::crc(Bytes part) const {
+  uint32_t crc = 0;
+  while (!part.empty()) {
+    const size_t in_page = static_cast<size_t>(part.data() - memory()) % block_bytes;
+    const size_t n = std::min(part.size(), block_bytes - in_page);
+    crc = n == block_bytes ? crc32c_join_block(crc, page_at(part.data()).crc()) : crc32c(part.first(n), crc);
+    part = part.subspan(n);
+  }
+  return crc;
 }
 
 size_t pages_in_use() {

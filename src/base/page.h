@@ -49,9 +49,10 @@ class PageRef {
 
  private:
   friend PageRef make_page();
+  friend class PageRun;
   struct Page {
     std::byte* data;
-    void* slab;
+    void* arena;
     uint32_t references;
     bool crc_known;
     uint32_t crc;
@@ -62,6 +63,40 @@ class PageRef {
   static void compute_crc(Page* page);
 
   Page* page_ = nullptr;
+};
+
+// Pages whose memory is contiguous, to receive into: what lies on the bounds of pages need not be copied
+// then. The run holds a reference to each of them; while it does, its owner may write what no other reference
+// covers yet.
+class PageRun {
+ public:
+  static constexpr size_t pages_min = 64;
+
+  PageRun() = default;
+  // `count` pages, at least pages_min. Empty if free memory is too scattered.
+  static PageRun make(size_t count);
+  PageRun(PageRun&& other) noexcept
+      : first_(std::exchange(other.first_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  PageRun& operator=(PageRun other) noexcept {
+    std::swap(first_, other.first_);
+    std::swap(count_, other.count_);
+    return *this;
+  }
+  ~PageRun() { release(); }
+
+  explicit operator bool() const { return count_ != 0; }
+  std::byte* memory() const { return first_->data; }
+  size_t bytes() const { return count_ * block_bytes; }
+  // The page that begins at `data`, which lies in this run.
+  PageRef page_at(const std::byte* data) const;
+  // The CRC-32C of `part`, which lies in this run; computes and keeps those of the pages in it.
+  uint32_t crc(Bytes part) const;
+
+ private:
+  void release();
+
+  PageRef::Page* first_ = nullptr;
+  size_t count_ = 0;
 };
 
 // A page of its own whose content is undefined.

@@ -23,6 +23,13 @@ void WriteData::copy(uint64_t offset, MutableBytes to) const {
   }
 }
 
+PageRef WriteData::page(uint64_t offset) const {
+  CHECK(offset + block_bytes <= size_);
+  if (pages_ == nullptr) return {};
+  const std::byte* data = one_.data() + offset;
+  return reinterpret_cast<uintptr_t>(data) % block_bytes == 0 ? pages_->page_at(data) : PageRef();
+}
+
 namespace {
 
 // One WRITE: its arguments and what follows from them.
@@ -81,9 +88,11 @@ Outcome<WriteResult> Write::start() {
 
 // The block's new content, over the old one.
 PageRef Write::page_of(uint64_t block, const PageRef& old) const {
+  const uint64_t begins = block * block_bytes;
+  if (is_whole(block))
+    if (PageRef received = data.page(begins - offset)) return received;
   PageRef page = make_page();
   const MutableBytes bytes = page.mutable_bytes();
-  const uint64_t begins = block * block_bytes;
   const uint64_t from = std::max(offset, begins) - begins;
   const uint64_t to = std::min(end, begins + block_bytes) - begins;
   if (from != 0 || to != block_bytes) {

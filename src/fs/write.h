@@ -20,17 +20,21 @@ enum class Stable : uint8_t { unstable, data_sync, file_sync };
 // The bytes to be written, where they were received: one piece or several.
 class WriteData {
  public:
-  WriteData(Bytes piece) : one_(piece), size_(piece.size()) {}
+  // `pages`: what the memory of `piece` is made of, if it is pages that may be kept.
+  WriteData(Bytes piece, const PageRun* pages = nullptr) : one_(piece), size_(piece.size()), pages_(pages) {}
   WriteData(std::span<const Bytes> pieces) : pieces_(pieces) {
     for (const Bytes piece : pieces) size_ += piece.size();
   }
   uint64_t size() const { return size_; }
   void copy(uint64_t offset, MutableBytes to) const;
+  // The page that holds the block_bytes bytes from `offset` on; null if they must be copied.
+  PageRef page(uint64_t offset) const;
 
  private:
   Bytes one_;
   std::span<const Bytes> pieces_;  // if empty: one_
   uint64_t size_ = 0;
+  const PageRun* pages_ = nullptr;
 };
 
 enum class WriteStep : uint8_t {

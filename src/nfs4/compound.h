@@ -77,6 +77,8 @@ class Compound final : public processor::Transaction {
   wire::ConnectionId connection() const { return call_.connection; }
   // All of COMPOUND4args, for the slot's checksum.
   Bytes arguments() const { return call_.arguments; }
+  // What their memory is made of, if it is pages.
+  const PageRun* argument_pages() const { return call_.chunk.pages(); }
   // A new current file handle; the current stateid does not belong to it.
   void set_current(FileHandle handle) {
     registers.current = handle;

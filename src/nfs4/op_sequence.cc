@@ -12,9 +12,11 @@ namespace {
 // Of what stands behind SEQUENCE, and of who sends it: the Linux client encodes a request anew before it
 // sends it again, and says in sa_highest_slotid which slots it uses then. Another user's request is not a
 // repetition (RFC 8881 §2.10.6.1.3.1).
-uint32_t checksum(Bytes request, const wire::Credential& who) {
-  const uint32_t user[] = {static_cast<uint32_t>(who.flavor), who.uid};
-  return crc32c(std::as_bytes(std::span(user)), crc32c(request));
+uint32_t checksum(const Compound& c) {
+  const Bytes request = c.args.rest();
+  const uint32_t user[] = {static_cast<uint32_t>(c.credential().flavor), c.credential().uid};
+  const PageRun* pages = c.argument_pages();
+  return crc32c(std::as_bytes(std::span(user)), pages != nullptr ? pages->crc(request) : crc32c(request));
 }
 
 // What the session's limits say of this request. These are errors of SEQUENCE itself, so the slot must stay
@@ -43,7 +45,7 @@ Outcome<Nfsstat4> op_sequence(Compound& c, Run& run) {
   const uint32_t highest_slot = c.args.get_u32();
   const bool cache_this = c.args.get_bool();
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  args.checksum = checksum(c.args.rest(), c.credential());
+  args.checksum = checksum(c);
   args.connection = client::ConnectionId(c.connection().value);
 
   const client::ChannelAttributes fore = TRY(c.clients().find_session(run, args.session)).row->fore;

@@ -14,7 +14,8 @@ Outcome<Nfsstat4> op_write(Compound& c, Run& run) {
   const uint32_t stable = c.args.get_u32();
   const Bytes all = c.args.get_opaque(c.arguments().size());
   // Of more than maxwrite the beginning is written: the client sees it by the count.
-  const Bytes data = all.first(std::min<size_t>(all.size(), c.service().options().io_bytes_max));
+  const fs::WriteData data(all.first(std::min<size_t>(all.size(), c.service().options().io_bytes_max)),
+                           c.argument_pages());
   if (!c.args.ok() || stable > static_cast<uint32_t>(fs::Stable::file_sync)) return Nfsstat4::NFS4ERR_BADXDR;
   auto& registers = own_registers<fs::WriteRegisters>(c);
   // Once, when it begins: what is on its way to the blocks is given back by fs::write() alone.

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "env/linux/linux_env.h"
+#include "nfs4/data_place.h"
 #include "server/front_end.h"
 #include "server/listener.h"
 #include "server/rpc_front.h"
@@ -142,6 +143,7 @@ class Server final : private wire::RpcProgram {
 
   void listen() {
     FrontEndOptions options;
+    options.limits.records.find_data = nfs4::find_write_data;
     options.connections_max = config_.connections_max;
     options.limits.half_record_max = options.limits.slow_reader_max =
         std::chrono::seconds(config_.request_seconds);

@@ -26,11 +26,23 @@ class ChunkPool {
     }
     void* memory = ::mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
-    return new Chunk{static_cast<std::byte*>(memory), capacity, 0, nullptr, nullptr};
+    return new Chunk{static_cast<std::byte*>(memory), capacity, 0, nullptr, nullptr, {}};
+  }
+
+  Chunk* get_paged(size_t capacity) {
+    if (capacity < PageRun::pages_min * block_bytes) return nullptr;
+    PageRun pages = PageRun::make(capacity / block_bytes);
+    if (!pages) return nullptr;
+    in_use_ += capacity;
+    return new Chunk{pages.memory(), capacity, 0, nullptr, nullptr, std::move(pages)};
   }
 
   void put(Chunk* chunk) {
     in_use_ -= chunk->capacity;
+    if (chunk->pages) {
+      delete chunk;
+      return;
+    }
     List& list = list_of(chunk->capacity);
     if (list.free_bytes + chunk->capacity > free_bytes_max) {
       ::munmap(chunk->data, chunk->capacity);
@@ -79,16 +91,35 @@ void ChunkRef::release(Chunk* chunk) {
   meter->unref();
 }
 
+namespace {
+
+constexpr size_t whole_pages(size_t bytes) {
+  return (bytes + block_bytes - 1) / block_bytes * block_bytes;
+}
+
+}  // namespace
+
 ChunkRef make_chunk(size_t capacity, ReceiveMeter* meter) {
-  capacity = (capacity + block_bytes - 1) / block_bytes * block_bytes;
-  ChunkRef::Chunk* chunk = ChunkPool::local().get(capacity);
-  chunk->references = 1;
-  chunk->meter = meter;
-  if (meter != nullptr) {
-    meter->ref();
-    meter->chunk_bytes_ += capacity;
-  }
-  return ChunkRef(chunk);
+  ChunkRef::Chunk* chunk = ChunkPool::local().get(whole_pages(capacity));
+  ChunkRef ref(chunk);
+  ref.charge(meter);
+  return ref;
+}
+
+ChunkRef make_paged_chunk(size_t capacity, ReceiveMeter* meter) {
+  ChunkRef::Chunk* chunk = ChunkPool::local().get_paged(whole_pages(capacity));
+  if (chunk == nullptr) return {};
+  ChunkRef ref(chunk);
+  ref.charge(meter);
+  return ref;
+}
+
+void ChunkRef::charge(ReceiveMeter* meter) {
+  chunk_->references = 1;
+  chunk_->meter = meter;
+  if (meter == nullptr) return;
+  meter->ref();
+  meter->chunk_bytes_ += chunk_->capacity;
 }
 
 size_t chunk_bytes_in_use() {

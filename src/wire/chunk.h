@@ -2,6 +2,9 @@
 // reference, so a request that waits for a disk just keeps its own. Pooled per thread by size; counts are not
 // atomic: chunks stay on their loop's thread.
 //
+// A chunk's memory may be pages (base/page.h): then whole pages of what was received can be kept without
+// copying them, and outlive the chunk.
+//
 // A ReceiveMeter says what one connection costs: the memory of its chunks, wherever the references are, and
 // its requests in flight. Chunks and tickets share it and may outlive the connection.
 #pragma once
@@ -9,6 +12,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/page.h"
 
 namespace perdure::wire {
 
@@ -35,6 +39,7 @@ class ReceiveMeter {
   friend class ChunkRef;
   friend class Ticket;
   friend ChunkRef make_chunk(size_t capacity, ReceiveMeter* meter);
+  friend ChunkRef make_paged_chunk(size_t capacity, ReceiveMeter* meter);
   ReceiveMeter(void* owner, Released released) : owner_(owner), released_(released) {}
   ~ReceiveMeter() = default;
   void destroy();
@@ -68,9 +73,12 @@ class ChunkRef {
   std::byte* data() const { return chunk_->data; }
   size_t capacity() const { return chunk_->capacity; }
   bool unique() const { return chunk_->references == 1; }
+  // What the memory is made of; null if it is not pages.
+  const PageRun* pages() const { return chunk_ != nullptr && chunk_->pages ? &chunk_->pages : nullptr; }
 
  private:
   friend ChunkRef make_chunk(size_t capacity, ReceiveMeter* meter);
+  friend ChunkRef make_paged_chunk(size_t capacity, ReceiveMeter* meter);
   friend class ChunkPool;
   struct Chunk {
     std::byte* data;
@@ -78,9 +86,11 @@ class ChunkRef {
     size_t references;
     ReceiveMeter* meter;
     Chunk* next_free;
+    PageRun pages;
   };
   explicit ChunkRef(Chunk* chunk) : chunk_(chunk) {}
   static void release(Chunk* chunk);
+  void charge(ReceiveMeter* meter);
 
   Chunk* chunk_ = nullptr;
 };
@@ -88,6 +98,8 @@ class ChunkRef {
 // A chunk of at least `capacity` bytes (rounded up to whole pages) with undefined content, charged to `meter`
 // unless that is null.
 ChunkRef make_chunk(size_t capacity, ReceiveMeter* meter);
+// The same with memory of pages. Null if there is none, or `capacity` is less than PageRun::pages_min pages.
+ChunkRef make_paged_chunk(size_t capacity, ReceiveMeter* meter);
 // Bytes of all chunks that are referred to on this thread.
 size_t chunk_bytes_in_use();
 

@@ -196,6 +196,62 @@ TEST(RecordReader, StreamOfBigRecordsIsReceivedInPlace) {
   }
 }
 
+// A message that begins with "data" says in its next two bytes where its data are and how they shall lie.
+std::optional<DataPlace> find_test_data(Bytes beginning) {
+  if (beginning.size() < 700 || text_of(beginning.first(4)) != "data") return {};
+  return DataPlace{size_t{static_cast<unsigned char>(beginning[4])} * 2,
+                   size_t{static_cast<unsigned char>(beginning[5])} * 16};
+}
+
+TEST(RecordReader, DataLieOnTheBoundsOfPages) {
+  const size_t before = chunk_bytes_in_use(), pages_before = pages_in_use();
+  size_t paged = 0;
+  ReceiveMeter* meter = ReceiveMeter::make(nullptr, [](void*) {});
+  for (unsigned seed = 0; seed < 40; ++seed) {
+    std::mt19937 random(seed);
+    RecordLimits limits;
+    limits.find_data = find_test_data;
+    Feed feed(limits, meter);
+    feed.keep = 1 + seed % 5;
+    std::vector<std::string> expected;
+    std::string stream;
+    for (int i = 0; i < 30; ++i) {
+      const bool big = random() % 3 != 0;
+      std::string text = pattern(big ? 400'000 + random() % 600'000 : 1 + random() % 2000, random);
+      if (random() % 4 != 0) text.replace(0, std::min<size_t>(4, text.size()), "data");
+      expected.push_back(text);
+      const size_t first = random() % 8 == 0 ? random() % text.size() : 0;
+      if (first != 0) put_fragment(stream, text.substr(0, first), false);
+      put_fragment(stream, text.substr(first), true);
+    }
+    // What pages are kept of a record must not change when the next ones come.
+    std::vector<std::pair<PageRef, ByteVector>> kept;
+    std::string_view rest = stream;
+    while (!rest.empty()) {
+      const size_t n = std::min(rest.size(), size_t{1} + random() % 200'000);
+      const size_t records = feed.records.size();
+      ASSERT_TRUE(feed.feed(rest.substr(0, n), 1 + random() % 100'000, random));
+      rest.remove_prefix(n);
+      if (feed.records.size() == records) continue;
+      const Record& record = feed.kept.back();
+      if (record.chunk.pages() == nullptr) continue;
+      ++paged;
+      const DataPlace place = *find_test_data(record.message);
+      const std::byte* data = record.message.data() + place.offset;
+      ASSERT_EQ(reinterpret_cast<uintptr_t>(data) % block_bytes, place.in_page);
+      const std::byte* page = data + (block_bytes - place.in_page) % block_bytes;
+      kept.emplace_back(record.chunk.pages()->page_at(page), ByteVector(page, page + block_bytes));
+    }
+    ASSERT_TRUE(feed.records == expected) << seed;
+    for (const auto& [page, content] : kept) ASSERT_TRUE(std::ranges::equal(page.bytes(), content));
+  }
+  EXPECT_GT(paged, 100U);
+  EXPECT_EQ(meter->chunk_bytes(), 0U);
+  EXPECT_EQ(chunk_bytes_in_use(), before);
+  EXPECT_EQ(pages_in_use(), pages_before);
+  meter->unref();
+}
+
 TEST(RecordReader, HoldsNothingWhenIdle) {
   std::mt19937 random(1);
   const size_t before = chunk_bytes_in_use();
