@@ -12,6 +12,14 @@ namespace {
 constexpr uint64_t rows_looked_at_max = 16384;  // by one run
 constexpr PageKey last_key{InodeId(UINT64_MAX), FileBlock(UINT64_MAX)};
 
+// `pages` in the order of their keys.
+bool has_dirty_page(const std::vector<PlacedPage>& pages, InodeId id) {
+  auto it = std::lower_bound(pages.begin(), pages.end(), id,
+                             [](const PlacedPage& page, InodeId i) { return page.inode < i; });
+  while (it != pages.end() && it->inode == id && it->source != PlacedPage::Source::dirty) ++it;
+  return it != pages.end() && it->inode == id;
+}
+
 struct WriteBack {
   FileSystem& fs;
   Run& run;
@@ -75,33 +83,42 @@ void WriteBack::choose_row(const state::Table<PageRow>::Found& row) {
   page.source = PlacedPage::Source::page_row;
 }
 
+// Chooses what is written next, as long as there may be more on the way, and goes on or waits.
 Outcome<bool> WriteBack::place() {
-  const uint64_t pages_max = std::min<uint64_t>(data.options.write_back_blocks, data.allocator.free_blocks());
-  choose(pages_max);
-  release_files();
-  registers.step = WriteBackStep::placing;
-  if (pages.empty()) {
-    // What this run has mapped is kept, even if there is no room for more.
-    if (!looked_at_all && (pages_max != 0 || mapped_some)) return false;
-    if (!looked_at_all) return fail(Status::no_space);
-    run.on_commit([&d = data] { d.write_back_ended(Status::ok); });
-    return true;
+  uint64_t room = 0;
+  while (registers.placements.back() == 0 && !looked_at_all) {
+    room = std::min<uint64_t>(data.options.write_back_blocks, data.allocator.free_blocks());
+    choose(room);
+    if (pages.empty()) break;
+    const PlacementId placement = data.placements.place(run, std::exchange(pages, {}));
+    CHECK(placement != 0);
+    registers.placements[registers.placements.front() == 0 ? 0 : 1] = placement;
   }
-  registers.placement = data.placements.place(run, std::move(pages));
-  CHECK(registers.placement != 0);
-  registers.step = WriteBackStep::placed;
-  return Stop::wait();
+  release_files();
+  if (registers.placements.front() != 0) {
+    registers.step = WriteBackStep::placed;
+    // The second one may have ended while the first was being mapped: nobody will say so again.
+    const bool writing = data.placements.find(registers.placements.front())->state == Placement::State::writing;
+    if (!writing) return false;
+    return Stop::wait();
+  }
+  registers.step = WriteBackStep::placing;
+  // What this run has mapped is kept, even if there is no room for more.
+  if (!looked_at_all && (room != 0 || mapped_some)) return false;
+  if (!looked_at_all) return fail(Status::no_space);
+  run.on_commit([&d = data] { d.write_back_ended(Status::ok); });
+  return true;
 }
 
 Outcome<bool> WriteBack::placed() {
-  Placement* placement = data.placements.find(registers.placement);
-  if (placement == nullptr) return place();
-  if (placement->state == Placement::State::writing) {
-    placement->waiter = run.transaction();
-    return Stop::wait();
+  Placement* placement = data.placements.find(registers.placements.front());
+  if (placement == nullptr) {
+    registers.placements = {};
+    return place();
   }
+  if (placement->state == Placement::State::writing) return Stop::wait();  // its end resumes this transaction
   if (placement->state == Placement::State::failed) return fail(placement->failure);
-  if (const auto mapped = map_placement(fs, run, registers.placement, IfChanged::leave); !mapped) {
+  if (const auto mapped = map_placement(fs, run, registers.placements.front(), IfChanged::leave); !mapped) {
     if (mapped.error().is_fault()) return Stop::fault();
     return fail(mapped.error().status());
   }
@@ -109,25 +126,32 @@ Outcome<bool> WriteBack::placed() {
   for (const PlacedPage& page : placement->pages)
     if (page.source == PlacedPage::Source::dirty && (files.empty() || files.back() != page.inode))
       files.push_back(page.inode);
+  registers.placements = {registers.placements.back(), 0};
   return place();
 }
 
-// The pass ends early. At once, not when the run commits: its changes are about to be taken back.
+// The pass ends early, as soon as nothing is being written. At once, not when the run commits: its changes are
+// about to be taken back.
 Outcome<bool> WriteBack::fail(Status status) {
-  data.placements.abandon(registers.placement);
+  for (const PlacementId id : registers.placements)
+    if (const Placement* placement = data.placements.find(id))
+      if (placement->state == Placement::State::writing) return Stop::wait();
+  for (const PlacementId id : registers.placements) data.placements.abandon(id);
   data.placing.release_now(run.transaction());
   data.write_back_ended(status);
   return status;
 }
 
-// But for those that have dirty pages in the next chunk.
+// But for those that have dirty pages on their way.
 void WriteBack::release_files() {
-  for (const InodeId id : files) {
-    auto it = std::lower_bound(pages.begin(), pages.end(), id,
-                               [](const PlacedPage& page, InodeId i) { return page.inode < i; });
-    while (it != pages.end() && it->inode == id && it->source != PlacedPage::Source::dirty) ++it;
-    if (it == pages.end() || it->inode != id) data.placing.release(run, id);
-  }
+  const auto on_its_way = [this](InodeId id) {
+    return std::any_of(registers.placements.begin(), registers.placements.end(), [&](PlacementId placement) {
+      const Placement* p = data.placements.find(placement);
+      return p != nullptr && has_dirty_page(p->pages, id);
+    });
+  };
+  for (const InodeId id : files)
+    if (!on_its_way(id)) data.placing.release(run, id);
 }
 
 }  // namespace

@@ -15,18 +15,19 @@ enum class WriteBackScope : uint8_t {
 
 enum class WriteBackStep : uint8_t {
   placing,  // pages before `position` are done; the next ones are chosen
-  placed,   // a chunk is on its way to fresh blocks, or there; it is mapped next
+  placed,   // chunks are on their way to fresh blocks, or there; the oldest is mapped next
 };
 
-// Plain data. After a restoration the placement is unknown: its pages are chosen again.
+// Plain data. After a restoration the placements are unknown: their pages are left to another pass.
 struct WriteBackRegisters {
   WriteBackStep step = WriteBackStep::placing;
-  uint64_t placement = 0;
+  // On their way, the oldest first; 0: none. Two, so that the disk has work while one is flushed and mapped.
+  std::array<uint64_t, 2> placements{};
   PageKey position;
   uint64_t dirty_before = 0, rows_before = 0;  // stamps: what is older is moved
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("step", r.step), v("placement", r.placement), v("position", r.position);
+    v("step", r.step), v("placements", r.placements), v("position", r.position);
     v("dirty_before", r.dirty_before), v("rows_before", r.rows_before);
   }
 };
