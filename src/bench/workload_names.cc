@@ -27,7 +27,7 @@ class Create final : public Workload {
       OpenFile file;
       const Call::Owner owner{w.client().clientid(), open_owner};
       slot.begin(true)
-          .putfh(directories[(w.index() * 7 + n) % directories.size()])
+          .putfh(directories[(uint64_t{w.index()} * 7 + n) % directories.size()])
           .open_create(owner, name, w.options().create_mode, 0644, key)
           .getfh()
           .getattr(attr::usual);

@@ -64,9 +64,9 @@ void BlockCount::only_dirty(InodeRow& inode, BlockRows now) {
     --inode.blocks;
 }
 
-void BlockCount::store(InodeId id, InodeRow inode) {
+void BlockCount::store(InodeId id, const InodeRow& inode) {
   put(id, inode);
-  fs_.store(run_, id, std::move(inode));
+  fs_.store(run_, id, inode);
 }
 
 void BlockCount::store_pending(InodeId id, const InodeRow& inode) {

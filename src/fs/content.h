@@ -50,7 +50,7 @@ class BlockCount {
   void only_dirty(InodeRow& inode, BlockRows now);                   // its last page row or extent is gone
 
   // The inode with its size and times becomes stable.
-  void store(InodeId id, InodeRow inode);
+  void store(InodeId id, const InodeRow& inode);
   // It becomes pending: unstable.
   void store_pending(InodeId id, const InodeRow& inode);
   // Only the count: the inode will be stored by the caller's caller.

@@ -98,7 +98,8 @@ Outcome<bool> WriteBack::place() {
   if (registers.placements.front() != 0) {
     registers.step = WriteBackStep::placed;
     // The second one may have ended while the first was being mapped: nobody will say so again.
-    const bool writing = data.placements.find(registers.placements.front())->state == Placement::State::writing;
+    const bool writing =
+        data.placements.find(registers.placements.front())->state == Placement::State::writing;
     if (!writing) return false;
     return Stop::wait();
   }
@@ -130,8 +131,8 @@ Outcome<bool> WriteBack::placed() {
   return place();
 }
 
-// The pass ends early, as soon as nothing is being written. At once, not when the run commits: its changes are
-// about to be taken back.
+// The pass ends early, as soon as nothing is being written. At once, not when the run commits: its changes
+// are about to be taken back.
 Outcome<bool> WriteBack::fail(Status status) {
   for (const PlacementId id : registers.placements)
     if (const Placement* placement = data.placements.find(id))

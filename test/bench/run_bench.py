@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Perdure beside NFS-Ganesha and the local disk: a Markdown table of ratios and which targets are met.
 
-Both servers keep their files in --dir, so on the same disk; the runs of a cell alternate between them, and the figures are medians.
+Both servers keep their files in --dir, so on the same disk; the runs of a cell alternate between them, and the figures are medians
+of those after a first one to warm up.
 The local disk is measured in the same turns: with as many threads, straight on the file system, with fsync.
 """
 import argparse
@@ -39,6 +40,9 @@ def parse_arguments():
     parser.add_argument("--dir", default=os.path.join(root, "build"), help="where the servers keep their files")
     parser.add_argument("--seconds", type=float, default=5, help="of each run of a cell")
     parser.add_argument("--runs", type=int, default=3, help="of each cell")
+    parser.add_argument("--warm-up", type=int, default=1,
+                        help="runs of each cell before those: the first one to use a piece of memory waits for the "
+                             "system to provide it")
     parser.add_argument("--workloads", default=",".join(TARGETS), help="separated by commas")
     parser.add_argument("--shapes", default="4x16,1x1", help="connections x requests on each")
     parser.add_argument("--memory", type=int, default=4 << 30, help="Perdure's memory limit in bytes")
@@ -50,7 +54,8 @@ def parse_arguments():
 
 def measure(options, targets, workload, connections, depth, local):
     """The results of all runs, by server."""
-    command = [options.perdure, "bench", "--json", "--workload", workload, "--runs", str(options.runs),
+    command = [options.perdure, "bench", "--json", "--workload", workload, "--runs",
+               str(options.warm_up + options.runs),
                "--conns", str(connections), "--depth", str(depth), "--seconds", str(options.seconds),
                "--threads", str(connections * depth)]
     for target in targets:
@@ -69,7 +74,7 @@ def measure(options, targets, workload, connections, depth, local):
                     file.write(line)
     if process.returncode not in (0, 1):
         print(f"  {workload}: not all could be run", file=sys.stderr)
-    return results
+    return {server: runs[options.warm_up:] for server, runs in results.items()}
 
 
 def median(runs, key):

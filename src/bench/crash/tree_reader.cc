@@ -13,7 +13,7 @@ Task<NfsStatus> read_blocks_of(Slot& slot, FileHandle fh, FoundNode& node) {
   while (node.blocks.size() < blocks) {
     const uint64_t offset = node.blocks.size() * uint64_t{test_block_bytes};
     const auto length =
-        static_cast<uint32_t>(std::min<uint64_t>(read_blocks * test_block_bytes, node.size - offset));
+        static_cast<uint32_t>(std::min(uint64_t{read_blocks} * test_block_bytes, node.size - offset));
     slot.begin(false).putfh(fh).read(Stateid{}, offset, length);
     Reply& r = co_await slot.exchange();
     Bytes data;
