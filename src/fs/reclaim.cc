@@ -37,7 +37,7 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
     dropped.size = dropped.blocks = dropped.cut_from = 0;
     dropped.cut_stamp = InodeRow::dropped_stamp;
     fs.pending_inodes.erase(run, {id});
-    fs.inodes.put(run, {id}, std::move(dropped));
+    fs.inodes.put(run, {id}, dropped);
   }
   fs.data().pages_gone(run);
   return {};
