@@ -104,14 +104,7 @@ class Server:
                 time.sleep(0.001)
 
     def ask_null(self):
-        """One call of NFS's procedure NULL."""
-        call = struct.pack(">IIIIIIIIII", 0x7065, 0, 2, 100003, 4, 0, 0, 0, 0, 0)
-        with socket.create_connection(("127.0.0.1" if self.address == "0.0.0.0" else self.address, self.port),
-                                      timeout=PATIENCE_SECONDS) as connection:
-            connection.sendall(struct.pack(">I", 1 << 31 | len(call)) + call)
-            reply = connection.recv(100)
-            if len(reply) < 28 or reply[4:8] != call[:4]:
-                raise ServerError("no reply")
+        ask_null("127.0.0.1" if self.address == "0.0.0.0" else self.address, self.port, PATIENCE_SECONDS)
 
     def status(self):
         """What the server says of itself, or None if it is not there at this moment."""
@@ -163,6 +156,16 @@ class Server:
                                 stderr=subprocess.STDOUT, text=True)
         if result.returncode != 0:
             raise ServerError(f"perdure check {directory}: status {result.returncode}\n{result.stdout[-4000:]}")
+
+
+def ask_null(address, port, seconds_max):
+    """One call of NFS's procedure NULL. Raises unless it is answered."""
+    call = struct.pack(">IIIIIIIIII", 0x7065, 0, 2, 100003, 4, 0, 0, 0, 0, 0)
+    with socket.create_connection((address, port), timeout=seconds_max) as connection:
+        connection.sendall(struct.pack(">I", 1 << 31 | len(call)) + call)
+        reply = connection.recv(100)
+        if len(reply) < 28 or reply[4:8] != call[:4]:
+            raise ServerError("no reply")
 
 
 def is_zombie(pid):

@@ -2,7 +2,7 @@
 """Runs a command in a real Linux kernel's NFS client, which mounts an export of a server on this machine.
 
 The client is Debian's user-mode Linux kernel: a process that needs neither KVM nor modules of the machine's own
-kernel. Its root is the machine's file system, read-only, under an overlay in memory: every program is there, and
+kernel. Guests without a mount, with disks of their own, are test/power's servers. A guest's root is the machine's file system, read-only, under an overlay in memory: every program is there, and
 what the guest writes is gone when it ends, but for the mounted export (/mnt/export, where the command starts) and
 the directories given by --share.
 
@@ -54,6 +54,8 @@ class Slot:
         self.device = f"perdure{number}"
         self.host_address = f"{self.NETWORK}.{4 * number + 1}"
         self.guest_address = f"{self.NETWORK}.{4 * number + 2}"
+        # The same at each boot: whoever talks to a guest that was started again would wait for ARP otherwise.
+        self.guest_mac = f"52:54:00:70:65:{number:02x}"
         self._remove_device()  # of one that was killed
         try:
             run("ip", "tuntap", "add", "dev", self.device, "mode", "tap")
@@ -84,18 +86,19 @@ class Slot:
 
 
 class Guest:
-    """One guest that runs one command. start() from a thread that outlives the guest, then poll() until it is not
-    None."""
+    """One guest that runs one command, in the mounted export, or in / where `export` is None. start() from a thread that
+    outlives the guest, then poll() until it is not None. `disks` are files of the host, the guest's /dev/ubda and so on."""
 
     def __init__(self, slot, command, *, server=None, port=2049, export="/", version="4.2", options="",
-                 memory="512M", name=None, shares=(), mount_seconds=30, unmount=True, keep=False, verbose=False,
-                 stdout=None, stderr=None):
+                 memory="512M", name=None, shares=(), disks=(), mount_seconds=30, unmount=True, keep=False,
+                 verbose=False, stdout=None, stderr=None):
         self.slot = slot
         self.keep = keep
         self.name = name or f"guest-{slot.number}"
         self.verbose = verbose
         self.memory = memory
         self.shares = [os.path.realpath(share) for share in shares]
+        self.disks = [os.path.realpath(disk) for disk in disks]
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="perdure-guest."))
         self.exchange = self.work / "exchange"
         self.exchange.mkdir()
@@ -112,7 +115,8 @@ class Guest:
             "guest_address": slot.guest_address,
             "host_address": slot.host_address,
             "server": server or slot.host_address,
-            "export_path": export,
+            "mounts": "no" if export is None else "yes",
+            "export_path": export or "",
             "options": ",".join(mount_options),
             "mount_seconds": mount_seconds,
             "unmount": "yes" if unmount else "no",
@@ -128,13 +132,13 @@ class Guest:
     def start(self):
         check_requirements()
         # Everything of the host is read-only for the guest's processes, but for what it is meant to write.
-        writable = " ".join(map(shlex.quote, [str(self.work), *self.shares]))
+        writable = " ".join(map(shlex.quote, [str(self.work), *self.shares, *self.disks]))
         script = f"""
-            for directory in {writable}; do mount --bind "$directory" "$directory" || exit 1; done
+            for path in {writable}; do mount --bind "$path" "$path" || exit 1; done
             mkdir {self.work}/memory && mount -t tmpfs -o mode=700,size=95% memory {self.work}/memory || exit 1
             while read -r _ _ _ _ at _; do
               printf -v at %b "$at"
-              for directory in {writable} {self.work}/memory; do [ "$at" != "$directory" ] || continue 2; done
+              for path in {writable} {self.work}/memory; do [ "$at" != "$path" ] || continue 2; done
               mount -o remount,bind,ro "$at" 2> /dev/null || [ "$at" != / ] || exit 1
             done < /proc/self/mountinfo
             mount -t proc proc /proc || exit 1
@@ -144,7 +148,8 @@ class Guest:
         kernel = [
             KERNEL, f"mem={self.memory}", "rootfstype=hostfs", "rootflags=/", "ro", f"init={self.exchange}/init.sh",
             f"exchange={self.exchange}", "umid=guest", f"uml_dir={self.work}/uml", "con=null", "con0=null,fd:1",
-            f"vec0:transport=tap,ifname={self.slot.device},depth=128,gro=1", "printk.time=1", "panic=1"]
+            f"vec0:transport=tap,ifname={self.slot.device},depth=128,gro=1,mac={self.slot.guest_mac}",
+            *(f"ubd{letter}={disk}" for letter, disk in zip("abcdefgh", self.disks)), "printk.time=1", "panic=1"]
         shim = build_shim(self.work)
         with open(self.work / "console", "wb") as console:
             self.process = subprocess.Popen(
@@ -157,11 +162,7 @@ class Guest:
     def poll(self):
         """Passes on what the command wrote; its exit status once the guest is off, or None. Raises GuestError."""
         ended = self.process.poll() is not None
-        for stream, name in self._outputs:
-            data = self._new(name)
-            if data:
-                stream.write(data)
-                stream.flush()
+        self.pass_on()
         for line in self._new("events").decode().splitlines():
             self._happened(line.split(" "))
         age = time.monotonic() - self.started
@@ -179,6 +180,14 @@ class Guest:
                              "\n".join(words))
         return None
 
+    def pass_on(self):
+        """Passes on what the command wrote."""
+        for stream, name in self._outputs:
+            data = self._new(name)
+            if data:
+                stream.write(data)
+                stream.flush()
+
     def wait(self, seconds=0):
         """Polls until the guest is off. After `seconds` (0: never) kills it and returns TIMED_OUT."""
         while (status := self.poll()) is None:
@@ -193,10 +202,15 @@ class Guest:
         return any(event[0] == "mounted" for event in self.events)
 
     def kill(self):
-        """Ends the guest as a power cut would."""
-        if self.process and self.process.returncode is None:
-            self.process.kill()  # unshare takes the rest with it
-            self.process.wait()
+        """Ends the guest as a power cut would. No process of it is left when this returns."""
+        if not self.process or self.process.returncode is not None:
+            return
+        # The first process in the guest's PID namespace, the kernel itself, takes the rest with it, and is not gone before
+        # they are. unshare, its parent, waits for that.
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in children or [self.process.pid]:
+            os.kill(int(pid), signal.SIGKILL)
+        self.process.wait()
 
     def close(self):
         self.kill()

@@ -46,19 +46,23 @@ done
 ip link set lo up
 ip link set vec0 up mtu 1500 && ip address add "$guest_address/30" dev vec0 && ip route add default via "$host_address" ||
   problem "no network"
-modprobe nfs && modprobe nfsv4 || problem "no NFS client in this kernel"
 event booted
 
-# A server that does not answer yet may be on its way.
-deadline=$((SECONDS + mount_seconds))
-until error=$(timeout -s KILL 30 mount -t nfs4 -o "$options" "$server:$export_path" /mnt/export 2>&1); do
-  [ $SECONDS -lt $deadline ] && grep -qiE '^$|refused|timed out|unreachable|no route|unable to' <<< "$error" ||
-    problem "cannot mount $server:$export_path ($options): ${error:-no answer}"
-  sleep 0.2
-done
-event "mounted $(grep ' /mnt/export ' /proc/mounts)"
+if [ "$mounts" = yes ]; then
+  modprobe nfs && modprobe nfsv4 || problem "no NFS client in this kernel"
+  # A server that does not answer yet may be on its way.
+  deadline=$((SECONDS + mount_seconds))
+  until error=$(timeout -s KILL 30 mount -t nfs4 -o "$options" "$server:$export_path" /mnt/export 2>&1); do
+    [ $SECONDS -lt $deadline ] && grep -qiE '^$|refused|timed out|unreachable|no route|unable to' <<< "$error" ||
+      problem "cannot mount $server:$export_path ($options): ${error:-no answer}"
+    sleep 0.2
+  done
+  event "mounted $(grep ' /mnt/export ' /proc/mounts)"
+  cd /mnt/export || problem "cannot enter the mounted export"
+else
+  cd /
+fi
 
-cd /mnt/export || problem "cannot enter the mounted export"
 umask 022
 setsid --wait /bin/bash /run/exchange/command < /dev/null >> /run/exchange/stdout 2>> /run/exchange/stderr
 status=$?
@@ -67,7 +71,7 @@ event "finished $status"
 
 # Whoever is left could hold the mount; this process is the only one that the signal spares.
 kill -KILL -1
-if [ "$unmount" = yes ] && ! error=$(timeout -s KILL 15 umount /mnt/export 2>&1); then
+if [ "$mounts$unmount" = yesyes ] && ! error=$(timeout -s KILL 15 umount /mnt/export 2>&1); then
   event "warning cannot unmount: ${error:-no answer}"
 fi
 event off
