@@ -55,8 +55,8 @@ class LogRing {
   // `since` is the start number of the process that found it so. Records before `applied` are skipped. The
   // batches' checksums are checked, the records' own are not. Reads ahead while `each` works. Completes with
   // the position at which the next batch will be written; fails with `corrupt` if a batch is damaged before
-  // the durable point, or if the log ends before `applied`. Must be called once, before the first write. The
-  // ring must live until it is done.
+  // the durable point, if the log ends before `applied`, or if `since` is not before this start. Must be
+  // called once, before the first write. The ring must live until it is done.
   using EachRecord = std::function<Result<void>(Bytes record, Lsn lsn)>;
   void read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done);
 

@@ -236,10 +236,17 @@ class Reader : public std::enable_shared_from_this<Reader> {
 void LogRing::read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done) {
   CHECK(state_->phase == RingState::Phase::opened);
   state_->phase = RingState::Phase::reading;
-  if (from.value % sector_bytes != 0) {
-    state_->env.post(
-        [done = std::move(done), problem = error(ErrorKind::corrupt, "{}: no log batch begins at LSN {}",
-                                                 state_->path, from)]() mutable { done(problem); });
+  std::optional<Error> problem;
+  if (from.value % sector_bytes != 0)
+    problem = error(ErrorKind::corrupt, "{}: no log batch begins at LSN {}", state_->path, from);
+  // Everything that is written from now on would be a dead tail to the next reader.
+  if (since >= state_->superblock.start)
+    problem = error(ErrorKind::corrupt,
+                    "{}: the checkpoint was made by start {}, and this log was started only {} times: it is "
+                    "an old copy, or another one",
+                    state_->path, since, state_->superblock.start);
+  if (problem) {
+    state_->env.post([done = std::move(done), problem = std::move(*problem)]() mutable { done(problem); });
     return;
   }
   std::make_shared<Reader>(*state_, from, applied, since, std::move(each), std::move(done))->start();

@@ -480,6 +480,16 @@ TEST_F(RingTest, AReadThatBeginsWithinASectorIsAnError) {
   EXPECT_EQ(end.error().kind, ErrorKind::corrupt);
 }
 
+// An old copy of the log beside a newer checkpoint: what would be appended could never be read again.
+TEST_F(RingTest, ALogThatIsOlderThanTheCheckpointIsAnError) {
+  create_and_open(64 * kib);
+  append_batch(1, 'o');
+  crash(SectorFate::keep);
+  const Result<Lsn> end = open(Lsn(0), Lsn(0), StartNumber(2));  // and this is the second start
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().kind, ErrorKind::corrupt);
+}
+
 TEST_F(RingTest, AnErrorOfTheCallerEndsTheReading) {
   create_and_open(64 * kib);
   append_batch(1, 'a');

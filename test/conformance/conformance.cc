@@ -1,6 +1,10 @@
 #include "conformance/conformance.h"
 
+#include <cstdlib>
+#include <fstream>
 #include <random>
+
+#include "log/log_file.h"
 
 namespace perdure::conformance {
 
@@ -41,6 +45,7 @@ std::optional<Reply> Conformance::send(Bytes compound, uint32_t uid) {
 
 Reply Conformance::call(const Ops& ops, uint32_t uid) {
   ByteVector bytes = ops.finish();
+  note_sent(bytes, uid);
   std::optional<Reply> reply = send(bytes, uid);
   if (sent_.size() < mangled_max) sent_.emplace_back(std::move(bytes), uid);
   if (!reply) ADD_FAILURE() << "refused";
@@ -54,14 +59,75 @@ Reply Conformance::expect(Nfsstat4 status, const Ops& ops, uint32_t uid) {
   return reply;
 }
 
+void Conformance::restart() {
+  fuzz::put_event(traffic_, {.kind = fuzz::EventKind::restart, .bytes = {}});
+  server.crash();
+  server.start();
+}
+
 void Conformance::pass(std::chrono::seconds time) {
+  for (int64_t left = time.count(); left > 0; left -= UINT8_MAX)
+    fuzz::put_event(traffic_, {.kind = fuzz::EventKind::pass,
+                               .number = static_cast<uint8_t>(std::min<int64_t>(left, UINT8_MAX)),
+                               .bytes = {}});
   for (; time.count() > 0; time -= std::chrono::seconds(1)) {
     server.env.advance(std::chrono::seconds(1));
     server.env.run_until_idle();
   }
 }
 
+void Conformance::note_sent(Bytes compound, uint32_t uid) {
+  fuzz::Event event{.kind = fuzz::EventKind::compound,
+                    .number = static_cast<uint8_t>(std::min<uint32_t>(uid, UINT8_MAX)),
+                    .bytes = ByteVector(compound.begin(), compound.end())};
+  if (compound.size() > UINT16_MAX) return;
+  if (fuzz::begins_with_sequence(compound)) {
+    const fuzz::SequenceIds::Slot slot = fuzz::SequenceIds::slot_of(compound);
+    const uint32_t id = fuzz::SequenceIds::id_of(compound);
+    if (ids_.next(slot) == id) event.kind = fuzz::EventKind::in_sequence;
+    ids_.used(slot, id);
+  }
+  fuzz::put_event(traffic_, event);
+}
+
+void Conformance::write_traffic() {
+  const char* directory = std::getenv("PERDURE_TRAFFIC_DIR");
+  if (directory == nullptr) return;
+  const ::testing::TestInfo* test = ::testing::UnitTest::GetInstance()->current_test_info();
+  std::string name = std::string(test->test_suite_name()) + "." + test->name();
+  std::ranges::replace(name, '/', '_');
+  std::ofstream file(std::string(directory) + "/compound." + name, std::ios::binary);
+  file << text_of(traffic_);
+  std::ofstream rows(std::string(directory) + "/rows." + name, std::ios::binary);
+  rows << text_of(logged_rows());
+  EXPECT_TRUE(file.good() && rows.good());
+}
+
+// All that is in the log, as fuzz/rows.cc takes it.
+ByteVector Conformance::logged_rows() const {
+  const ByteVector log = server.env.content("log");
+  const log::ReadAt read_at = [&log](uint64_t offset, MutableBytes into) -> Result<void> {
+    std::ranges::copy(Bytes(log).subspan(offset, into.size()), into.begin());
+    return {};
+  };
+  ByteVector rows{std::byte{0}};
+  const auto each_record = [&rows](Bytes record, Lsn) -> Result<void> {
+    TRY(log::for_each_change(record, [&rows](const log::RowChange& change) {
+      fuzz::Event event{.kind = fuzz::EventKind::compound, .number = change.table, .bytes = {}};
+      event.bytes.push_back(std::byte{change.erased ? uint8_t{2} : uint8_t{0}});
+      event.bytes.push_back(static_cast<std::byte>(change.key.size()));
+      event.bytes.insert(event.bytes.end(), change.key.begin(), change.key.end());
+      event.bytes.insert(event.bytes.end(), change.row.begin(), change.row.end());
+      if (event.bytes.size() < 1024) fuzz::put_event(rows, event);
+    }));
+    return {};
+  };
+  EXPECT_TRUE(log::read_log(read_at, log.size(), "log", Lsn(0), each_record));
+  return rows;
+}
+
 void Conformance::TearDown() {
+  write_traffic();
   if (!HasFailure()) send_mangled();
   EXPECT_FALSE(server.failed());
 }

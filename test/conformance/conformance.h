@@ -4,6 +4,9 @@
 // Every reply is checked to be well-formed (reply.h). And when a test is over, all that it has sent is sent
 // once more, cut off or with bits flipped at random: the server must answer each with a well-formed reply or
 // refuse it.
+//
+// With PERDURE_TRAFFIC_DIR set, each test writes what it has sent, and what is then in the log, into files
+// there (test/fuzz/README.md).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,6 +15,7 @@
 
 #include "conformance/ops.h"
 #include "conformance/reply.h"
+#include "fuzz/traffic.h"
 #include "server/testing/vserver_fixture.h"
 
 namespace perdure::conformance {
@@ -29,10 +33,7 @@ class Conformance : public ::testing::Test {
   // Must have this status.
   Reply expect(Nfsstat4 status, const Ops& ops, uint32_t uid = 0);
   // The power goes and comes back.
-  void restart() {
-    server.crash();
-    server.start();
-  }
+  void restart();
   // Virtual time, in small steps as a server's loop sees it.
   void pass(std::chrono::seconds time);
 
@@ -40,8 +41,14 @@ class Conformance : public ::testing::Test {
 
  private:
   void send_mangled();
+  // For the corpora of the fuzz targets `compound` and `rows`.
+  void note_sent(Bytes compound, uint32_t uid);
+  void write_traffic();
+  ByteVector logged_rows() const;
 
   std::vector<std::pair<ByteVector, uint32_t>> sent_;  // with their uids
+  ByteVector traffic_;                                 // all that has happened, as in fuzz/traffic.h
+  fuzz::SequenceIds ids_;
 };
 
 // A client with one session.

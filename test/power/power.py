@@ -14,6 +14,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -113,7 +114,7 @@ class Power:
     def died(self, problem):
         print(f"power: the guest's kernel died by itself: {problem}", flush=True)
         self.deaths += 1
-        if self.deaths > 3 + len(self.cuts) / 5:
+        if self.deaths > 10 + len(self.cuts) / 2:
             raise ServerError("the guest's kernel dies too often")
 
     def wait_for_early_moment(self, machine):
@@ -231,6 +232,11 @@ def main():
     options = parse()
     if os.geteuid() != 0 and shutil.which("sudo"):  # for the network device
         os.execvp("sudo", ["sudo", sys.executable, *sys.argv])
+
+    def stop(signal_number, _):
+        raise SystemExit(128 + signal_number)
+
+    signal.signal(signal.SIGTERM, stop)
     print(f"power: seed {options.seed}", flush=True)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="perdure-power.", dir=options.images))
     power = Power(options, directory)
