@@ -64,6 +64,14 @@ Read read_plainly(Bytes stream, const wire::RecordLimits& limits) {
   return read;
 }
 
+// As if every other record had file data, and some in no possible place.
+std::optional<wire::DataPlace> find_data(Bytes beginning) {
+  if (beginning.size() < 3 || beginning.size() < 4U * static_cast<size_t>(beginning[0])) return {};
+  if ((beginning[1] & std::byte{1}) != std::byte{0}) return {};
+  const size_t beyond = beginning[0] > std::byte{250} ? 5000 : 0;
+  return wire::DataPlace{beginning.size() / 2 + beyond, static_cast<size_t>(beginning[2]) * 16};
+}
+
 Read read_in_pieces(Bytes stream, const wire::RecordLimits& limits, Input& input) {
   Read read;
   wire::RecordReader reader(limits);
@@ -100,7 +108,9 @@ Read read_in_pieces(Bytes stream, const wire::RecordLimits& limits, Input& input
 void fuzz(Bytes bytes) {
   Input input(bytes);
   wire::RecordLimits limits;
-  if (input.u8() % 2 == 0) limits = {.record_bytes_max = 1U + input.u16(), .fragments_max = 1U + input.u8()};
+  const uint8_t kind = input.u8();
+  if ((kind & 1U) == 0) limits = {.record_bytes_max = 1U + input.u16(), .fragments_max = 1U + input.u8()};
+  if ((kind & 2U) != 0) limits.find_data = find_data;
   const ByteVector stream = make_stream(input);
   const Read expected = read_plainly(stream, limits);
   const Read found = read_in_pieces(stream, limits, input);
