@@ -185,7 +185,7 @@ std::optional<TransactionId> parse_transaction(std::string_view text) {
 }
 
 std::string step_words(const log::ControlValues& control) {
-  const std::string name = operation_name(control.operation);
+  std::string name = operation_name(control.operation);
   if (control.step == 0) return name;
   if (is_internal(control.operation)) return fmt::format("{}, run {}", name, control.step);
   if (control.operation == static_cast<uint16_t>(nfs4::Opnum4::OP_COMMIT))
