@@ -230,9 +230,9 @@ bool put_object_attribute(const Compound& c, wire::XdrEncoder& out, Attribute a,
 
 }  // namespace
 
-Outcome<void> put_attributes(Compound& c, Run& run, InodeId inode, const Bitmap& wanted,
-                             wire::XdrEncoder& out) {
-  const fs::Attributes view = TRY(fs::get_attributes(c.fs(), run, inode));
+namespace {
+
+void put_view(Compound& c, const fs::Attributes& view, const Bitmap& wanted, wire::XdrEncoder& out) {
   const fs::VolumeRow& volume = c.service().volume();
   const Bitmap supported = supported_attributes(c.registers.minor_version).without(write_only);
   Bitmap given;
@@ -247,6 +247,28 @@ Outcome<void> put_attributes(Compound& c, Run& run, InodeId inode, const Bitmap&
     }
   }
   out.patch_u32(length_at, static_cast<uint32_t>(out.size() - length_at - 4));
+}
+
+}  // namespace
+
+Outcome<void> put_attributes(Compound& c, Run& run, InodeId inode, const Bitmap& wanted,
+                             wire::XdrEncoder& out) {
+  put_view(c, TRY(fs::get_attributes(c.fs(), run, inode)), wanted, out);
+  return {};
+}
+
+bool stand_in_entry(const Bitmap& wanted) {
+  static constexpr Bitmap in_entry =
+      make_bitmap({rdattr_error, type, fsid, filehandle, fileid, mounted_on_fileid});
+  return wanted.without(in_entry).empty();
+}
+
+Outcome<void> put_entry_attributes(Compound& c, Run& run, const fs::ListedEntry& entry, const Bitmap& wanted,
+                                   wire::XdrEncoder& out) {
+  if (!stand_in_entry(wanted)) return put_attributes(c, run, entry.inode, wanted, out);
+  fs::Attributes view{.inode = entry.inode, .fsid = c.service().volume().uuid};
+  view.row.type = entry.type;
+  put_view(c, view, wanted, out);
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/outcome.h"
 #include "fs/attributes.h"
+#include "fs/readdir.h"
 #include "nfs4/types.h"
 #include "wire/xdr.h"
 
@@ -101,6 +102,11 @@ Bitmap settable_attributes(uint32_t minor_version);
 // Encodes fattr4: those of `wanted` that are supported, of the object `inode`.
 Outcome<void> put_attributes(Compound& c, state::Run& run, InodeId inode, const Bitmap& wanted,
                              wire::XdrEncoder& out);
+// Those of `wanted` are known from an entry of a directory alone.
+bool stand_in_entry(const Bitmap& wanted);
+// The same as put_attributes() of the object that the entry names. Looks at its inode only if it must.
+Outcome<void> put_entry_attributes(Compound& c, state::Run& run, const fs::ListedEntry& entry,
+                                   const Bitmap& wanted, wire::XdrEncoder& out);
 // fattr4 of an entry that cannot be read: rdattr_error alone.
 void put_attributes_error(wire::XdrEncoder& out, Nfsstat4 status);
 

@@ -10,13 +10,6 @@ namespace perdure::nfs4 {
 
 namespace {
 
-constexpr Bitmap of_entry_alone = [] {
-  Bitmap b;
-  for (const Attribute a : {Attribute::rdattr_error, Attribute::fileid, Attribute::mounted_on_fileid,
-                            Attribute::filehandle, Attribute::fsid})
-    b.set(a);
-  return b;
-}();
 constexpr size_t end_bytes = 8;      // "no entry follows" and eof
 constexpr size_t entry_bytes = 200;  // of a usual entry, to guess how many will fit
 
@@ -28,7 +21,7 @@ Outcome<bool> put_entry(Compound& c, Run& run, const fs::ListedEntry& entry, con
   c.reply.put_u64(entry.cookie);
   c.reply.put_string(entry.name);
   const size_t attributes_at = c.reply.size();
-  const Outcome<void> put = put_attributes(c, run, entry.inode, wanted, c.reply);
+  const Outcome<void> put = put_entry_attributes(c, run, entry, wanted, c.reply);
   if (!put) {
     if (!put.error().is_status() || !wanted.has(Attribute::rdattr_error)) return put.error();
     c.reply.truncate(attributes_at);
@@ -57,7 +50,7 @@ Outcome<Nfsstat4> op_readdir(Compound& c, Run& run) {
   const size_t room = std::min<size_t>(bytes_max, c.reply_room());
   c.reply.put_u64(0);
   size_t entries = 0;
-  const auto ahead = wanted.without(of_entry_alone).empty() ? fs::Ahead::entries : fs::Ahead::inodes;
+  const auto ahead = stand_in_entry(wanted) ? fs::Ahead::entries : fs::Ahead::inodes;
   const bool eof =
       TRY(fs::readdir(c.fs(), run, c.principal(), c.registers.current.inode, cookie, ahead,
                       room / entry_bytes + 1, [&](const fs::ListedEntry& entry) -> Outcome<bool> {

@@ -56,6 +56,23 @@ TEST_F(Readdir, EachNameOnceWhateverTheRoom) {
   for (const uint32_t maxcount : {100U, 150U, 333U, 1000U}) EXPECT_EQ(names(maxcount), at_once);
 }
 
+// A directory that is not in memory: a run begins again for a window of entries, not for each of them.
+TEST_F(Readdir, FromTheStore) {
+  fill(1200);
+  for (const bool entries_alone : {true, false}) {
+    server.stop();
+    server.store_options.needs_io_percent = 100;
+    server.start();
+    const uint64_t faults = server.vserver().processor().figures().faults;
+    const std::initializer_list<A> in_entry{A::rdattr_error, A::type, A::fileid, A::filehandle};
+    const std::initializer_list<A> in_inode{A::rdattr_error, A::type, A::fileid, A::mode};
+    const Listing listing = listing_of(alice.ok(
+        alice.seq().fh(directory).readdir(0, 0, 900'000, 900'000, entries_alone ? in_entry : in_inode)));
+    EXPECT_EQ(listing.entries.size(), 1200U);
+    EXPECT_LE(server.vserver().processor().figures().faults - faults, entries_alone ? 10U : 20U);
+  }
+}
+
 TEST_F(Readdir, CookiesStayValid) {
   fill(30);
   const std::vector<std::string> all = names(100000);

@@ -94,7 +94,7 @@ T VserverFixture::wait(Call call) {
 
 void VserverFixture::start() {
   Vserver::Parts parts;
-  parts.store = std::make_unique<MemoryKvStore>(env, image_);
+  parts.store = std::make_unique<MemoryKvStore>(env, image_, store_options);
   if (!env.exists("log"))
     wait<void>([&](auto done) { log::LogRing::create(env, "log", log_bytes, std::move(done)); });
   parts.ring = wait<std::unique_ptr<log::LogRing>>(

@@ -109,6 +109,7 @@ class VserverFixture : private wire::Transport {
   env::TestEnv env;
   uint64_t log_bytes = 16U << 20U;  // of a new log
   VserverOptions options;
+  store::testing::MemoryKvOptions store_options;  // from the next start() on
   Vserver& vserver() { return *vserver_; }
   bool failed() const { return failed_; }
   // What server/check.h finds in the rows as they are now. Nothing must be found at any moment; after each
