@@ -165,7 +165,7 @@ SessionId ClientState::make_session_id(SessionNumber session, ClientId client) c
   Encoder seal;
   seal.put(session.value);
   seal.put(client.value);
-  const uint64_t words[2] = {std::byteswap(session.value), siphash(options_.key, seal.bytes())};
+  const uint64_t words[2] = {std::byteswap(session.value), siphash(key_, seal.bytes())};
   SessionId id;
   static_assert(sizeof words == sizeof id);
   std::memcpy(id.data(), words, sizeof words);

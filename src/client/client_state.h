@@ -43,7 +43,6 @@ class ClientState {
   };
   struct Options {
     StartNumber start;       // makes ids unique over all starts. Below 2^32
-    SipKey key;              // the vserver's secret: the same at every start
     bool persistent = true;  // sessions survive: not at durability level memory
     uint32_t lease_seconds = 90;
     uint32_t clients_max = 100'000;
@@ -63,6 +62,8 @@ class ClientState {
   ClientState(env::Env& env, state::Database& database, Options options, Hooks hooks);
   ~ClientState();
 
+  // The vserver's secret: the same at every start. Before anything is hashed, so right after restoration.
+  void set_key(SipKey key) { key_ = key; }
   // After restoration (the tables are loaded and the log is redone): makes the volatile parts from the rows.
   // Leases run from now.
   void restored();
@@ -116,7 +117,7 @@ class ClientState {
   // The number of a new open or lock state in a file. Used numbers do not come back for a long time: a
   // stateid that has ended, or that an earlier start has given, names nothing.
   Outcome<uint32_t> new_state_number(Run& run, StateKind kind, InodeId inode);
-  uint64_t hash(Bytes owner) const { return siphash(options_.key, owner) & options_.hash_mask; }
+  uint64_t hash(Bytes owner) const { return siphash(key_, owner) & options_.hash_mask; }
 
   // The row is gone from this run on; what belongs to it no longer counts. Its owner's row is kept true.
   // `start_job`: if there is anything left to remove, starts the job that does it.
@@ -183,6 +184,7 @@ class ClientState {
   env::Env& env_;
   Options options_;
   Hooks hooks_;
+  SipKey key_;
   uint64_t last_client_ = 0, last_session_ = 0;
   uint32_t last_state_ = 0;
   absl::flat_hash_map<ClientId, std::unique_ptr<ClientTwin>> client_twins_;

@@ -101,8 +101,7 @@ uint64_t FileSystem::position_of(VolumeId volume, std::string_view name) const {
 }
 
 uint64_t FileSystem::position_of(const VolumeRow& volume, std::string_view name) const {
-  const SipKey key{volume.name_key[0], volume.name_key[1]};
-  const uint64_t hash = siphash(key, bytes_of(name)) >> (64 - options_.name_hash_bits);
+  const uint64_t hash = siphash(volume.name_key, bytes_of(name)) >> (64 - options_.name_hash_bits);
   return std::max<uint64_t>(hash, 1) << 8U;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "base/page.h"
+#include "base/siphash.h"
 #include "state/table_id.h"
 
 namespace perdure::fs {
@@ -239,9 +240,9 @@ struct VolumeRow {
   };
   std::string volume_name;
   InodeId root;
-  std::array<uint64_t, 2> uuid{};      // also its fsid
-  std::array<uint64_t, 2> name_key{};  // SipHash key of entry positions
-  uint64_t inode_limit = 0;            // no inode id counter at or above it has been given yet
+  std::array<uint64_t, 2> uuid{};  // also its fsid
+  SipKey name_key;                 // of entry positions
+  uint64_t inode_limit = 0;        // no inode id counter at or above it has been given yet
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
     v("name", r.volume_name), v("root", r.root), v("uuid", r.uuid), v("name_key", r.name_key);

@@ -13,7 +13,7 @@ Outcome<InodeId> create_volume(FileSystem& fs, Run& run, const NewVolume& volume
 
   VolumeRow row;
   row.volume_name = volume.name;
-  for (uint64_t* word : {&row.uuid[0], &row.uuid[1], &row.name_key[0], &row.name_key[1]})
+  for (uint64_t* word : {&row.uuid[0], &row.uuid[1], &row.name_key.k0, &row.name_key.k1})
     *word = fs.env().random();
   row.inode_limit = 1;
   fs.volumes.put(run, {volume.id}, row);

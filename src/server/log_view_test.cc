@@ -75,6 +75,14 @@ TEST_F(VserverLogTest, OperationsAndRowsInWords) {
               AllOf(StartsWith("==== the log ends at LSN"), HasSubstr("no transaction was in flight")));
 }
 
+TEST_F(VserverLogTest, SecretsAreNotShown) {
+  for (const bool json : {false, true}) {
+    show({}, json);
+    EXPECT_THAT(lines, Contains(HasSubstr(" secret=<secret> ")));
+    EXPECT_THAT(lines, Contains(HasSubstr(" name_key=<secret> ")));
+  }
+}
+
 TEST_F(VserverLogTest, OneClientAlone) {
   testing::TestClient bob(server, "bob");
   bob.connect();

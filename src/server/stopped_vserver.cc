@@ -3,6 +3,7 @@
 #include "log/ring.h"
 #include "server/vserver.h"
 #include "state/database.h"
+#include "state/row_reader.h"
 
 namespace perdure::server {
 
@@ -25,6 +26,7 @@ Result<std::unique_ptr<StoppedVserver>> StoppedVserver::open(const Config& confi
   std::unique_ptr<StoppedVserver> stopped(new StoppedVserver(config));
   TRY(stopped->open_files());
   TRY(stopped->redo());
+  TRY(stopped->read_identity());
   return stopped;
 }
 
@@ -66,6 +68,16 @@ Result<void> StoppedVserver::redo() {
         },
         std::move(done));
   }));
+  return {};
+}
+
+// Owners are found by hashes under the vserver's secret.
+Result<void> StoppedVserver::read_identity() {
+  std::string damage;
+  state::RowReader<VserverRow> rows(static_cast<state::Table<VserverRow>&>(*vservers_),
+                                    [&damage](const std::string& what) { damage = what; });
+  if (TRY(rows.next())) clients_->set_key(rows.row().secret);
+  if (!damage.empty()) return error(ErrorKind::corrupt, "{}", damage);
   return {};
 }
 

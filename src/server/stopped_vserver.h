@@ -44,6 +44,7 @@ class StoppedVserver {
   explicit StoppedVserver(const Config& config) : config_(config) {}
   Result<void> open_files();
   Result<void> redo();
+  Result<void> read_identity();
   // Makes an asynchronous call and runs until it has completed.
   template <class T, class Call>
   Result<T> wait(Call call);

@@ -151,7 +151,8 @@ struct NoRegisters {
 // A new vserver: its identity, and one volume.
 void Vserver::make_volume(env::Done<void> done) {
   using MakeVolume = Job<NoRegisters>;
-  VserverRow row{.uuid = {env_.random(), env_.random()}, .clean_stop = {}, .write_verifier = 0};
+  VserverRow row;
+  for (uint64_t* word : {&row.uuid[0], &row.uuid[1], &row.secret.k0, &row.secret.k1}) *word = env_.random();
   processor_->submit(std::make_unique<MakeVolume>(
       *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::make_volume, NoRegisters{},
       [this, row](Run& run, NoRegisters&) -> Outcome<bool> {
@@ -176,6 +177,7 @@ uint64_t Vserver::write_verifier() const {
 
 void Vserver::open_service() {
   const VserverRow& row = *vservers_->peek({0});
+  clients_->set_key(row.secret);
   uuid_ = fmt::format("{:016x}{:016x}", row.uuid[0], row.uuid[1]);
   options_.nfs.server_owner = "perdure-" + uuid_;
   options_.nfs.server_scope = options_.nfs.server_owner;

@@ -40,14 +40,16 @@ struct VserverRow {
       v("one", k.one);
     }
   };
-  std::array<uint64_t, 2> uuid{};
+  std::array<uint64_t, 2> uuid{};  // clients see it
+  SipKey secret;                   // ClientState::set_key
   // Of the last clean stop, which lost nothing unstable: whose it was (0: there was none), and the write
   // verifier of that process. The next start goes on under it.
   StartNumber clean_stop;
   uint64_t write_verifier = 0;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("uuid", r.uuid), v("clean_stop", r.clean_stop), v("write_verifier", r.write_verifier);
+    v("uuid", r.uuid), v("secret", r.secret), v("clean_stop", r.clean_stop),
+        v("write_verifier", r.write_verifier);
   }
 };
 

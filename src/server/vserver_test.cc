@@ -2,6 +2,7 @@
 // twice.
 #include "server/vserver.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -285,6 +286,30 @@ TEST(Vserver, AWriteToAFileThatIsRemovedMeanwhileReservesNothingForEver) {
   EXPECT_EQ(status_name(server.await(write)), "NFS4ERR_STALE");
   EXPECT_EQ(blocks.placements.under_way(), 0U);
   EXPECT_EQ(blocks.allocator.reserved_blocks(), 0U);
+}
+
+// Owners are found by keyed hashes, and session ids carry a seal: both under a secret of the vserver's own.
+TEST(Vserver, ItsSecretSurvivesARestartAndIsNobodyElses) {
+  VserverFixture one(1), other(2);
+  std::array<std::array<std::byte, 16>, 2> sessions;
+  for (VserverFixture* server : {&one, &other}) {
+    server->start();
+    TestClient client(*server, "alice");
+    client.connect();
+    sessions[server == &one ? 0 : 1] = client.session();
+    for (const bool crash : {true, false}) {
+      crash ? server->crash() : server->stop();
+      server->start();
+      EXPECT_THAT(server->findings(), ::testing::IsEmpty());
+      CompoundReply same = server->call(
+          CompoundBuilder().op(Opnum4::OP_EXCHANGE_ID).u64(1).text("alice").u32(0).u32(0).u32(0));
+      same.next(Opnum4::OP_EXCHANGE_ID);
+      EXPECT_EQ(same.in().get_u64(), client.client_id()) << "found by its hash";
+    }
+  }
+  const auto seal = [](const auto& id) { return ByteVector(id.begin() + 8, id.end()); };
+  EXPECT_TRUE(std::ranges::equal(Bytes(sessions[0]).first(8), Bytes(sessions[1]).first(8)));
+  EXPECT_NE(seal(sessions[0]), seal(sessions[1]));
 }
 
 TEST(Vserver, WhatIsNotACompoundIsAnswered) {

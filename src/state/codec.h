@@ -4,8 +4,9 @@
 //   row.mode); ... }
 //
 // and this page derives from it the encoding (docs/formats/rows.md), the checked decoding, and the words that
-// `perdure log` prints. A key does the same with its members in the order in which keys are compared; keys
-// are encoded big-endian and without padding, so that byte order is key order.
+// `perdure log` prints (a SipKey is a secret: never its value). A key does the same with its members in the
+// order in which keys are compared; keys are encoded big-endian and without padding, so that byte order is
+// key order.
 #pragma once
 
 #include <fmt/format.h>
@@ -17,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "base/page.h"
+#include "base/siphash.h"
 #include "base/strong.h"
 
 namespace perdure::state {
@@ -120,6 +122,8 @@ void describe_value(std::string& out, const T& value) {
     out += fmt::format("<{} bytes>", value.size());
   } else if constexpr (std::is_same_v<T, PageRef>) {
     out += "<page>";
+  } else if constexpr (std::is_same_v<T, SipKey>) {
+    out += "<secret>";
   } else if constexpr (IsVector<T>::value || IsArray<T>::value) {
     out += '[';
     size_t shown = 0;
