@@ -93,8 +93,6 @@ Result<void> ClientCheck::read_clients() {
     const ClientRow& row = rows.row();
     clients_.push_back({rows.key().client, cs_.hash(row.owner), row.confirmed});
     if (row.owner.empty()) findings_.add("{}: it has no owner", describe(rows.key().client));
-    if (!row.confirmed && row.create_seqid != 0)
-      findings_.add("{}: not confirmed, but with a session", describe(rows.key().client));
   }
   return {};
 }
@@ -132,9 +130,12 @@ Result<void> ClientCheck::check_sessions() {
     const SessionRow& row = rows.row();
     const SessionNumber number = rows.key().session;
     sessions_.push_back({number, row.client, row.fore.slots});
-    if (!alive(row.client) && !expiring(row.client))
+    const CheckedClient* client = find(row.client);
+    if (client == nullptr && !expiring(row.client))
       findings_.add("session {:#x}: its {} does not exist, and nobody removes what is left of it",
                     number.value, describe(row.client));
+    if (client != nullptr && !client->confirmed)
+      findings_.add("{}: not confirmed, but with a session", describe(row.client));
     if (row.id != cs_.make_session_id(number, row.client))
       findings_.add("session {:#x}: its id is not its own", number.value);
     if (row.fore.slots == 0 || row.fore.slots > 1024)

@@ -134,6 +134,13 @@ const Damage damages[] = {
      "is not confirmed"},
     {"OwnerOfNobody", [](State& s) { s.put(s.cs().client_owners, {123, 0}, ClientOwnerRow{}); },
      "it names no client"},
+    {"SessionUnconfirmed",
+     [](State& s) {
+       ClientRow row = *s.cs().clients.peek({s.alice.id});
+       row.confirmed = false;
+       s.put(s.cs().clients, {s.alice.id}, row);
+     },
+     "not confirmed, but with a session"},
     {"SessionGone", [](State& s) { s.erase(s.cs().sessions, {s.alice.number}); }, "there is no such session"},
     {"SessionUnknown",
      [](State& s) { s.erase(s.cs().client_states, {s.alice.id, 0, InodeId(0), s.alice.number.value, 0}); },

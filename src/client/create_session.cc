@@ -16,6 +16,14 @@ bool too_small(const ChannelAttributes& a) {
          a.operations_max == 0;
 }
 
+// What must be right for a session to be made.
+Status judge(const ClientState& cs, const CreateSessionArgs& args) {
+  if (!args.well_formed) return Status::invalid_argument;
+  if (too_small(args.fore) || args.fore.slots == 0 || too_small(args.back)) return Status::too_small;
+  if (cs.client_twin(args.client)->sessions >= cs.options().sessions_per_client_max) return Status::no_space;
+  return Status::ok;
+}
+
 // The server may lower what the client asked for, and never raises it (§18.36.3).
 ChannelAttributes negotiate(const ChannelAttributes& a, const ClientState::Options& o) {
   return {.request_bytes_max = std::min(a.request_bytes_max, o.request_bytes_max),
@@ -26,7 +34,7 @@ ChannelAttributes negotiate(const ChannelAttributes& a, const ClientState::Optio
           .slots = std::min(a.slots, o.slots_per_session_max)};
 }
 
-// §18.36.4 ¶9: the unconfirmed record takes the place of the confirmed one, whose state ends here.
+// §18.36.4 ¶7, phase 3: the unconfirmed record takes the place of the confirmed one, whose state ends here.
 Outcome<void> confirm(ClientState& cs, Run& run, ClientId client, Bytes owner_bytes) {
   const FoundOwner before = TRY(find_owner(cs, run, owner_bytes));
   CHECK(before.row.unconfirmed == client);
@@ -45,7 +53,7 @@ Outcome<void> confirm(ClientState& cs, Run& run, ClientId client, Bytes owner_by
 Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSessionArgs& args) {
   const ClientRow* client = TRY(cs.clients.get(run, {args.client}));
   if (client == nullptr) return Status::stale_client;
-  // A confirmed client may change its principal (§18.36.4 ¶9 is about the first session only).
+  // A confirmed client may change its principal (phase 3 is about the first session only).
   if (!client->confirmed && client->principal != args.principal) return Status::client_in_use;
   if (args.seqid == client->create_seqid && !client->create_reply.empty()) {
     CreatedSession created;
@@ -53,16 +61,16 @@ Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSe
     return created;
   }
   if (args.seqid != client->create_seqid + 1) return Status::seq_misordered;
-  if (too_small(args.fore) || args.fore.slots == 0 || too_small(args.back)) return Status::too_small;
-  const ClientTwin& twin = *cs.client_twin(args.client);
-  if (twin.sessions >= cs.options().sessions_per_client_max) return Status::no_space;
-
-  ClientRow confirmed = *client;
-  confirmed.create_seqid = args.seqid;
-  confirmed.create_reply.clear();
-  confirmed.confirmed = true;
+  ClientRow next = *client;
+  next.create_seqid = args.seqid;
+  next.create_reply.clear();
+  if (const Status status = judge(cs, args); status != Status::ok) {
+    cs.clients.put(run, {args.client}, std::move(next));
+    return CreatedSession{.refused = status};
+  }
+  next.confirmed = true;
   if (!client->confirmed) TRY(confirm(cs, run, args.client, client->owner));
-  cs.clients.put(run, {args.client}, std::move(confirmed));
+  cs.clients.put(run, {args.client}, std::move(next));
 
   const SessionNumber number = cs.new_session_number();
   SessionRow session;
@@ -75,6 +83,7 @@ Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSe
   session.callback_program = args.callback_program;
   session.callback_security.assign(args.callback_security.begin(), args.callback_security.end());
   CreatedSession created{.replay = {},
+                         .refused = Status::ok,
                          .id = session.id,
                          .seqid = args.seqid,
                          .persist = session.persistent,

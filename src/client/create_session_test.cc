@@ -33,7 +33,7 @@ CreateSessionArgs args_of(ExchangedId id) {
 Outcome<CreatedSession> create(World& w, const CreateSessionArgs& args) {
   return w.run([&](state::Run& run) -> Outcome<CreatedSession> {
     const CreatedSession session = TRY(create_session(w.cs(), run, args));
-    if (!session.replay)
+    if (!session.replay)  // an error as well
       TRY(cache_create_session(w.cs(), run, args.client, ByteVector(args.seqid, std::byte{7})));
     return session;
   });
@@ -91,21 +91,38 @@ TEST(CreateSession, ErrorsChangeNothing) {
   bad = good;
   bad.principal = "thief";
   EXPECT_EQ(create(w, bad).error(), Stop(Status::client_in_use));
-  for (int i = 0; i < 8; ++i) {
-    bad = good;
-    ChannelAttributes& a = i % 2 == 0 ? bad.fore : bad.back;
-    if (i / 2 == 0) a.request_bytes_max = 255;
-    if (i / 2 == 1) a.response_bytes_max = 255;
-    if (i / 2 == 2) a.operations_max = 0;
-    if (i / 2 == 3) bad.fore.slots = 0;
-    EXPECT_EQ(create(w, bad).error(), Stop(Status::too_small)) << i;
-  }
   EXPECT_EQ(w.describe_rows(), rows);
   EXPECT_TRUE(create(w, good)) << "with the same seqid";
   CreateSessionArgs second = good;
   second.seqid = 2;
   second.principal = "somebody else";
   EXPECT_TRUE(create(w, second)) << "a confirmed client may change its principal";
+}
+
+TEST(CreateSession, ARefusalMovesTheSlotAlone) {
+  World w;
+  const ExchangedId id = exchange(w, "owner");
+  CreateSessionArgs args = args_of(id);
+  for (int i = 0; i < 9; ++i, ++args.seqid) {
+    CreateSessionArgs bad = args;
+    ChannelAttributes& a = i % 2 == 0 ? bad.fore : bad.back;
+    if (i / 2 == 0) a.request_bytes_max = 255;
+    if (i / 2 == 1) a.response_bytes_max = 255;
+    if (i / 2 == 2) a.operations_max = 0;
+    if (i / 2 == 3) bad.fore.slots = 0;
+    bad.well_formed = i != 8;
+    const auto refused = create(w, bad);
+    ASSERT_TRUE(refused && !refused->replay) << i;
+    EXPECT_EQ(refused->refused, i == 8 ? Status::invalid_argument : Status::too_small) << i;
+    w.restart();
+    const auto again = create(w, args);
+    ASSERT_TRUE(again && again->replay) << i;
+    EXPECT_FALSE(w.cs().clients.peek({id.client})->confirmed);
+    EXPECT_EQ(w.cs().sessions.size(), 0U);
+  }
+  ASSERT_TRUE(create(w, args));
+  EXPECT_TRUE(w.cs().clients.peek({id.client})->confirmed);
+  EXPECT_EQ(w.check_twins(), "");
 }
 
 TEST(CreateSession, TheServerLowersWhatItIsAskedFor) {
@@ -151,11 +168,13 @@ TEST(CreateSession, TheNumberOfSessionsIsBounded) {
   args.seqid = 2;
   ASSERT_TRUE(create(w, args));
   args.seqid = 3;
-  EXPECT_EQ(create(w, args).error(), Stop(Status::no_space));
+  EXPECT_EQ(create(w, args)->refused, Status::no_space);
   w.restart();
-  EXPECT_EQ(create(w, args).error(), Stop(Status::no_space));
+  args.seqid = 4;
+  EXPECT_EQ(create(w, args)->refused, Status::no_space);
   ASSERT_TRUE(w.run([&](state::Run& run) { return destroy_session(w.cs(), run, first); }));
-  EXPECT_TRUE(create(w, args));
+  args.seqid = 5;
+  EXPECT_EQ(create(w, args)->refused, Status::ok);
 }
 
 TEST(CreateSession, IdsAreNeverGivenTwice) {

@@ -121,6 +121,10 @@ Outcome<Nfsstat4> Compound::execute_operation(Run& run) {
   if (registers.ended) return Nfsstat4::NFS4_OK;
   const bool fits = registers.reply_bytes_max == 0 || reply.size() <= registers.reply_bytes_max;
   if (outcome && *outcome == Nfsstat4::NFS4_OK && fits) return *outcome;
+  if (outcome && operation->keeps_error && fits) {
+    reply.patch_u32(status_at, static_cast<uint32_t>(*outcome));
+    return *outcome;
+  }
   // Of what does not fit only an operation that changes nothing comes here: the others made sure of their
   // room. It may be an error as well: LOCKT's names an owner.
   run.rollback(savepoint);

@@ -80,6 +80,15 @@ void put_session_id(wire::XdrEncoder& out, const client::SessionId& id) {
   out.put_opaque_fixed(std::as_bytes(std::span(id)));
 }
 
+// CREATE_SESSION4resok
+void put_created(wire::XdrEncoder& out, const client::CreatedSession& created) {
+  put_session_id(out, created.id);
+  out.put_u32(created.seqid);
+  out.put_u32((created.persist ? flag_persist : 0) | (created.back_channel ? flag_back_channel : 0));
+  put_channel(out, created.fore);
+  put_channel(out, created.back);
+}
+
 }  // namespace
 
 Outcome<Nfsstat4> op_create_session(Compound& c, Run& run) {
@@ -92,7 +101,7 @@ Outcome<Nfsstat4> op_create_session(Compound& c, Run& run) {
   args.callback_program = c.args.get_u32();
   const bool well_formed = get_callback_security(c.args, c.arguments(), args.callback_security);
   if (!c.args.ok() || !well_formed) return Nfsstat4::NFS4ERR_BADXDR;
-  if ((flags & ~(flag_persist | flag_back_channel | flag_rdma)) != 0) return Nfsstat4::NFS4ERR_INVAL;
+  args.well_formed = (flags & ~(flag_persist | flag_back_channel | flag_rdma)) == 0;
   args.persist = (flags & flag_persist) != 0;
   args.back_channel = (flags & flag_back_channel) != 0;
   args.connection = client::ConnectionId(c.connection().value);
@@ -101,17 +110,16 @@ Outcome<Nfsstat4> op_create_session(Compound& c, Run& run) {
 
   const client::CreatedSession created = TRY(client::create_session(c.clients(), run, args));
   if (created.replay) {
-    c.reply.put_raw(*created.replay);
-    return Nfsstat4::NFS4_OK;
+    c.reply.put_raw(created.replay->subspan(4));
+    return static_cast<Nfsstat4>(wire::XdrDecoder(*created.replay).get_u32());
   }
-  const size_t begin = c.reply.size();
-  put_session_id(c.reply, created.id);
-  c.reply.put_u32(created.seqid);
-  c.reply.put_u32((created.persist ? flag_persist : 0) | (created.back_channel ? flag_back_channel : 0));
-  put_channel(c.reply, created.fore);
-  put_channel(c.reply, created.back);
-  TRY(client::cache_create_session(c.clients(), run, args.client, c.reply.flatten(begin)));
-  return Nfsstat4::NFS4_OK;
+  const Nfsstat4 status = to_nfsstat4(created.refused);
+  if (status == Nfsstat4::NFS4_OK) put_created(c.reply, created);
+  wire::XdrEncoder result;  // CREATE_SESSION4res
+  result.put_u32(static_cast<uint32_t>(status));
+  if (status == Nfsstat4::NFS4_OK) put_created(result, created);
+  TRY(client::cache_create_session(c.clients(), run, args.client, result.flatten()));
+  return status;
 }
 
 Outcome<Nfsstat4> op_destroy_session(Compound& c, Run& run) {

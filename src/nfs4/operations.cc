@@ -77,7 +77,7 @@ constexpr std::array operations{
     Operation{.number = OP_BACKCHANNEL_CTL, .execute = op_backchannel_ctl},
     Operation{.number = OP_BIND_CONN_TO_SESSION, .execute = op_bind_conn_to_session, .place = alone},
     Operation{.number = OP_EXCHANGE_ID, .execute = op_exchange_id, .place = sole},
-    Operation{.number = OP_CREATE_SESSION, .execute = op_create_session, .place = sole},
+    Operation{.number = OP_CREATE_SESSION, .execute = op_create_session, .place = sole, .keeps_error = yes},
     Operation{.number = OP_DESTROY_SESSION, .execute = op_destroy_session, .place = sole},
     Operation{.number = OP_FREE_STATEID, .execute = op_free_stateid},
     Operation{.number = OP_SECINFO_NO_NAME, .execute = op_secinfo_no_name, .needs_current = yes},

@@ -16,7 +16,8 @@ struct Operation {
   enum Place : uint8_t {
     in_session,  // only behind SEQUENCE
     first,       // SEQUENCE itself
-    sole,  // without a session only as the COMPOUND's one operation (RFC 8881 §2.10.2.4); behind SEQUENCE too
+    sole,  // without a session only as the COMPOUND's one operation (RFC 8881 §18.36.3 ¶2); behind SEQUENCE
+           // too
     alone,  // the COMPOUND's one operation, never behind SEQUENCE
   };
 
@@ -30,6 +31,7 @@ struct Operation {
   uint16_t result_bytes_max =
       0;  // of an operation that changes something: room for its result is made sure first
   bool empty_bitmap_on_error = false;  // SETATTR: its result has a body even when it fails
+  bool keeps_error = false;  // CREATE_SESSION: what it changed before it returned an Nfsstat4 remains
 };
 
 // Null: known to the protocol, but not supported here.

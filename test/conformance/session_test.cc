@@ -67,14 +67,51 @@ TEST_F(CreateSession, AnotherPrincipalCannotConfirm) {
 
 TEST_F(CreateSession, UnknownFlagsAreInvalid) {
   expect(NFS4ERR_INVAL, create_session(client.client, client.seqid, 8));
-  expect(NFS4ERR_INVAL, create_session(client.client, client.seqid, 0x80000000));
-  create(client.seqid);
+  expect(NFS4ERR_INVAL, create_session(client.client, client.seqid + 1, 0x80000000));
+  create(client.seqid + 2);
+}
+
+// RFC 8881 §18.36.4: its sequence id is used up, and its result is what a repetition gets.
+TEST_F(CreateSession, AnErrorIsCached) {
+  const Reply refused =
+      expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid, 0, {.request_max = 20}));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid)).bytes, refused.bytes);
+    restart();
+  }
+  expect(NFS4ERR_SEQ_MISORDERED, create_session(client.client, client.seqid + 2));
+  EXPECT_FALSE(exchanged_of(expect(NFS4_OK, exchange_id(1, "owner"))).flags & Exchanged::confirmed)
+      << "no session, so not confirmed";
+  client = exchanged_of(expect(NFS4_OK, exchange_id(1, "owner")));
+  const SessionCreated session = create(client.seqid);
+  expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid + 1, 0, {.response_max = 20}));
+  EXPECT_EQ(exchanged_of(expect(NFS4_OK, exchange_id(1, "owner"))).seqid, client.seqid + 2);
+  create(client.seqid + 2);
+  expect(NFS4_OK, Ops().sequence(session.id, 1, 0, 0, false).root());
+}
+
+// Behind SEQUENCE the slots of both keep it.
+TEST_F(CreateSession, AnErrorIsCachedBehindSequenceToo) {
+  const ByteVector session = create(client.seqid).id;
+  const auto behind = [&](uint32_t slot, uint32_t flags) {
+    Ops ops;
+    ops.sequence(session, 1, slot, slot, false).op(OP_CREATE_SESSION).u64(client.client);
+    ops.u32(client.seqid + 1).u32(flags);
+    for (int channel = 0; channel < 2; ++channel)
+      ops.u32(0).u32(100000).u32(100000).u32(1000).u32(16).u32(4).u32(0);
+    return ops.u32(1).u32(0);
+  };
+  const Reply refused = expect(NFS4ERR_INVAL, behind(0, 8));
+  EXPECT_EQ(expect(NFS4ERR_INVAL, behind(0, 8)).bytes, refused.bytes);
+  expect(NFS4ERR_INVAL, behind(1, 0));
+  expect(NFS4ERR_INVAL, create_session(client.client, client.seqid + 1));
+  create(client.seqid + 2);
 }
 
 TEST_F(CreateSession, ChannelsThatAreTooSmall) {
   expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid, 0, {.request_max = 20}));
-  expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid, 0, {.response_max = 20}));
-  expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid, 0, {.response_max = 0}));
+  expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid + 1, 0, {.response_max = 20}));
+  expect(NFS4ERR_TOOSMALL, create_session(client.client, client.seqid + 2, 0, {.response_max = 0}));
 }
 
 TEST_F(CreateSession, LimitsAreLoweredAndNeverRaised) {
