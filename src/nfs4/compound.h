@@ -79,6 +79,8 @@ class Compound final : public processor::Transaction {
   Bytes arguments() const { return call_.arguments; }
   // What their memory is made of, if it is pages.
   const PageRun* argument_pages() const { return call_.chunk.pages(); }
+  // Of the whole RPC message. Nothing is known of it in a restored COMPOUND.
+  size_t request_bytes() const { return call_.message_bytes; }
   // A new current file handle; the current stateid does not belong to it.
   void set_current(FileHandle handle) {
     registers.current = handle;

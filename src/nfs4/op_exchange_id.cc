@@ -17,21 +17,37 @@ constexpr uint32_t flag_use_non_pnfs = 0x00010000;
 constexpr uint32_t flag_update = 0x40000000;     // EXCHGID4_FLAG_UPD_CONFIRMED_REC_A
 constexpr uint32_t flag_confirmed = 0x80000000;  // EXCHGID4_FLAG_CONFIRMED_R
 constexpr uint32_t flags_of_arguments = 0x40070103;
+constexpr uint32_t bitmap_words_max = 8, algorithms_max = 64;
 
-// state_protect4_a. Only SP4_NONE is offered: with AUTH_SYS nothing else would protect anything.
+constexpr uint32_t sp4_none = 0, sp4_mach_cred = 1, sp4_ssv = 2;
+
+void skip_bitmap(wire::XdrDecoder& in) {
+  for (uint32_t words = in.get_count(bitmap_words_max, 4); words > 0; --words) in.get_u32();
+}
+
+// sec_oid4<>: how many there are.
+uint32_t skip_oids(wire::XdrDecoder& in) {
+  const uint32_t count = in.get_count(algorithms_max, 4);
+  for (uint32_t i = 0; i < count; ++i) in.get_opaque(opaque_bytes_max);
+  return count;
+}
+
+// state_protect4_a. Only SP4_NONE is offered: the others need RPCSEC_GSS, and calls with it do not come here.
 Nfsstat4 get_state_protection(wire::XdrDecoder& in) {
   const uint32_t how = in.get_u32();
-  if (!in.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  switch (how) {
-    case 0:
-      return Nfsstat4::NFS4_OK;
-    case 1:  // SP4_MACH_CRED
-      return Nfsstat4::NFS4ERR_INVAL;
-    case 2:  // SP4_SSV
-      return Nfsstat4::NFS4ERR_ENCR_ALG_UNSUPP;
-    default:
-      return Nfsstat4::NFS4ERR_BADXDR;
+  if (how == sp4_none) return in.ok() ? Nfsstat4::NFS4_OK : Nfsstat4::NFS4ERR_BADXDR;
+  if (how != sp4_mach_cred && how != sp4_ssv) return Nfsstat4::NFS4ERR_BADXDR;
+  skip_bitmap(in);              // spo_must_enforce
+  skip_bitmap(in);              // spo_must_allow
+  bool valid = how == sp4_ssv;  // SP4_MACH_CRED demands RPCSEC_GSS (RFC 8881 §18.35.3)
+  if (how == sp4_ssv) {
+    valid = skip_oids(in) != 0;           // ssp_hash_algs
+    valid = skip_oids(in) != 0 && valid;  // ssp_encr_algs
+    valid = in.get_u32() != 0 && valid;   // ssp_window
+    in.get_u32();                         // ssp_num_gss_handles
   }
+  if (!in.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  return valid ? Nfsstat4::NFS4ERR_ENCR_ALG_UNSUPP : Nfsstat4::NFS4ERR_INVAL;
 }
 
 // nfs_impl_id4<1>
@@ -53,9 +69,10 @@ Outcome<Nfsstat4> op_exchange_id(Compound& c, Run& run) {
   args.verifier = c.args.get_u64();
   args.owner = c.args.get_opaque(opaque_bytes_max);
   const uint32_t flags = c.args.get_u32();
-  if (const Nfsstat4 status = get_state_protection(c.args); status != Nfsstat4::NFS4_OK) return status;
+  const Nfsstat4 protection = get_state_protection(c.args);
   args.implementation = get_implementation(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  if (protection != Nfsstat4::NFS4_OK) return protection;
   if ((flags & ~flags_of_arguments) != 0 || args.owner.empty()) return Nfsstat4::NFS4ERR_INVAL;
   args.update = (flags & flag_update) != 0;
   const std::string principal = principal_name(c.credential());

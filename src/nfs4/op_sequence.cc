@@ -19,8 +19,9 @@ uint32_t checksum(const Compound& c) {
   return crc32c(std::as_bytes(std::span(user)), pages != nullptr ? pages->crc(request) : crc32c(request));
 }
 
-// What the session's limits say of this request. These are errors of SEQUENCE itself, so the slot must stay
-// as it is (RFC 8881 §18.46.3).
+// What the session's limits say of this request. Sizes are those of RPC messages, without record marks (RFC
+// 8881 §18.36.3 on ca_maxrequestsize). These are errors of SEQUENCE itself, so the slot must stay as it is
+// (RFC 8881 §18.46.3).
 Nfsstat4 check_limits(const Compound& c, const client::ChannelAttributes& fore, uint32_t slot,
                       uint32_t highest_slot, bool cache_this) {
   using enum Nfsstat4;
@@ -28,7 +29,7 @@ Nfsstat4 check_limits(const Compound& c, const client::ChannelAttributes& fore, 
   if (slot >= fore.slots) return NFS4ERR_BADSLOT;
   if (highest_slot >= fore.slots) return NFS4ERR_BAD_HIGH_SLOT;
   if (c.registers.operations > fore.operations_max) return NFS4ERR_TOO_MANY_OPS;
-  if (c.arguments().size() > fore.request_bytes_max) return NFS4ERR_REQ_TOO_BIG;
+  if (c.request_bytes() > fore.request_bytes_max) return NFS4ERR_REQ_TOO_BIG;
   if (cache_this && c.reply.size() + result_bytes > fore.cached_response_bytes_max)
     return NFS4ERR_REP_TOO_BIG_TO_CACHE;
   return NFS4_OK;

@@ -41,8 +41,9 @@ void RpcFront::handle_call(wire::Request&& request) {
     return transport_->send(request.connection, std::move(reply));
   }
   program->handler->call({call->xid, call->program, call->version, call->procedure,
-                          std::move(call->credential), call->arguments, std::move(request.chunk),
-                          std::move(request.ticket), request.connection, request.peer});
+                          std::move(call->credential), call->arguments, request.message.size(),
+                          std::move(request.chunk), std::move(request.ticket), request.connection,
+                          request.peer});
 }
 
 const RpcFront::Program* RpcFront::find(const wire::CallHeader& call) const {

@@ -18,6 +18,7 @@ struct RpcCall {
   uint32_t procedure = 0;
   Credential credential;
   Bytes arguments;
+  size_t message_bytes = 0;  // of all of it, header included
   ChunkRef chunk;
   Ticket ticket;
   ConnectionId connection;

@@ -125,6 +125,35 @@ TEST_F(ExchangeId, ImplementationIdAndStateProtection) {
   expect(NFS4ERR_BADXDR, base(3).u32(0));
 }
 
+// Both need RPCSEC_GSS (RFC 8881 §18.35.3), which is not there yet.
+TEST_F(ExchangeId, StateProtectionIsRefused) {
+  const auto base = [](uint32_t protection) {
+    return Ops().op(OP_EXCHANGE_ID).u64(1).text("owner").u32(0).u32(protection);
+  };
+  const auto operations = [](Ops ops) { return ops.u32(1).u32(1U << 31U).u32(2).u32(0).u32(7); };
+  expect(NFS4ERR_INVAL, operations(base(1)).u32(0));
+  expect(NFS4ERR_BADXDR, base(1).u32(1));
+  expect(NFS4ERR_BADXDR, operations(base(1)));
+
+  const std::string sha256("\x60\x86\x48\x01\x65\x03\x04\x02\x01", 9),
+      aes256("\x60\x86\x48\x01\x65\x03\x04\x01\x2a", 9);
+  const auto ssv = [&](int hashes, int ciphers, uint32_t window) {
+    Ops ops = operations(base(2));
+    ops.u32(static_cast<uint32_t>(hashes));
+    for (int i = 0; i < hashes; ++i) ops.text(sha256);
+    ops.u32(static_cast<uint32_t>(ciphers));
+    for (int i = 0; i < ciphers; ++i) ops.text(aes256);
+    return ops.u32(window).u32(0);
+  };
+  expect(NFS4ERR_ENCR_ALG_UNSUPP, ssv(1, 1, 1).u32(0));
+  expect(NFS4ERR_ENCR_ALG_UNSUPP, ssv(2, 3, 100).u32(0));
+  expect(NFS4ERR_INVAL, ssv(0, 1, 1).u32(0));
+  expect(NFS4ERR_INVAL, ssv(1, 0, 1).u32(0));
+  expect(NFS4ERR_INVAL, ssv(1, 1, 0).u32(0));
+  expect(NFS4ERR_BADXDR, ssv(1, 1, 1));
+  EXPECT_EQ(exchange(1).flags & Exchanged::confirmed, 0U);
+}
+
 // RFC 8881 §18.35.3: the only operation, or behind SEQUENCE.
 TEST_F(ExchangeId, ItStandsAloneOrBehindSequence) {
   expect(NFS4ERR_NOT_ONLY_OP, exchange_id(1, "owner").root());

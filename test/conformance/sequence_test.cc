@@ -28,6 +28,44 @@ TEST_F(Sequence, ItsResult) {
   EXPECT_EQ(in.get_u32(), 0U) << "status flags";
 }
 
+// RFC 8881 §18.46.3. Nothing is ever revoked, moved or to be reclaimed: not even a restart shows. And with a
+// lease that has ended the whole client goes, so that there is no session left whose SEQUENCE could tell.
+TEST_F(Sequence, NoStatusFlags) {
+  const auto flags = [](const Reply& reply) {
+    wire::XdrDecoder in = reply.in(OP_SEQUENCE);
+    in.get_opaque_fixed(16 + 4 * 4);
+    return in.get_u32();
+  };
+  Client carol(*this, "carol");
+  carol.connect(false);
+  EXPECT_EQ(flags(carol.ok(carol.seq())), 0U) << "before RECLAIM_COMPLETE";
+  const Client::Opened file = alice.create_file("f");
+  restart();
+  EXPECT_EQ(flags(alice.ok(alice.seq())), 0U);
+  EXPECT_EQ(flags(carol.ok(carol.seq())), 0U);
+  alice.ok(alice.seq().fh(file.handle).close(file.stateid));
+
+  alice.create_file("g");
+  for (int i = 0; i < 10; ++i) {
+    pass(std::chrono::seconds(30));
+    EXPECT_EQ(flags(alice.ok(alice.seq())), 0U);
+  }
+  expect(NFS4ERR_BADSESSION, carol.seq());
+  expect(NFS4ERR_STALE_CLIENTID, create_session(carol.id(), carol.create_seqid() + 1));
+}
+
+// A session with a back channel: there are no callbacks yet, so nobody misses the path for them.
+TEST_F(Sequence, ABackChannelWithoutAConnectionIsNotMissed) {
+  constexpr uint32_t back_channel = 2;
+  const SessionCreated session =
+      created_of(expect(NFS4_OK, create_session(alice.id(), next_create++, back_channel)));
+  EXPECT_EQ(session.flags & back_channel, back_channel);
+  restart();
+  wire::XdrDecoder reply = expect(NFS4_OK, in(session, 1)).in(OP_SEQUENCE);
+  reply.get_opaque_fixed(16 + 4 * 4);
+  EXPECT_EQ(reply.get_u32(), 0U);
+}
+
 TEST_F(Sequence, BadSessionsAndSlots) {
   const ByteVector nobody(16, std::byte{0x77});
   expect(NFS4ERR_BADSESSION, Ops().sequence(nobody, 1, 0, 0, false).root());
@@ -128,6 +166,43 @@ TEST_F(Sequence, RepliesThatAreTooBig) {
   for (int i = 0; i < 20; ++i) cached.getfh();
   EXPECT_LE(expect(NFS4ERR_REP_TOO_BIG_TO_CACHE, cached).bytes.size(), 400U);
   expect(NFS4_OK, in(session, 4).fh(file.handle));
+}
+
+// RFC 8881 §18.36.3: ca_maxrequestsize is that of the RPC message, credentials included.
+TEST_F(Sequence, TheLimitOfRequestsIsExact) {
+  const std::string name(200, 'a');
+  const auto request = [&](const SessionCreated& session) { return in(session, 1).root().lookup(name); };
+  const auto bytes = static_cast<uint32_t>(request({.id = alice.session()}).finish().size()) +
+                     server::testing::call_header_bytes;
+  expect(NFS4ERR_NOENT, request(limited({.request_max = bytes})));
+  const SessionCreated smaller = limited({.request_max = bytes - 4});
+  EXPECT_EQ(expect(NFS4ERR_REQ_TOO_BIG, request(smaller)).results.size(), 1U);
+  expect(NFS4_OK, in(smaller, 1).root());
+}
+
+// And so are ca_maxresponsesize and ca_maxresponsesize_cached.
+TEST_F(Sequence, TheLimitsOfRepliesAreExact) {
+  const auto request = [&](const SessionCreated& session, uint32_t seqid, bool cache_this) {
+    Ops ops = in(session, seqid, cache_this).root();
+    for (int i = 0; i < 10; ++i) ops.getfh();
+    return ops;
+  };
+  const Reply whole = expect(NFS4_OK, request(limited({}), 1, false));
+  const auto bytes = static_cast<uint32_t>(whole.bytes.size() + wire::reply_header_bytes);
+
+  const SessionCreated fitting = limited({.response_max = bytes, .cached_max = bytes});
+  expect(NFS4_OK, request(fitting, 1, false));
+  expect(NFS4_OK, request(fitting, 2, true));
+
+  const SessionCreated small = limited({.response_max = bytes - 4, .cached_max = bytes - 4});
+  EXPECT_EQ(expect(NFS4ERR_REP_TOO_BIG, request(small, 1, false)).results.size(), 12U);
+  const Reply cut = expect(NFS4ERR_REP_TOO_BIG_TO_CACHE, request(small, 2, true));
+  EXPECT_EQ(cut.results.size(), 12U);
+  EXPECT_EQ(expect(NFS4ERR_REP_TOO_BIG_TO_CACHE, request(small, 2, true)).bytes, cut.bytes) << "it is cached";
+
+  const SessionCreated cache_small = limited({.response_max = bytes, .cached_max = bytes - 4});
+  expect(NFS4_OK, request(cache_small, 1, false));
+  expect(NFS4ERR_REP_TOO_BIG_TO_CACHE, request(cache_small, 2, true));
 }
 
 TEST_F(Sequence, NothingIsDoneIfItsReplyWouldNotFit) {

@@ -258,6 +258,26 @@ TEST_F(Sessions, ReclaimComplete) {
   expect(NFS4ERR_OP_NOT_IN_SESSION, Ops().op(OP_RECLAIM_COMPLETE).u32(0));
 }
 
+// RFC 8881 §18.51.3: no file system ever migrates here, so it is ignored; it does not stand for the global
+// one.
+TEST_F(Sessions, ReclaimCompleteOfOneFileSystem) {
+  Client carol(*this, "carol");
+  carol.connect(false);
+  alice.create_file("f");
+  for (int i = 0; i < 3; ++i) carol.ok(carol.seq().root().op(OP_RECLAIM_COMPLETE).u32(1));
+  carol.expect(NFS4ERR_GRACE, carol.seq().root().open({.name = "f"}));
+  carol.ok(carol.seq().op(OP_RECLAIM_COMPLETE).u32(0));
+  carol.ok(carol.seq().root().open({.name = "f"}));
+  for (int i = 0; i < 3; ++i) carol.ok(carol.seq().root().op(OP_RECLAIM_COMPLETE).u32(1));
+  const Ops once_more = carol.seq(1).op(OP_RECLAIM_COMPLETE).u32(0);
+  carol.expect(NFS4ERR_COMPLETE_ALREADY, once_more);
+  // A repetition of the request is none of the operation.
+  Client dave(*this, "dave");
+  dave.connect(false);
+  const Reply complete = dave.ok(dave.seq(1).op(OP_RECLAIM_COMPLETE).u32(0));
+  EXPECT_EQ(dave.ok(dave.seq_again(1).op(OP_RECLAIM_COMPLETE).u32(0)).bytes, complete.bytes);
+}
+
 // RFC 8881 §18.51.3: what is not a reclaim must wait for RECLAIM_COMPLETE.
 TEST_F(Sessions, BeforeReclaimCompleteNothingNewIsOpened) {
   alice.create_file("f");

@@ -151,6 +151,7 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
   std::ranges::copy(compound, call.chunk.data());
   call.arguments = {call.chunk.data(), compound.size()};
   call.connection = wire::ConnectionId(connection_);
+  call.message_bytes = call_header_bytes + compound.size();
   const uint32_t xid = call.xid;
   env.post([this, call = std::move(call)]() mutable { vserver_->nfs().call(std::move(call)); });
   return xid;

@@ -82,6 +82,9 @@ class CompoundReply {
   uint32_t results_ = 0;
 };
 
+// Of the RPC message of a call: AUTH_SYS without a machine name and groups.
+inline constexpr uint32_t call_header_bytes = 60;
+
 class VserverFixture : private wire::Transport {
  public:
   explicit VserverFixture(uint64_t seed = 1);
