@@ -28,7 +28,6 @@ Outcome<void> check_times(const InodeRow& inode, const Principal& who, const Set
 Outcome<void> check_size(const InodeRow& inode, const Principal& who, const SetAttributes& set,
                          SizeRight right) {
   if (!set.size) return {};
-  if (inode.type == FileType::directory) return Status::is_directory;
   if (inode.type != FileType::regular) return Status::invalid_argument;
   if (*set.size > file_bytes_max) return Status::too_big;
   if (right == SizeRight::by_open) return {};
@@ -102,8 +101,7 @@ Outcome<void> set_initial_attributes(Run& run, const Principal& who, const Inode
   if (inode.type == FileType::symlink) inode.mode = 0777;
   if (is_directory && inherits_group) inode.mode |= mode_set_gid;
 
-  if (set.size && inode.type != FileType::regular)
-    return is_directory ? Status::is_directory : Status::invalid_argument;
+  if (set.size && inode.type != FileType::regular) return Status::invalid_argument;
   if (set.size.value_or(0) > file_bytes_max) return Status::too_big;
   if (set.size) inode.size = *set.size;
 

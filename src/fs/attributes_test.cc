@@ -179,7 +179,7 @@ TEST_P(AttributesTest, size) {
   EXPECT_EQ(names_.set(file, {.size = file_bytes_max + 1}), Status::too_big);
   EXPECT_EQ(names_.set(file, {.size = 3, .mtime = NewTime{true, 9}}), Status::ok);
   EXPECT_EQ(names_.row(file).mtime_ns, 9);
-  EXPECT_EQ(names_.set(root_, {.size = 0}), Status::is_directory);
+  EXPECT_EQ(names_.set(root_, {.size = 0}), Status::invalid_argument);
   EXPECT_EQ(names_.set(names_.symlink(root_, "l"), {.size = 0}), Status::invalid_argument);
   EXPECT_EQ(names_.set(names_.make(FileType::fifo, root_, "p", 0600), {.size = 0}), Status::invalid_argument);
 }

@@ -243,7 +243,7 @@ TEST_P(CreateTest, initial_attributes) {
   EXPECT_EQ(create_status(names_, root_, "x", request), Status::too_big);
   request.type = FileType::directory;
   request.attributes = {.size = 0};
-  EXPECT_EQ(create_status(names_, root_, "x", request), Status::is_directory);
+  EXPECT_EQ(create_status(names_, root_, "x", request), Status::invalid_argument);
   request.type = FileType::fifo;
   EXPECT_EQ(create_status(names_, root_, "x", request), Status::invalid_argument);
 }
