@@ -229,10 +229,12 @@ std::unique_ptr<processor::Transaction> Vserver::reclaim_job(TransactionId id,
 }
 
 std::unique_ptr<processor::Transaction> Vserver::expire_job(TransactionId id,
-                                                            client::ExpireRegisters registers) {
+                                                            client::ExpireRegisters registers,
+                                                            std::move_only_function<void(Status)> ended) {
   return std::make_unique<ExpireJob>(
       *processor_, id, Kind::expire_client, InternalOperation::expire_client, registers,
-      [this](Run& run, client::ExpireRegisters& r) { return client::expire_step(*clients_, run, r); });
+      [this](Run& run, client::ExpireRegisters& r) { return client::expire_step(*clients_, run, r); },
+      std::move(ended));
 }
 
 // One pass at a time. A pass that fails has lost nothing: what it left is moved by a later one, or goes
@@ -282,9 +284,18 @@ void Vserver::write_back_aged() {
   if (!writing_back_ && fs_->data().dirty_bytes() != 0) write_back(fs::WriteBackScope::aged);
 }
 
+// Some at a time, and as fast as they go: a network that fails ends many leases at once, and others wait for
+// what those clients hold.
 void Vserver::expire_leases() {
-  for (const client::ClientId client : clients_->take_expired(expire_at_once))
-    processor_->submit(expire_job(processor_->new_id(), {client, client::ExpireRegisters::Step::decide}));
+  if (stopping_) return;
+  for (const client::ClientId client : clients_->take_expired(expire_at_once - expiring_)) {
+    ++expiring_;
+    processor_->submit(
+        expire_job(processor_->new_id(), {client, client::ExpireRegisters::Step::decide}, [this](Status) {
+          --expiring_;
+          expire_leases();
+        }));
+  }
 }
 
 // ---------------------------------------------------------------------------------------------- clean stop

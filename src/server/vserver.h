@@ -106,7 +106,8 @@ class Vserver {
   void open_service();
   void turn();
   std::unique_ptr<processor::Transaction> reclaim_job(TransactionId id, fs::ReclaimRegisters registers);
-  std::unique_ptr<processor::Transaction> expire_job(TransactionId id, client::ExpireRegisters registers);
+  std::unique_ptr<processor::Transaction> expire_job(TransactionId id, client::ExpireRegisters registers,
+                                                     std::move_only_function<void(Status)> ended = nullptr);
   void write_back(fs::WriteBackScope scope, env::Task done = nullptr);
   void begin_write_back();
   void free_blocks();
@@ -133,6 +134,7 @@ class Vserver {
   std::string uuid_;
   bool open_ = false, stopping_ = false;
   bool writing_back_ = false, freeing_ = false;
+  size_t expiring_ = 0;  // clients whose leases have ended, being removed
   // The pass that follows the one under way: one for all who ask meanwhile.
   std::optional<fs::WriteBackScope> next_write_back_;
   std::vector<env::Task> next_write_back_done_;

@@ -312,6 +312,25 @@ TEST(Vserver, ItsSecretSurvivesARestartAndIsNobodyElses) {
   EXPECT_NE(seal(sessions[0]), seal(sessions[1]));
 }
 
+TEST(Vserver, ManyLeasesThatEndAtOnceEndSoon) {
+  VserverFixture server;
+  server.options.clients.lease_seconds = 10;
+  server.start();
+  constexpr int clients = 200;
+  for (int i = 0; i < clients; ++i) {
+    TestClient client(server, "client " + std::to_string(i));
+    client.connect();
+    client.ok(client.sequence().putrootfh().create_file("f" + std::to_string(i), "o"));
+  }
+  const auto expired = [&] { return server.vserver().clients().figures().expired; };
+  ASSERT_TRUE(server.pump_until([&] { return expired() > 0; }));
+  const env::Instant first = server.env.now();
+  ASSERT_TRUE(server.pump_until([&] { return expired() == clients; }));
+  EXPECT_LT(server.env.now() - first, std::chrono::seconds(3));
+  EXPECT_EQ(server.vserver().clients().figures().opens, 0U);
+  EXPECT_THAT(server.findings(), ::testing::IsEmpty());
+}
+
 TEST(Vserver, WhatIsNotACompoundIsAnswered) {
   VserverFixture server;
   server.start();
