@@ -262,6 +262,94 @@ TEST(Vserver, TheWriteVerifierOutlivesACleanStopAndNothingElse) {
 
 // A write on its way to the blocks has reserved them. Whatever happens to its file or its stateid meanwhile,
 // it gives them back.
+struct FileDataFailures : ::testing::Test {
+  VserverFixture server;
+  TestClient client{server, "alice"};
+  ByteVector stateid;
+  const ByteVector data = ByteVector(300000, std::byte{'u'});
+
+  FileDataFailures() {
+    server.start();
+    client.connect();
+    CompoundReply opened = client.ok(client.sequence().putrootfh().create_file("f", "owner"));
+    opened.next(Opnum4::OP_PUTROOTFH);
+    opened.next(Opnum4::OP_OPEN);
+    stateid = get_stateid(opened);
+  }
+  CompoundBuilder writing(uint32_t stable) {
+    return client.sequence().putrootfh().lookup("f").write(stateid, 0, stable, data);
+  }
+  CompoundBuilder committing() {
+    return client.sequence().putrootfh().lookup("f").op(Opnum4::OP_COMMIT).u64(0).u32(0);
+  }
+  static uint64_t verifier_of(CompoundReply reply, Opnum4 operation) {
+    EXPECT_EQ(status_name(reply), "NFS4_OK");
+    reply.next(Opnum4::OP_SEQUENCE);
+    reply.in().get_opaque_fixed(36);
+    reply.next(Opnum4::OP_PUTROOTFH);
+    reply.next(Opnum4::OP_LOOKUP);
+    reply.next(operation);
+    if (operation == Opnum4::OP_WRITE) reply.in().get_u64();  // how much, and how stable
+    return reply.in().get_u64();
+  }
+  uint64_t write_unstable() { return verifier_of(client.call(writing(0)), Opnum4::OP_WRITE); }
+  void expect_content() {
+    CompoundReply read = client.ok(client.sequence().putrootfh().lookup("f").read(stateid, 0, 1000000));
+    read.next(Opnum4::OP_PUTROOTFH);
+    read.next(Opnum4::OP_LOOKUP);
+    read.next(Opnum4::OP_READ);
+    EXPECT_TRUE(read.in().get_bool());
+    EXPECT_TRUE(std::ranges::equal(read.in().get_opaque(1000000), data));
+  }
+};
+
+// What was not flushed is in doubt, now and for every later flush: the server process ends, and nobody was
+// told that it is there.
+TEST_F(FileDataFailures, AFailedFlushIsNeverASuccess) {
+  std::set<uint64_t> seen;
+  for (const bool commits : {true, false}) {
+    SCOPED_TRACE(commits ? "COMMIT" : "stable WRITE");
+    EXPECT_TRUE(seen.insert(write_unstable()).second);
+    const CompoundBuilder request = commits ? committing() : writing(2);
+    server.env.inject({.path = "blocks", .kind = env::IoKind::flush});
+    const uint32_t xid = server.send(request.finish());
+    ASSERT_TRUE(server.pump_until([&] { return server.failed(); }));
+    for (int turns = 0; turns < 1000 && server.env.run_one();) ++turns;
+    if (server.replied(xid)) {
+      EXPECT_EQ(status_name(server.await(xid)), "NFS4ERR_IO");
+    }
+    server.crash();
+    server.start();
+    // Its repetition: if it goes through now, then under a verifier that makes the client send its data anew.
+    CompoundReply again = client.call(request);
+    if (again.status() != Nfsstat4::NFS4ERR_IO) {
+      EXPECT_FALSE(seen.contains(verifier_of(again, commits ? Opnum4::OP_COMMIT : Opnum4::OP_WRITE)));
+    }
+    EXPECT_FALSE(seen.contains(verifier_of(client.call(committing()), Opnum4::OP_COMMIT)));
+    const uint64_t verifier = write_unstable();
+    EXPECT_EQ(verifier_of(client.call(committing()), Opnum4::OP_COMMIT), verifier);
+    expect_content();
+    server.crash();
+    server.start();
+    expect_content();
+  }
+}
+
+// A failed write spoils nothing that anybody counts on: the client is told, and may try again.
+TEST_F(FileDataFailures, AFailedWriteOfBlocksIsAnError) {
+  const uint64_t verifier = write_unstable();
+  server.env.inject({.path = "blocks", .kind = env::IoKind::write});
+  EXPECT_EQ(status_name(client.call(committing())), "NFS4ERR_IO");
+  EXPECT_EQ(verifier_of(client.call(committing()), Opnum4::OP_COMMIT), verifier);
+  expect_content();
+  server.env.inject({.path = "blocks", .kind = env::IoKind::write});
+  EXPECT_EQ(status_name(client.call(writing(2))), "NFS4ERR_IO");
+  EXPECT_EQ(verifier_of(client.call(writing(2)), Opnum4::OP_WRITE), verifier);
+  server.crash();
+  server.start();
+  expect_content();
+}
+
 TEST(Vserver, AWriteToAFileThatIsRemovedMeanwhileReservesNothingForEver) {
   VserverFixture server;
   server.start();

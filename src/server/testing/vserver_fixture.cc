@@ -105,6 +105,7 @@ void VserverFixture::start() {
                            std::move(done));
   });
   options.start = parts.ring->start_number();
+  failed_ = false;
   options.epoch = Epoch(options.start.value);
   vserver_ = wait<std::unique_ptr<Vserver>>([&](auto done) {
     Vserver::start(env, std::move(parts), options, [this](Error) { failed_ = true; }, std::move(done));
@@ -150,8 +151,8 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
   call.chunk = wire::make_chunk(std::max<size_t>(compound.size(), 1), nullptr);
   std::ranges::copy(compound, call.chunk.data());
   call.arguments = {call.chunk.data(), compound.size()};
-  call.connection = wire::ConnectionId(connection_);
   call.message_bytes = call_header_bytes + compound.size();
+  call.connection = wire::ConnectionId(connection_);
   const uint32_t xid = call.xid;
   env.post([this, call = std::move(call)]() mutable { vserver_->nfs().call(std::move(call)); });
   return xid;
