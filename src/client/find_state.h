@@ -5,7 +5,7 @@
 
 namespace perdure::client {
 
-// A stateid's seqid against the row's (RFC 8881 §8.2.2 ¶3): 0 is the current one.
+// A stateid's seqid against the row's (RFC 8881 §8.2.2 ¶4): 0 is the current one.
 //   old_stateid, or bad_stateid for one from the future
 Outcome<void> check_seqid(uint32_t given, uint32_t current);
 

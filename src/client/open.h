@@ -29,7 +29,7 @@ Outcome<Stateid> open(ClientState& cs, Run& run, const OpenArgs& args);
 Outcome<bool> share_conflict(ClientState& cs, Run& run, const OpenArgs& args);
 
 // Narrows an open to `access` and `deny`, which must be the union of some of the ways in which it was opened
-// (§18.18.3 ¶2).
+// (§18.18.3 ¶5).
 //   bad_stateid, old_stateid, invalid_argument
 Outcome<Stateid> open_downgrade(ClientState& cs, Run& run, ClientId client, InodeId inode,
                                 const Stateid& stateid, uint8_t access, uint8_t deny);

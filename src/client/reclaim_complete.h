@@ -6,7 +6,7 @@
 namespace perdure::client {
 
 // Nothing is ever lost here, so there is nothing to reclaim; but a new client must say so before it opens or
-// locks anything (§18.51.3 ¶1). `one_fs`: rca_one_fs, after a migration; means nothing here.
+// locks anything (§18.51.3). `one_fs`: rca_one_fs, after a migration; means nothing here.
 //   complete_already
 Outcome<void> reclaim_complete(ClientState& cs, Run& run, ClientId client, bool one_fs);
 

@@ -7,7 +7,7 @@ namespace {
 constexpr size_t followers_max = 4;
 
 // RFC 8881 §2.10.6.1, and the one jump after a restoration (DESIGN.md §10 rule 14).
-// Deviation: RFC 8881 §2.10.6.1.2 allows only the next seqid. A restored slot may lag behind its client by
+// Deviation: RFC 8881 §2.10.6.1 allows only the next seqid. A restored slot may lag behind its client by
 // requests that changed nothing.
 bool is_new(const SlotTwin& slot, uint32_t seqid) {
   const uint32_t ahead = seqid - slot.seqid;

@@ -63,7 +63,7 @@ TEST_P(RenameTest, directory_to_another_parent) {
   EXPECT_EQ(names_.row(b_).links, 3U);
 }
 
-// What is moved x what is at the target: the whole of RFC 8881 §18.26.3 ¶2-3.
+// What is moved x what is at the target: the whole of RFC 8881 §18.26.3 ¶2-4.
 enum class Target { none, file, symlink, empty, full };
 
 TEST_P(RenameTest, matrix_of_sources_and_targets) {

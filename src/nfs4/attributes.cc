@@ -290,7 +290,7 @@ std::expected<fs::NewTime, Nfsstat4> get_new_time(wire::XdrDecoder& in) {
   return fs::NewTime{.given = true, .ns = seconds * 1'000'000'000 + ns};
 }
 
-// An owner string: a number in decimal (RFC 8881 §5.9 ¶4), as clients with AUTH_SYS send it.
+// An owner string: a number in decimal (RFC 8881 §5.9), as clients with AUTH_SYS send it.
 std::expected<uint32_t, Nfsstat4> get_id(wire::XdrDecoder& in) {
   const std::string_view text = in.get_string(opaque_bytes_max);
   if (!in.ok()) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
@@ -312,7 +312,7 @@ Nfsstat4 get_new_attribute(wire::XdrDecoder& in, Attribute a, fs::SetAttributes&
       if (*set.mode > 07777) return Nfsstat4::NFS4ERR_INVAL;
       break;
     }
-    case mode_umask: {  // RFC 8275 §6: the mode of a new object, and the umask to apply to it
+    case mode_umask: {  // RFC 8275: the mode of a new object, and the umask to apply to it
       const uint32_t bits = in.get_u32();
       const uint32_t umask = in.get_u32();
       if (bits > 07777 || umask > 0777) return Nfsstat4::NFS4ERR_INVAL;

@@ -14,7 +14,7 @@ Outcome<Nfsstat4> op_close(Compound& c, Run& run) {
   const client::Stateid stateid = TRY(resolve_stateid(c, given));
   TRY(client::close(c.clients(), run, client::ClientId(c.registers.client), c.registers.current.inode,
                     stateid));
-  // What is closed has no stateid any more: the invalid special one (§18.2.4 ¶4).
+  // What is closed has no stateid any more: the invalid special one (§18.2.4 ¶1).
   const client::Stateid invalid{.seqid = UINT32_MAX, .inode = {}, .number = 0};
   c.registers.current_stateid = invalid;
   put_stateid(c.reply, invalid);

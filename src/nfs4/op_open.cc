@@ -180,7 +180,7 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
     set = args.given;
   } else if (args.create && args.request.mode == fs::CreateMode::unchecked &&
              args.request.attributes.size == 0) {
-    // Of an existing file only a size of zero is set (RFC 8881 §18.16.3 ¶5).
+    // Of an existing file only a size of zero is set (RFC 8881 §18.16.3 ¶4).
     TRY(fs::set_attributes(c.fs(), run, c.principal(), target.inode, {.size = 0}));
     set.set(Attribute::size);
   }

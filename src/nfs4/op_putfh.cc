@@ -20,7 +20,7 @@ Outcome<Nfsstat4> op_putrootfh(Compound& c, Run&) {
   return Nfsstat4::NFS4_OK;
 }
 
-// The public file handle is the root (RFC 8881 §18.20.3 ¶2).
+// The public file handle is the root (RFC 8881 §18.20.3 ¶4).
 Outcome<Nfsstat4> op_putpubfh(Compound& c, Run& run) {
   return op_putrootfh(c, run);
 }

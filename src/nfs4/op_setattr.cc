@@ -14,7 +14,7 @@ Outcome<Nfsstat4> op_setattr(Compound& c, Run& run) {
   const auto attributes = get_new_attributes(c.args, c.registers.minor_version);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (!attributes) return attributes.error();
-  // RFC 8275 §5: it belongs to the creation of objects alone.
+  // RFC 8275: it belongs to the creation of objects alone.
   if (attributes->given.has(Attribute::mode_umask)) return Nfsstat4::NFS4ERR_INVAL;
   auto right = fs::SizeRight::by_mode;
   if (attributes->set.size) right = TRY(may_set_size(c, run, stateid));

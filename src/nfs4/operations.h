@@ -16,9 +16,8 @@ struct Operation {
   enum Place : uint8_t {
     in_session,  // only behind SEQUENCE
     first,       // SEQUENCE itself
-    sole,  // without a session only as the COMPOUND's one operation (RFC 8881 §18.36.3 ¶2); behind SEQUENCE
-           // too
-    alone,  // the COMPOUND's one operation, never behind SEQUENCE
+    sole,        // without a session the COMPOUND's one operation (RFC 8881 §18.36.3 ¶2)
+    alone,       // the COMPOUND's one operation, never behind SEQUENCE
   };
 
   Opnum4 number;
