@@ -45,13 +45,16 @@ const PageRef* PageCache::find(BlockNo block, uint32_t tick) {
 
 void PageCache::insert(BlockNo block, PageRef page, uint32_t tick) {
   Group* group = group_of(block);
-  if (group == nullptr) group = &add_group(block.value / group_blocks);
+  const bool fresh = group == nullptr;
+  if (fresh) group = &add_group(block.value / group_blocks);
   const uint16_t bit = bit_of(block);
   if ((group->present & bit) == 0) ++pages_;
   group->pages[block.value % group_blocks] = std::move(page);
   group->present |= bit;
   group->referenced &= static_cast<uint16_t>(~bit);
-  group->touched = tick;
+  // Never backwards: what a faulted run needs of the group stays, though the page was placed or asked for
+  // before.
+  if (fresh || static_cast<int32_t>(tick - group->touched) > 0) group->touched = tick;
 }
 
 void PageCache::drop_pages(Group& group, uint16_t bits) {

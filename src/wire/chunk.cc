@@ -30,16 +30,18 @@ class ChunkPool {
   }
 
   Chunk* get_paged(size_t capacity) {
-    if (capacity < PageRun::pages_min * block_bytes) return nullptr;
+    if (capacity < PageRun::pages_min * block_bytes || paged_ + capacity > paged_bytes_max) return nullptr;
     PageRun pages = PageRun::make(capacity / block_bytes);
     if (!pages) return nullptr;
     in_use_ += capacity;
+    paged_ += capacity;
     return new Chunk{pages.memory(), capacity, 0, nullptr, nullptr, std::move(pages)};
   }
 
   void put(Chunk* chunk) {
     in_use_ -= chunk->capacity;
     if (chunk->pages) {
+      paged_ -= chunk->capacity;
       delete chunk;
       return;
     }
@@ -60,6 +62,9 @@ class ChunkPool {
 
  private:
   static constexpr size_t free_bytes_max = 32 << 20;
+  // Pages are never given back to the system, so that many clients must not be able to make their number
+  // grow.
+  static constexpr size_t paged_bytes_max = 96 << 20;
   struct List {
     size_t capacity;
     size_t free_bytes;
@@ -75,6 +80,7 @@ class ChunkPool {
 
   std::vector<List> lists_;
   size_t in_use_ = 0;
+  size_t paged_ = 0;  // of it in pages
 };
 
 void ReceiveMeter::destroy() {

@@ -98,7 +98,8 @@ class ChunkRef {
 // A chunk of at least `capacity` bytes (rounded up to whole pages) with undefined content, charged to `meter`
 // unless that is null.
 ChunkRef make_chunk(size_t capacity, ReceiveMeter* meter);
-// The same with memory of pages. Null if there is none, or `capacity` is less than PageRun::pages_min pages.
+// The same with memory of pages. Null if there is none, if too much
+// is in use already, or if `capacity` is less than PageRun::pages_min pages.
 ChunkRef make_paged_chunk(size_t capacity, ReceiveMeter* meter);
 // Bytes of all chunks that are referred to on this thread.
 size_t chunk_bytes_in_use();

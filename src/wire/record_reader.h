@@ -71,7 +71,7 @@ class RecordReader {
   // Of a record that is expected to hold file data so much is received before the rest: enough for find_data.
   static constexpr size_t beginning_bytes = 1 << 10;
   // With less than this left to be received it is not worth while to move a record.
-  static constexpr size_t data_bytes_min = 64 << 10;
+  static constexpr size_t data_bytes_min = PageRun::pages_min * block_bytes;
 
   bool take_mark();
   void take_fragment();
