@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace perdure::env {
 
@@ -30,6 +31,7 @@ struct TestEnv::Disk {
   bool locked = false;
   uint64_t sequence = 0;
   std::vector<Cell> cells;
+  std::set<uint64_t> unstable;  // the cells with anything unstable
 
   uint64_t size() const { return cells.size() * sector; }
 
@@ -53,15 +55,19 @@ struct TestEnv::Disk {
     if (stable) {
       cell.stable = std::move(content);
       cell.unstable.clear();
+      unstable.erase(at);
     } else {
       cell.unstable.push_back({++sequence, false, std::move(content)});
+      unstable.insert(at);
     }
     cell.unreadable = false;
   }
 
   // Everything that was complete at `until` is now stable.
   void flush(uint64_t until) {
-    for (Cell& cell : cells) {
+    for (auto it = unstable.begin(); it != unstable.end();) {
+      Cell& cell = cells[*it];
+      const auto at = it++;
       auto end =
           std::ranges::find_if(cell.unstable, [until](const Version& v) { return v.sequence > until; });
       auto last = end;
@@ -69,6 +75,7 @@ struct TestEnv::Disk {
       if (last == cell.unstable.begin()) continue;
       cell.stable = std::move(std::prev(last)->bytes);
       cell.unstable.erase(cell.unstable.begin(), last);
+      if (cell.unstable.empty()) unstable.erase(at);
     }
   }
 };
@@ -262,6 +269,17 @@ bool TestEnv::fire_timers() {
   return any;
 }
 
+std::optional<Instant> TestEnv::next_event() const {
+  if (in_turn_ || !ready_.empty()) return now_;
+  std::optional<Instant> next;
+  if (!timers_.empty()) next = timers_.begin()->first.first;
+  if (io_held_) return next;
+  for (const auto& request : requests_)
+    if (request->submitted && request->number < stall_at_ && (!next || request->ends < *next))
+      next = request->ends;
+  return next;
+}
+
 bool TestEnv::run_one() {
   if (!in_turn_) {
     fire_timers();
@@ -286,7 +304,8 @@ void TestEnv::end_turn() {
   for (auto& request : requests_) {
     if (request->submitted) continue;
     request->submitted = true;
-    request->ends = now_ + io_latency_;
+    request->ends =
+        now_ + (io_latency_of_ ? io_latency_of_(request->disk->path, request->kind) : io_latency_);
   }
 }
 
@@ -369,7 +388,7 @@ std::optional<ErrorKind> TestEnv::fault_of(const Request& request) {
     --fault.count;
     return fault.error;
   }
-  return {};
+  return fault_ ? fault_(request.disk->path, request.kind) : std::nullopt;
 }
 
 void TestEnv::perform(Request& request) {
@@ -417,8 +436,8 @@ void TestEnv::perform(Request& request) {
       if (!fault) {
         disk.flush(request.offset);
       } else {
-        for (Disk::Cell& cell : disk.cells)
-          for (Disk::Version& version : cell.unstable) version.lost = true;
+        for (const uint64_t at : disk.unstable)
+          for (Disk::Version& version : disk.cells[at].unstable) version.lost = true;
       }
       break;
     case IoKind::grow: {
@@ -447,15 +466,36 @@ void TestEnv::crash() {
   });
 }
 
-void TestEnv::crash(const Fate& fate) {
+// What the callbacks own may call us while it is destroyed.
+void TestEnv::drop_callbacks(std::vector<std::unique_ptr<Request>>& requests) {
   ++incarnation_;
   io_held_ = in_turn_ = false;
   turn_left_ = 0;
   stall_at_ = UINT64_MAX;
+  requests = std::exchange(requests_, {});
   auto ready = std::exchange(ready_, {});
   auto timers = std::exchange(timers_, {});
   auto hooks = std::exchange(turn_end_, {});
-  auto requests = std::exchange(requests_, {});
+  for (auto& [path, disk] : disks_) disk->locked = false;
+}
+
+void TestEnv::kill() {
+  std::vector<std::unique_ptr<Request>> requests;
+  drop_callbacks(requests);
+  for (const auto& request : requests) {
+    if (request->kind != IoKind::write || chance_() % 2 == 0) continue;
+    // A durable one may be over but for its flush.
+    const bool stable = request->mode == File::Write::durable && chance_() % 2 == 0;
+    for (uint64_t i = 0; i < request->copy.size(); i += sector) {
+      const uint64_t at = (request->offset + i) / sector;
+      if (at < request->disk->cells.size()) request->disk->store(at, request->copy.data() + i, stable);
+    }
+  }
+}
+
+void TestEnv::crash(const Fate& fate) {
+  std::vector<std::unique_ptr<Request>> requests;
+  drop_callbacks(requests);
 
   auto settle = [this, &fate](Disk& disk, uint64_t at, const std::byte* bytes) {
     const SectorFate f = fate(disk.path, at * sector);
@@ -463,8 +503,7 @@ void TestEnv::crash(const Fate& fate) {
     disk.store(at, bytes, true, f == SectorFate::tear ? tear_unit * (1 + chance_() % 7) : sector);
   };
   for (auto& [path, disk] : disks_) {
-    disk->locked = false;
-    for (uint64_t at = 0; at < disk->cells.size(); ++at)
+    for (const uint64_t at : std::exchange(disk->unstable, {}))
       for (const Disk::Version& version : std::exchange(disk->cells[at].unstable, {}))
         settle(*disk, at, version.bytes->data());
   }

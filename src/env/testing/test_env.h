@@ -68,10 +68,17 @@ class TestEnv final : public Env {
   void advance(Duration duration);
   // Turns until `condition` holds. False if all was idle before.
   bool run_until(const std::function<bool()>& condition);
+  // For a caller who keeps the time himself (the simulator), with run_one(): when run_one() has something to
+  // do next (now, or later), and setting the time.
+  std::optional<Instant> next_event() const;
+  void set_now(Instant now) { now_ = std::max(now_, now); }
 
   void jump_wall_clock(Duration by) { wall_start_ += by; }
   // From submission to the end of each later I/O.
   void set_io_latency(Duration latency) { io_latency_ = latency; }
+  // The same, asked for each of them.
+  using Latency = std::function<Duration(const std::string& path, IoKind)>;
+  void set_io_latency(Latency latency) { io_latency_of_ = std::move(latency); }
   // I/O ends in an order drawn from the seed, some in each turn, instead of all in order of submission.
   void set_io_shuffled(bool shuffled) { io_shuffled_ = shuffled; }
   // While held, no I/O ends.
@@ -83,6 +90,9 @@ class TestEnv final : public Env {
   uint64_t io_count() const { return io_count_; }
 
   void inject(IoFault fault) { faults_.push_back(std::move(fault)); }
+  // Asked for each request, beside what was injected: the error with which it ends.
+  using Fault = std::function<std::optional<ErrorKind>(const std::string& path, IoKind)>;
+  void set_fault(Fault fault) { fault_ = std::move(fault); }
   void clear_faults() { faults_.clear(); }
   // Reads of this range fail until it is written again.
   void make_unreadable(const std::string& path, uint64_t offset, uint64_t length);
@@ -96,6 +106,9 @@ class TestEnv final : public Env {
   using Fate = std::function<SectorFate(const std::string& path, uint64_t offset)>;
   void crash();  // fates drawn from the seed
   void crash(const Fate& fate);
+  // The same, but the machine keeps its power: what was not flushed stays readable and may still be lost by a
+  // later crash(). Each write under way is done, done but not flushed, or not done.
+  void kill();
 
   // A file's content as a reader sees it, and changes to it from outside (bit rot, a hostile disk).
   bool exists(const std::string& path) const { return disks_.contains(path); }
@@ -115,6 +128,7 @@ class TestEnv final : public Env {
   bool fire_timers();
   uint64_t free_bytes() const;
   std::optional<ErrorKind> fault_of(const Request& request);
+  void drop_callbacks(std::vector<std::unique_ptr<Request>>& requests);
   SectorFate draw_fate();
 
   std::mt19937_64 random_;  // what the code under test sees
@@ -122,6 +136,8 @@ class TestEnv final : public Env {
   Instant now_;
   WallTime wall_start_;
   Duration io_latency_{};
+  Latency io_latency_of_;
+  Fault fault_;
   bool io_shuffled_ = false, io_held_ = false;
   uint64_t io_count_ = 0, stall_at_ = UINT64_MAX, space_ = UINT64_MAX;
   uint64_t next_timer_ = 1;
