@@ -6,7 +6,10 @@
 //      that says it of P, wherever it could be.
 #include <deque>
 
+#include "base/mark.h"
 #include "log/ring_state.h"
+
+#include "base/mark.h"
 
 namespace perdure::log {
 
@@ -102,6 +105,7 @@ class Replay {
         chunk = chunk.subspan(bytes);
         continue;
       }
+      PERDURE_MARK("a batch lies in two chunks of the reader");
       // It goes on in the next chunk.
       assembly_.reserve(bytes, assembled_);
       const uint64_t n = std::min<uint64_t>(bytes - assembled_, chunk.size());
@@ -136,7 +140,10 @@ class Replay {
 
   bool take_batch(Bytes batch) {
     const Bytes payload = batch.subspan(batch_header_bytes, header_->payload_bytes);
-    if (!payload_matches(*header_, payload)) return false;
+    if (!payload_matches(*header_, payload)) {
+      PERDURE_MARK("the log ends at a torn batch");
+      return false;
+    }
     result_ = for_each_record(*header_, payload, applied_, each_);
     if (!result_) return false;
     at_ = header_->end();
@@ -168,14 +175,23 @@ class Reader : public std::enable_shared_from_this<Reader> {
         replay_(ring, from, applied, since, std::move(each)),
         done_(std::move(done)) {}
 
+  // A process that died may have left batches that can be read, but are only in the disk's cache. What is
+  // read here counts as durable from now on, so it has to be.
   void start() {
+    ring_.file->flush([self = shared_from_this()](Result<void> flushed) {
+      if (!flushed) return self->done_(std::move(flushed).error());
+      self->replay();
+    });
+  }
+
+ private:
+  void replay() {
     stream(
         from_, from_ + Lsn(ring_.superblock.capacity),
         [this](Lsn begin, Bytes chunk) { return replay_.take(begin, chunk); },
         [self = shared_from_this()](Result<void> read) { self->replayed(std::move(read)); });
   }
 
- private:
   void stream(Lsn begin, Lsn end, ChunkStream::Consumer consumer, env::Done<void> done) {
     std::make_shared<ChunkStream>(ring_, begin, end, std::move(consumer), std::move(done))->start();
   }
@@ -183,7 +199,10 @@ class Reader : public std::enable_shared_from_this<Reader> {
   void replayed(Result<void> read) {
     if (!read) return done_(std::move(read).error());
     if (!replay_.result()) return done_(std::move(replay_.result()).error());
-    if (replay_.dead_tail()) return finish();
+    if (replay_.dead_tail()) {
+      PERDURE_MARK("the log ends at a dead tail");
+      return finish();
+    }
     const Lsn end = replay_.end();
     const uint64_t bytes = std::min(in_flight_bytes_max + sector_bytes, ring_.superblock.capacity);
     stream(
@@ -199,6 +218,8 @@ class Reader : public std::enable_shared_from_this<Reader> {
     const Lsn end = replay_.end();
     for (size_t i = 0; i < chunk.size() && !later_; i += sector_bytes) {
       const auto header = decode_batch_header(chunk.subspan(i, batch_header_bytes), ring_.superblock.salt);
+      if (header && header->lsn > end && header->durable <= end)
+        PERDURE_MARK("a later batch lies behind one that was not written");
       if (!header || header->durable <= end) continue;
       if (ring_.offset_of(header->lsn) != ring_.offset_of(begin + Lsn(i))) continue;
       if (replay_.last() && header->start < replay_.last()->start) continue;

@@ -134,6 +134,24 @@ rocksdb::Status create_directory(const std::string& path) {
   return status.ok() ? parent->Fsync() : status;
 }
 
+// A process that died may have left changes in the write-ahead log that can be read, but are not synced. What
+// the store shows from now on counts as durable (the log's tail moves by it); and once a new log file is
+// begun nobody syncs the old one any more, so that a power cut could take its end and leave what follows.
+rocksdb::Status sync_write_ahead_log(const std::string& path) {
+  rocksdb::Env& os = *rocksdb::Env::Default();
+  std::vector<std::string> names;
+  if (const rocksdb::Status listed = os.GetChildren(path, &names); !listed.ok()) return listed;
+  for (const std::string& name : names) {
+    if (!name.ends_with(".log")) continue;
+    std::unique_ptr<rocksdb::RandomRWFile> file;
+    rocksdb::Status status = os.NewRandomRWFile(path + "/" + name, &file, rocksdb::EnvOptions());
+    if (status.ok()) status = file->Fsync();
+    if (status.ok()) status = file->Close();
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
 // Used by the loop and by the low-priority thread. RocksDB itself is safe for both.
 struct Database {
   std::string path;
@@ -380,6 +398,8 @@ Result<std::unique_ptr<KvStore>> open_rocksdb(env::Env& env, const std::string& 
   if (const rocksdb::Status created = create_directory(path); !created.ok())
     return failure(path, "create", created);
   wait_for_lock(path);
+  if (const rocksdb::Status synced = sync_write_ahead_log(path); !synced.ok())
+    return failure(path, "sync the write-ahead log of", synced);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(options_for(database->cache), path, &db);
   database->db.reset(db);

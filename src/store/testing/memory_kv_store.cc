@@ -30,13 +30,12 @@ void MemoryKvImage::make_durable(size_t parts) {
 
 MemoryKvStore::MemoryKvStore(env::Env& env, std::shared_ptr<MemoryKvImage> image,
                              const MemoryKvOptions& options)
-    : env_(env),
-      image_(std::move(image)),
-      options_(options),
-      rows_(image_->durable_),
-      applied_(image_->durable_applied_) {
+    : env_(env), image_(std::move(image)), options_(options) {
   CHECK(!std::exchange(image_->open_, true));
-  for (const MemoryKvImage::Part& part : image_->parts_) MemoryKvImage::redo(part, rows_, applied_);
+  // What a store shows is durable: opening makes it so.
+  image_->make_durable(image_->parts_.size());
+  rows_ = image_->durable_;
+  applied_ = image_->durable_applied_;
 }
 
 MemoryKvStore::~MemoryKvStore() {

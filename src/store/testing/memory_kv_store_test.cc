@@ -102,6 +102,17 @@ TEST_F(MemoryKvStoreTest, APowerCutKeepsAPrefix) {
   EXPECT_EQ(seen, (std::set<std::string>{"00", "10", "11", "21"}));
 }
 
+// The process dies, another one opens the store, and then the power goes: what that one has seen is there.
+TEST_F(MemoryKvStoreTest, WhatAnOpenedStoreShowsIsDurable) {
+  apply({{text("a"), text("1")}}, std::nullopt);
+  reopen();
+  EXPECT_EQ(value("a"), "1");
+  store.reset();
+  image->crash(0);
+  reopen();
+  EXPECT_EQ(value("a"), "1");
+}
+
 // Cuts the power after each event of a checkpoint of three parts: what was said to be durable is there, and
 // the marker never stands without the rows of all parts.
 TEST_F(MemoryKvStoreTest, TheMarkerNeverComesBeforeItsRows) {
