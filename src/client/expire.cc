@@ -1,5 +1,6 @@
 #include "client/expire.h"
 
+#include "base/mark.h"
 #include "client/lock.h"
 #include "client/open.h"
 
@@ -88,9 +89,11 @@ Outcome<bool> expire_step(ClientState& cs, Run& run, ExpireRegisters& registers)
       const ClientRow* row = TRY(cs.clients.get(run, {registers.client}));
       if (row == nullptr) return true;  // it ended in another way, and what is left is another job's
       if (!cs.lease_has_ended(registers.client)) {
+        PERDURE_MARK("a client renews its lease just before it is expired");
         cs.client_twin(registers.client)->expiring = false;
         return true;
       }
+      PERDURE_MARK("a client is expired");
       TRY(cs.remove_client(run, registers.client, *row, false));
       run.on_commit([&cs] { ++cs.expired; });
       registers.step = ExpireRegisters::Step::remove;

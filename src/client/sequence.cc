@@ -1,5 +1,7 @@
 #include "client/sequence.h"
 
+#include "base/mark.h"
+
 namespace perdure::client {
 
 namespace {
@@ -11,12 +13,14 @@ constexpr size_t followers_max = 4;
 // requests that changed nothing.
 bool is_new(const SlotTwin& slot, uint32_t seqid) {
   const uint32_t ahead = seqid - slot.seqid;
+  if (slot.may_jump && ahead > 1) PERDURE_MARK("a restored slot jumps forwards");
   return ahead == 1 || (slot.may_jump && ahead > 1 && ahead < (uint32_t{1} << 31U));
 }
 
 Outcome<Bytes> cached_reply(ClientState& cs, Run& run, const SlotRow::Key& key, const SlotTwin& slot) {
   switch (slot.reply_is) {
     case SlotTwin::Reply::none:
+      PERDURE_MARK("a retransmission of what was not cached");
       return Status::retry_uncached;
     case SlotTwin::Reply::here:
       run.observe(slot.release);
@@ -58,10 +62,15 @@ Outcome<Sequenced> sequence(ClientState& cs, Run& run, const SequenceArgs& args)
     if (args.checksum != slot.checksum) return Status::seq_false_retry;
     ++cs.replays;
     if (in_flight) {
-      if (slot.followers.size() == followers_max) return Status::delay;
+      if (slot.followers.size() == followers_max) {
+        PERDURE_MARK("too many retransmissions wait");
+        return Status::delay;
+      }
+      PERDURE_MARK("a retransmission waits for the transaction in flight");
       slot.followers.push_back(run.transaction());
       return Stop::wait();
     }
+    PERDURE_MARK("a retransmission gets the cached reply");
     result.replay = TRY(cached_reply(cs, run, {number, args.slot}, slot));
   } else if (!again) {
     if (in_flight || !is_new(slot, args.seqid)) return Status::seq_misordered;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/mark.h"
 #include "fs/access.h"
 #include "fs/content.h"
 #include "fs/data.h"
@@ -65,6 +66,7 @@ Outcome<void> Commit::place() {
   const bool few =
       pages.size() <= record_max && (pages.empty() || page_row_bytes <= data.options.page_row_bytes_max);
   if (!few && !data.placing.take(run, id)) {
+    PERDURE_MARK("COMMIT waits for another that places pages of the file");
     data.placing.wait(run, id);
     registers.step = CommitStep::start;
     return Stop::wait();
@@ -76,6 +78,7 @@ Outcome<void> Commit::place() {
       registers = {CommitStep::placed, placement, next, registers.end};
       return Stop::wait();
     }
+    PERDURE_MARK("COMMIT finds no blocks, and logs pages");
     pages.resize(std::min<size_t>(pages.size(), record_max));  // no blocks: page rows need none yet
   }
   std::vector<FileBlock> blocks;
@@ -100,7 +103,10 @@ Outcome<void> Commit::store_pending() {
   const PendingInodeRow* pending = *fs.pending_inodes.get(run, {id});
   if (pending == nullptr) return {};
   const InodeRow* stable = TRY(fs.inodes.get(run, {id}));
-  if (stable->change != pending->change) fs.store(run, id, inode);
+  if (stable->change != pending->change) {
+    PERDURE_MARK("COMMIT stores what is pending of an inode");
+    fs.store(run, id, inode);
+  }
   return {};
 }
 
@@ -110,6 +116,7 @@ Outcome<void> Commit::placed() {
     placement->waiter = run.transaction();
     return Stop::wait();
   }
+  if (placement->state == Placement::State::failed) PERDURE_MARK("COMMIT cannot write");
   if (placement->state == Placement::State::failed) return give_up(placement->failure);
   const auto mapped = map_placement(fs, run, registers.placement, IfChanged::put_in_record);
   if (!mapped) return give_up(mapped.error());
@@ -129,8 +136,10 @@ Outcome<void> Commit::give_up(Stop stop) {
 Outcome<void> commit(FileSystem& fs, Run& run, InodeId id, uint64_t offset, uint64_t count,
                      CommitRegisters& registers) {
   Commit commit{fs, run, id, registers};
-  if (registers.step == CommitStep::placed && fs.data().placements.find(registers.placement) == nullptr)
+  if (registers.step == CommitStep::placed && fs.data().placements.find(registers.placement) == nullptr) {
+    PERDURE_MARK("a COMMIT was resumed, and begins again");
     registers = {};
+  }
   switch (registers.step) {
     case CommitStep::start:
       return commit.start(offset, count);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/mark.h"
 #include "fs/cut.h"
 #include "fs/data.h"
 
@@ -31,6 +32,7 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
     freed.put(fs, run);
     erase_inode(fs, run, id, inode.type);
   } else {
+    PERDURE_MARK("a large file is dropped by a reclaim");
     start_reclaim(fs, run, id, inode.cut_stamp != 0);
     InodeRow dropped = inode;
     dropped.links = 0;
@@ -74,6 +76,8 @@ Outcome<bool> Reclaim::step() {
     return true;
   }
   inode = row->dropped() ? *row : TRY(fs.load(run, id));
+  if (registers.stamp != 0 && registers.stamp != inode.cut_stamp)
+    PERDURE_MARK("a file is truncated again while it is being reclaimed");
   if (registers.stamp != inode.cut_stamp) page_position = extent_position = inode.cut_from;
   find_pages();
   TRY(find_extents());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/mark.h"
 #include "fs/data.h"
 #include "fs/mapping.h"
 
@@ -62,7 +63,10 @@ void WriteBack::choose(uint64_t pages_max) {
 }
 
 bool WriteBack::choose_dirty(const DirtyPages::Found& dirty) {
-  if (!data.placing.take(run, dirty.key.inode)) return false;
+  if (!data.placing.take(run, dirty.key.inode)) {
+    PERDURE_MARK("write-back leaves a file alone that is being committed");
+    return false;
+  }
   PlacedPage& page = pages.emplace_back();
   page.inode = dirty.key.inode;
   page.file_block = dirty.key.block;
@@ -100,13 +104,19 @@ Outcome<bool> WriteBack::place() {
     // The second one may have ended while the first was being mapped: nobody will say so again.
     const bool writing =
         data.placements.find(registers.placements.front())->state == Placement::State::writing;
-    if (!writing) return false;
+    if (!writing) {
+      PERDURE_MARK("the second chunk of write-back has ended before the first was mapped");
+      return false;
+    }
     return Stop::wait();
   }
   registers.step = WriteBackStep::placing;
   // What this run has mapped is kept, even if there is no room for more.
   if (!looked_at_all && (room != 0 || mapped_some)) return false;
-  if (!looked_at_all) return fail(Status::no_space);
+  if (!looked_at_all) {
+    PERDURE_MARK("write-back finds no room");
+    return fail(Status::no_space);
+  }
   run.on_commit([&d = data] { d.write_back_ended(Status::ok); });
   return true;
 }

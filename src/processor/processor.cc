@@ -1,5 +1,7 @@
 #include "processor/processor.h"
 
+#include "base/mark.h"
+
 namespace perdure::processor {
 
 Processor::Processor(env::Env& env, state::Database& database, Options options,
@@ -64,6 +66,8 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
   if (progress == Progress::faulted) {
     std::vector<state::Fetch> misses = run_.take_misses();
     if (t.fault_tick_ == 0) t.fault_tick_ = run_.tick();
+    PERDURE_MARK("a run faults");
+    if (t.logged_) PERDURE_MARK("a later run of a transaction faults");
     run_.abandon();
     t.rewind();
     executing_ = nullptr;
@@ -73,6 +77,7 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
   t.fault_tick_ = 0;
   if (progress == Progress::waiting) {
     if (t.kind() != Kind::unlogged && (run_.changed() || t.logged_)) {
+      PERDURE_MARK("a transaction waits, and its machine is logged");
       put_machine(run_, t);
       t.logged_ = true;
     }
@@ -109,6 +114,7 @@ void Processor::fetch(std::unique_ptr<Transaction> transaction, std::vector<stat
 }
 
 void Processor::fetched(TransactionId id, Result<void> result) {
+  if (!result) PERDURE_MARK("a fetch fails");
   if (!result && failed_) return std::exchange(failed_, nullptr)(std::move(result).error());
   auto it = faulted_.find(id);
   if (it == faulted_.end() || --it->second.missing != 0) return;
@@ -124,6 +130,7 @@ void Processor::turn() {
     ready_.pop_front();
     execute(std::move(next));
   }
+  if (!queued_.empty() && !admits()) PERDURE_MARK("requests wait for room in the log");
   while (!queued_.empty() && admits()) {
     std::unique_ptr<Transaction> next = std::move(queued_.front());
     queued_.pop_front();
@@ -155,6 +162,9 @@ Result<size_t> Processor::restore() {
       result = error(ErrorKind::corrupt, "the machine of transaction {} cannot be read", key.transaction);
       return;
     }
+    if (row.kind == Kind::compound) PERDURE_MARK("a COMPOUND is resumed");
+    if (row.kind == Kind::reclaim) PERDURE_MARK("a reclaim is resumed");
+    if (row.kind == Kind::expire_client) PERDURE_MARK("an expiry is resumed");
     transaction->logged_ = true;
     transaction->since_ = env_.now();
     ready_.push_back(std::move(transaction));

@@ -1,5 +1,7 @@
 #include "server/checkpointer.h"
 
+#include "base/mark.h"
+
 namespace perdure::server {
 
 Checkpointer::Checkpointer(env::Env& env, state::Database& database, log::LogRing* ring, Options options,
@@ -44,7 +46,9 @@ void Checkpointer::freeze() {
   phase_ = Phase::applying;
   database_.begin_checkpoint([this](Result<store::Applied> applied) {
     phase_ = Phase::idle;
+    if (!applied) PERDURE_MARK("a checkpoint fails");
     if (!applied) return work_.failed(std::move(applied).error());
+    PERDURE_MARK("a checkpoint is applied");
     if (ring_ != nullptr) ring_->trim(applied->read_from);
     work_.applied();
     for (env::Task& done : std::exchange(waiting_, {})) done();
