@@ -19,8 +19,7 @@ struct DataOptions {
   uint32_t commit_blocks = 256;            // placed and mapped at a time
   uint32_t write_back_blocks = 1024;
   uint32_t rows_max = 256;  // extents and page rows that one run cuts off or frees
-  // Not given to writes: truncations, COMMITs and two chunks of write-back go on in a full store.
-  uint64_t margin_blocks = 3072;
+  uint64_t margin_blocks = 1024;  // not given to writes: truncations and COMMITs go on in a full store
   uint64_t grow_below = 16384;  // with fewer available blocks the block store is made larger
   uint64_t read_ahead_bytes_max = 2U << 20U;
   env::Duration bad_block_retry = std::chrono::seconds(1);

@@ -155,7 +155,7 @@ void ModelTest::link() {
   const std::string name = some_name();
   Status expected = directory_status(directory);
   if (expected == Status::ok && !alive(node)) expected = Status::stale;
-  if (expected == Status::ok && node.is_directory()) expected = Status::invalid_argument;
+  if (expected == Status::ok && node.is_directory()) expected = Status::is_directory;
   if (expected == Status::ok && at(directory, name) != nullptr) expected = Status::exists;
   if (expected == Status::ok && node.links == 0) expected = Status::no_entry;
   ASSERT_EQ(names_.link(node.id, directory.id, name), expected);
@@ -218,8 +218,6 @@ void ModelTest::set() {
   Status expected = Status::ok;
   if (!alive(node))
     expected = Status::stale;
-  else if (with_size && node.is_directory())
-    expected = Status::is_directory;
   else if (with_size && node.type != FileType::regular)
     expected = Status::invalid_argument;
   ASSERT_EQ(names_.set(node.id, set), expected);
