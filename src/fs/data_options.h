@@ -18,9 +18,9 @@ struct DataOptions {
   uint32_t record_blocks_max = 16;         // of a COMMIT's pages too, if there are no more
   uint32_t commit_blocks = 256;            // placed and mapped at a time
   uint32_t write_back_blocks = 1024;
-  uint32_t rows_max = 256;  // extents and page rows that one run cuts off or frees
+  uint32_t rows_max = 256;        // extents and page rows that one run cuts off or frees
   uint64_t margin_blocks = 1024;  // not given to writes: truncations and COMMITs go on in a full store
-  uint64_t grow_below = 16384;  // with fewer available blocks the block store is made larger
+  uint64_t grow_below = 16384;    // with fewer available blocks the block store is made larger
   uint64_t read_ahead_bytes_max = 2U << 20U;
   env::Duration bad_block_retry = std::chrono::seconds(1);
 };
