@@ -61,9 +61,10 @@ TEST_F(Sequence, ABackChannelWithoutAConnectionIsNotMissed) {
       created_of(expect(NFS4_OK, create_session(alice.id(), next_create++, back_channel)));
   EXPECT_EQ(session.flags & back_channel, back_channel);
   restart();
-  wire::XdrDecoder reply = expect(NFS4_OK, in(session, 1)).in(OP_SEQUENCE);
-  reply.get_opaque_fixed(16 + 4 * 4);
-  EXPECT_EQ(reply.get_u32(), 0U);
+  const Reply reply = expect(NFS4_OK, in(session, 1));
+  wire::XdrDecoder result = reply.in(OP_SEQUENCE);
+  result.get_opaque_fixed(16 + 4 * 4);
+  EXPECT_EQ(result.get_u32(), 0U);
 }
 
 TEST_F(Sequence, BadSessionsAndSlots) {
