@@ -52,10 +52,18 @@ std::string_view op_name(Op op);
 enum class NfsStatus : uint32_t {
   NFS4_OK = 0,
   NFS4ERR_NOENT = 2,
+  NFS4ERR_IO = 5,
   NFS4ERR_EXIST = 17,
+  NFS4ERR_NOTDIR = 20,
+  NFS4ERR_INVAL = 22,
+  NFS4ERR_NOSPC = 28,
+  NFS4ERR_NOTEMPTY = 66,
+  NFS4ERR_STALE = 70,
   NFS4ERR_DELAY = 10008,
   NFS4ERR_DENIED = 10010,
   NFS4ERR_GRACE = 10013,
+  NFS4ERR_SHARE_DENIED = 10015,
+  NFS4ERR_STALE_CLIENTID = 10022,
   NFS4ERR_BADSESSION = 10052,
   NFS4ERR_RETRY_UNCACHED_REP = 10068,
   malformed = UINT32_MAX,  // not from the wire: the reply could not be understood

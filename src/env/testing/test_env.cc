@@ -184,6 +184,12 @@ ByteVector TestEnv::content(const std::string& path) const {
   return bytes;
 }
 
+void TestEnv::read(const std::string& path, uint64_t offset, MutableBytes into) const {
+  const Disk& disk = *disks_.at(path);
+  CHECK(offset % sector == 0 && into.size() % sector == 0 && offset + into.size() <= disk.size());
+  for (uint64_t i = 0; i < into.size(); i += sector) disk.load((offset + i) / sector, into.data() + i);
+}
+
 void TestEnv::overwrite(const std::string& path, uint64_t offset, Bytes bytes) {
   Disk& disk = *disks_.at(path);
   CHECK(offset + bytes.size() <= disk.size());
@@ -353,6 +359,8 @@ size_t TestEnv::io_under_way() const {
 void TestEnv::submit(std::unique_ptr<Request> request) {
   if (request->disk == nullptr) return;  // of a dead process
   request->number = io_count_++;
+  if (write_observer_ && request->kind == IoKind::write)
+    write_observer_(request->disk->path, request->offset, request->copy);
   requests_.push_back(std::move(request));
 }
 
@@ -411,6 +419,7 @@ void TestEnv::perform(Request& request) {
             disk.load(at, piece.data() + i);
         }
       }
+      if (result && misread_ && misread_(disk.path)) misread(request);
       break;
     }
     case IoKind::write: {
@@ -451,6 +460,16 @@ void TestEnv::perform(Request& request) {
   }
   ready_.push_back(
       [done = std::move(request.done), result = std::move(result)]() mutable { done(std::move(result)); });
+}
+
+void TestEnv::misread(Request& request) {
+  MutableBytes piece = request.into[chance_() % request.into.size()];
+  if (chance_() % 2 == 0) {
+    piece[chance_() % piece.size()] ^= static_cast<std::byte>(1U << (chance_() % 8));
+  } else {
+    const Disk& disk = *request.disk;
+    disk.load(chance_() % disk.cells.size(), piece.data() + chance_() % (piece.size() / sector) * sector);
+  }
 }
 
 SectorFate TestEnv::draw_fate() {

@@ -94,6 +94,13 @@ class TestEnv final : public Env {
   using Fault = std::function<std::optional<ErrorKind>(const std::string& path, IoKind)>;
   void set_fault(Fault fault) { fault_ = std::move(fault); }
   void clear_faults() { faults_.clear(); }
+  // Asked for each read that went well: whether what it gives is wrong (a flipped bit, or another place of
+  // the file), this one time.
+  using Misread = std::function<bool(const std::string& path)>;
+  void set_misread(Misread misread) { misread_ = std::move(misread); }
+  // Sees each write when it is asked for.
+  using WriteObserver = std::function<void(const std::string& path, uint64_t offset, Bytes bytes)>;
+  void set_write_observer(WriteObserver observer) { write_observer_ = std::move(observer); }
   // Reads of this range fail until it is written again.
   void make_unreadable(const std::string& path, uint64_t offset, uint64_t length);
   // grow() fails with no_space when all files together would be larger.
@@ -113,6 +120,7 @@ class TestEnv final : public Env {
   // A file's content as a reader sees it, and changes to it from outside (bit rot, a hostile disk).
   bool exists(const std::string& path) const { return disks_.contains(path); }
   ByteVector content(const std::string& path) const;
+  void read(const std::string& path, uint64_t offset, MutableBytes into) const;  // whole sectors
   void overwrite(const std::string& path, uint64_t offset, Bytes bytes);
   void remove(const std::string& path);
 
@@ -125,6 +133,7 @@ class TestEnv final : public Env {
   void end_turn();
   bool end_io();
   void perform(Request& request);
+  void misread(Request& request);
   bool fire_timers();
   uint64_t free_bytes() const;
   std::optional<ErrorKind> fault_of(const Request& request);
@@ -138,6 +147,8 @@ class TestEnv final : public Env {
   Duration io_latency_{};
   Latency io_latency_of_;
   Fault fault_;
+  Misread misread_;
+  WriteObserver write_observer_;
   bool io_shuffled_ = false, io_held_ = false;
   uint64_t io_count_ = 0, stall_at_ = UINT64_MAX, space_ = UINT64_MAX;
   uint64_t next_timer_ = 1;

@@ -38,6 +38,7 @@ class MemoryKvImage {
   void crash(uint64_t random);
 
   const KvMap& durable_rows() const { return durable_; }
+  const Applied& durable_applied() const { return durable_applied_; }
   size_t volatile_parts() const { return parts_.size(); }
 
  private:

@@ -1,0 +1,286 @@
+#include "sim/blade.h"
+
+#include <algorithm>
+
+#include "log/log_scan.h"
+#include "server/check.h"
+#include "sim/network.h"
+#include "sim/world.h"
+#include "store/block_store.h"
+
+namespace perdure::sim {
+
+using env::IoKind;
+using store::testing::MemoryKvStore;
+
+namespace {
+const std::string log_path = "log", blocks_path = "blocks";
+}
+
+Blade::Blade(World& world)
+    : world_(world),
+      env_(world.seed()),
+      image_(std::make_shared<store::testing::MemoryKvImage>()),
+      history_(world) {
+  const Profile& p = world_.profile();
+  env_.set_io_latency([this, &p](const std::string&, IoKind) {
+    Random& random = world_.random();
+    if (p.io_slow_one_in != 0 && random.one_in(p.io_slow_one_in)) return random.exponential(p.io_slow);
+    return p.io_min + random.exponential(p.io_mean);
+  });
+  env_.set_io_shuffled(p.io_shuffled);
+  env_.set_fault([this, &p](const std::string& path, IoKind kind) -> std::optional<ErrorKind> {
+    if (!dying_ || p.io_error_one_in == 0 || !world_.random().one_in(p.io_error_one_in)) return std::nullopt;
+    world_.trace("an I/O error: {}, kind {}", path, static_cast<int>(kind));
+    error_injected_ = true;
+    return ErrorKind::io;
+  });
+  env_.set_misread([this, &p](const std::string& path) {
+    if (!dying_ || p.io_error_one_in == 0 || !world_.random().one_in(p.io_error_one_in)) return false;
+    world_.trace("a misread of {}", path);
+    error_injected_ = true;
+    return true;
+  });
+  env_.set_write_observer([this](const std::string& path, uint64_t offset, Bytes bytes) {
+    if (path == log_path) history_.written(offset, bytes);
+  });
+}
+
+Blade::~Blade() {
+  if (state_ != State::down) die(false);
+}
+
+// ------------------------------------------------------------------------------------------------- time
+
+std::optional<env::Instant> Blade::next_event() const {
+  if (state_ == State::down) return std::nullopt;
+  const std::optional<env::Instant> next = env_.next_event();
+  if (!next) return std::nullopt;
+  return std::max(*next, busy_until_);
+}
+
+void Blade::step() {
+  env_.set_now(world_.now());
+  env_.run_one();
+  busy_until_ = world_.now() + std::chrono::nanoseconds(world_.random().below(3000));
+  if (exiting_) {
+    world_.trace("the server process ends: {}", exit_reason_);
+    return die(false), restart_later();
+  }
+  if (!dying_ || death_in_ == 0 || --death_in_ != 0) return;
+  const bool power = world_.random().below(100) < world_.profile().power_cut_percent;
+  die(power);
+  restart_later();
+}
+
+// ----------------------------------------------------------------------------------------------- start
+
+// `next` is called with what was asked for; an error ends the process.
+template <class F>
+auto Blade::or_exit(F next) {
+  return [this, next = std::move(next)](auto result) mutable {
+    if (!result) return exit(result.error());
+    if constexpr (requires { next(std::move(*result)); })
+      next(std::move(*result));
+    else
+      next();
+  };
+}
+
+// The server process ends with the callback that is being executed.
+void Blade::exit(const Error& error) {
+  if (std::exchange(exiting_, true)) return;
+  exit_reason_ = error.message;
+  const bool excused = std::exchange(error_injected_, false);
+  if (flipped_ && error.kind == ErrorKind::corrupt) return put_bit_back();
+  if (!excused) world_.fail("the server process ends: {}", error.message);
+}
+
+void Blade::start() {
+  CHECK(state_ == State::down);
+  state_ = State::starting;
+  ++starts_;
+  exiting_ = false;
+  env_.set_now(world_.now());
+  env_.post([this] {
+    const Profile& p = world_.profile();
+    parts_.store = std::make_unique<MemoryKvStore>(
+        env_, image_,
+        store::testing::MemoryKvOptions{.needs_io_percent = p.kv_needs_io_percent,
+                                        .delay_max = p.kv_delay_max});
+    if (env_.exists(log_path)) return open_ring();
+    log::LogRing::create(env_, log_path, p.log_bytes, or_exit([this] { open_ring(); }));
+  });
+}
+
+void Blade::open_ring() {
+  log::LogRing::open(env_, log_path, or_exit([this](std::unique_ptr<log::LogRing> ring) {
+                       parts_.ring = std::move(ring);
+                       open_blocks();
+                     }));
+}
+
+void Blade::open_blocks() {
+  store::open_block_file(
+      env_, blocks_path,
+      {.bytes_max = world_.profile().blocks_bytes_max, .step_bytes = 8U << 20U, .keep_free_bytes = 0},
+      or_exit([this](std::unique_ptr<store::BlockStore> blocks) {
+        parts_.blocks = std::move(blocks);
+        restore();
+      }));
+}
+
+server::VserverOptions Blade::options() const {
+  const Profile& p = world_.profile();
+  server::VserverOptions options;
+  options.start = parts_.ring->start_number();
+  options.epoch = Epoch(options.start.value);
+  options.memory_bytes = p.memory_bytes;
+  options.checkpoint = {.records_max = p.checkpoint_records_max,
+                        .bytes_max = p.log_bytes / 4,
+                        .interval = p.checkpoint_interval};
+  options.clients.lease_seconds = p.lease_seconds;
+  options.nfs.squash = nfs4::Squash::none;
+  return options;
+}
+
+void Blade::restore() {
+  const server::VserverOptions vserver_options = options();
+  server::Vserver::start(
+      env_, std::move(parts_), vserver_options, [this](Error error) { exit(error); },
+      or_exit([this](std::unique_ptr<server::Vserver> vserver) { serve(std::move(vserver)); }));
+}
+
+void Blade::serve(std::unique_ptr<server::Vserver> vserver) {
+  vserver_ = std::move(vserver);
+  if (flipped_) return world_.fail("the server starts with a damaged log, at {}", flipped_->first);
+  const server::RestorationFigures& r = vserver_->restoration();
+  world_.trace("the server is there: start {}, {} records redone, {} transactions resumed",
+               vserver_->commit().start(), r.records, r.resumed);
+  world_.note(r.records);
+  check();
+  history_.compare(*vserver_);
+  front_ = std::make_unique<server::RpcFront>();
+  front_->add_program(100003, 4, 4, 2, vserver_->nfs());
+  vserver_->nfs().attach(world_.network().transport());
+  world_.network().server_up(*front_);
+  state_ = State::serving;
+}
+
+void Blade::check() {
+  uint64_t shown = 0;
+  state::Findings findings([&](const std::string& line) {
+    if (shown++ == 0) world_.fail("perdure check: {}", line);
+    world_.trace("check: {}", line);
+  });
+  const Result<server::CheckFigures> figures = server::check(
+      {.fs = vserver_->fs(),
+       .clients = vserver_->clients(),
+       .transactions = vserver_->processor().transactions(),
+       .blocks = vserver_->blocks(),
+       .read_blocks = [this](BlockNo first, MutableBytes into) -> Result<void> {
+         env_.read(blocks_path, first.value * 4096, into);
+         return {};
+       }},
+      findings);
+  if (!figures) world_.fail("perdure check: {}", figures.error().message);
+}
+
+// ------------------------------------------------------------------------------------------------ deaths
+
+void Blade::kill() {
+  if (state_ != State::down) die(false), restart_later();
+}
+void Blade::power_cut() {
+  if (state_ != State::down) die(true), restart_later();
+}
+
+void Blade::die(bool power) {
+  CHECK(state_ != State::down);
+  world_.trace("{}", power ? "THE POWER IS CUT" : "THE SERVER PROCESS DIES");
+  world_.note(power ? 1 : 2);
+  state_ = State::down;
+  ++deaths_;
+  world_.network().server_down();
+  if (power)
+    env_.crash();
+  else
+    env_.kill();
+  front_.reset();
+  vserver_.reset();
+  parts_ = {};
+  if (power) image_->crash(world_.random().next());
+}
+
+void Blade::draw_death() {
+  const Profile& p = world_.profile();
+  death_in_ = 0;
+  if (!dying_ || deaths_ >= p.deaths_max) return;
+  const bool early = world_.random().below(100) < p.early_death_percent;
+  const uint64_t mean = early ? std::min<uint64_t>(p.death_gap_mean, 60) : p.death_gap_mean;
+  death_in_ = 1 + static_cast<uint64_t>(world_.random().exponential(static_cast<double>(mean)));
+}
+
+void Blade::restart_later() {
+  Random& random = world_.random();
+  const Profile& p = world_.profile();
+  draw_death();
+  if (p.clock_jump_max.count() != 0)
+    env_.jump_wall_clock(random.between(env::Duration(0), 2 * p.clock_jump_max) - p.clock_jump_max);
+  if (dying_ && p.rot_one_in != 0 && random.one_in(p.rot_one_in)) flip_a_bit();
+  world_.after(random.between(env::Duration(0), p.restart_delay_max), [this] {
+    if (state_ == State::down) start();
+  });
+}
+
+// A clean stop loses nothing and keeps the write verifier.
+void Blade::restart_cleanly() {
+  if (state_ != State::serving) return;
+  state_ = State::stopping;
+  world_.trace("the server is asked to stop");
+  world_.network().server_down();
+  env_.post([this] {
+    vserver_->stop([this] { exiting_ = true, exit_reason_ = "stopped"; });
+  });
+}
+
+// In a batch that the checkpoint does not contain, and of which a later batch says that it was durable.
+void Blade::flip_a_bit() {
+  if (flipped_) return;
+  const log::Source source{.read_at = [this](uint64_t offset, MutableBytes into) -> Result<void> {
+                             env_.read(log_path, offset, into);
+                             return {};
+                           },
+                           .name = log_path,
+                           .superblock = {}};
+  Result<log::Superblock> superblock =
+      log::read_superblock(source.read_at, world_.profile().log_bytes, log_path);
+  if (!superblock) return;
+  log::Source with = source;
+  with.superblock = *superblock;
+  const Result<std::vector<log::BatchHeader>> headers = log::find_log(with);
+  if (!headers || headers->empty()) return;
+  const Lsn applied = image_->durable_applied().read_from;
+  std::vector<const log::BatchHeader*> candidates;
+  for (const log::BatchHeader& h : *headers)
+    if (h.lsn >= applied && h.end() <= headers->back().durable) candidates.push_back(&h);
+  if (candidates.empty()) return;
+  const log::BatchHeader& batch = *candidates[world_.random().below(candidates.size())];
+  // Of the payload or the header, not of the padding, which nobody reads.
+  const Lsn at = batch.lsn + Lsn(world_.random().below(log::batch_header_bytes + batch.payload_bytes));
+  const uint64_t offset = with.offset_of(at);
+  ByteVector sector(log::sector_bytes);
+  env_.read(log_path, offset / log::sector_bytes * log::sector_bytes, sector);
+  const std::byte old = sector[offset % log::sector_bytes];
+  const std::byte now = old ^ static_cast<std::byte>(1U << world_.random().below(8));
+  env_.overwrite(log_path, offset, Bytes(&now, 1));
+  flipped_ = {offset, old};
+  world_.trace("a bit of the log flips, in the batch at {}", batch.lsn);
+}
+
+void Blade::put_bit_back() {
+  env_.overwrite(log_path, flipped_->first, Bytes(&flipped_->second, 1));
+  flipped_.reset();
+}
+
+}  // namespace perdure::sim

@@ -1,0 +1,95 @@
+// Blade: a machine with its disks, on which the server process lives and dies.
+//
+// The process is the real one from the RPC front down (server/rpc_front.h, server/vserver.h), on a simulated
+// environment (env/testing/test_env.h: clock, log and block file) and a checkpoint store with the crash
+// semantics of the real one (store/testing/memory_kv_store.h).
+//
+// Fault model. Between any two callbacks the process may be killed (what was written stays readable) or the
+// power cut (what was not flushed is kept, lost or torn, sector by sector), also while it starts. Reads,
+// writes and flushes may be slow, fail, or end in another order than they were asked for; reads may give wrong
+// bytes once. A bit of the log may flip while the process is down: then it must refuse to start, and does
+// start when the bit was put back. The wall clock may jump. Not injected, because one blade alone cannot
+// survive it: durable data that is gone for good.
+//
+// After each start all of perdure check's findings must be none, and the rows must be those that follow from
+// everything that was ever logged (history.h).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "env/testing/test_env.h"
+#include "server/rpc_front.h"
+#include "server/vserver.h"
+#include "sim/history.h"
+#include "store/testing/memory_kv_store.h"
+
+namespace perdure::sim {
+
+class World;
+
+class Blade {
+ public:
+  explicit Blade(World& world);
+  ~Blade();
+
+  // Starts the process: restoration, then it serves. The first time without any fault.
+  void start();
+  bool serving() const { return state_ == State::serving; }
+  bool down() const { return state_ == State::down; }
+  // From now on it dies as the profile says.
+  void let_die() { dying_ = true; draw_death(); }
+  // No more deaths and disk errors: what remains is to be looked at.
+  void spare() { dying_ = false; }
+  void kill();
+  void power_cut();
+  // A clean stop, after which it starts again.
+  void restart_cleanly();
+
+  std::optional<env::Instant> next_event() const;
+  void step();
+  void post(env::Task task) { env_.post(std::move(task)); }
+
+  env::TestEnv& env() { return env_; }
+  server::Vserver& vserver() { return *vserver_; }
+  uint64_t deaths() const { return deaths_; }
+  uint64_t starts() const { return starts_; }
+
+  // Fails the world with what the consistency checkers find in the rows as they are now.
+  void check();
+
+ private:
+  enum class State : uint8_t { down, starting, serving, stopping };
+  void open_ring();
+  void open_blocks();
+  void restore();
+  void serve(std::unique_ptr<server::Vserver> vserver);
+  server::VserverOptions options() const;
+  template <class F>
+  auto or_exit(F next);
+  void exit(const Error& error);
+  void die(bool power);
+  void draw_death();
+  void restart_later();
+  void flip_a_bit();
+  void put_bit_back();
+
+  World& world_;
+  env::TestEnv env_;
+  const std::shared_ptr<store::testing::MemoryKvImage> image_;
+  History history_;
+  State state_ = State::down;
+  server::Vserver::Parts parts_;
+  std::unique_ptr<server::Vserver> vserver_;
+  std::unique_ptr<server::RpcFront> front_;
+  bool dying_ = false, exiting_ = false, error_injected_ = false;
+  std::string exit_reason_;
+  uint64_t deaths_ = 0, starts_ = 0, incarnation_ = 0;
+  uint64_t death_in_ = 0;  // callbacks; 0: not drawn
+  env::Instant busy_until_;
+  std::optional<std::pair<uint64_t, std::byte>> flipped_;  // of the log
+};
+
+}  // namespace perdure::sim

@@ -1,0 +1,230 @@
+#include "sim/client.h"
+
+namespace perdure::sim {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+namespace {
+constexpr uint32_t xid_slot_bits = 8;
+constexpr uint32_t control_slot = (1U << xid_slot_bits) - 1;
+constexpr env::Duration reconnect_after = milliseconds(2), delay = milliseconds(5);
+}  // namespace
+
+Client::Client(World& world, std::string name, uint64_t incarnation, Options options)
+    : world_(world), name_(std::move(name)), incarnation_(incarnation), options_(options) {
+  CHECK(options_.slots < control_slot);
+  for (uint32_t i = 0; i < options_.slots; ++i) slots_.emplace_back(Slot(*this, i));
+}
+
+Client::~Client() {
+  die();
+}
+
+void Client::die() {
+  if (state_ == State::dead) return;
+  state_ = State::dead;
+  if (connection_ != 0) world_.network().close(connection_);
+}
+
+void Client::fail(const std::string& what) {
+  if (options_.may_expire) {
+    world_.trace("{}: {}", name_, what);
+    expired_ = true;
+    die();
+  } else {
+    world_.fail("{}: {}", name_, what);
+  }
+}
+
+// ------------------------------------------------------------------------------------------- the session
+
+Task<> Client::start() {
+  connect();
+  Verifier verifier{};
+  std::memcpy(verifier.data(), &incarnation_, sizeof incarnation_);
+  const Call::Channel channel{.request_bytes_max = 1 << 20,
+                              .response_bytes_max = 1 << 20,
+                              .response_bytes_cached_max = 8192,
+                              .operations_max = 16,
+                              .requests_max = options_.slots};
+  for (bool made = false; !made;) {
+    uint32_t sequence = 0, flags = 0;
+    begin_control().exchange_id(verifier, name_);
+    Reply& exchanged = co_await control();
+    if (!exchanged.exchange_id(clientid_, sequence, flags))
+      co_return fail("EXCHANGE_ID: " + bench::status_name(exchanged.error()));
+    begin_control().create_session(clientid_, sequence, bench::create_session_persist, channel);
+    Reply& created = co_await control();
+    Reply::Session granted;
+    made = created.create_session(granted);
+    if (made) {
+      if ((granted.flags & bench::create_session_persist) == 0) fail("the session is not persistent");
+      session_ = granted.id;
+    } else if (created.error() == NfsStatus::NFS4ERR_DELAY) {
+      co_await sleep(delay);
+    } else if (created.error() != NfsStatus::NFS4ERR_STALE_CLIENTID) {
+      // A second copy of EXCHANGE_ID has replaced the unconfirmed client (RFC 8881 §18.35.5 case 4).
+      co_return fail("CREATE_SESSION: " + bench::status_name(created.error()));
+    }
+  }
+  has_session_ = true;
+  Slot& first = slot(0);
+  {
+    first.begin().reclaim_complete();
+    Reply& reply = co_await first.ask();
+    if (!reply.plain(Op::RECLAIM_COMPLETE))
+      co_return fail("RECLAIM_COMPLETE: " + bench::status_name(reply.error()));
+  }
+  first.begin().putrootfh().getfh();
+  Reply& reply = co_await first.ask();
+  if (!(reply.plain(Op::PUTROOTFH) && reply.getfh(root_)))
+    fail("PUTROOTFH: " + bench::status_name(reply.error()));
+}
+
+Call& Client::begin_control() {
+  control_xid_ = (++requests_ << xid_slot_bits) | control_slot;
+  control_.begin(control_xid_, {.uid = options_.uid, .gid = options_.uid}, 2);
+  return control_;
+}
+
+void Client::Control::await_suspend(std::coroutine_handle<> waiter) {
+  client.control_.finish();
+  client.control_waiting_ = true;
+  client.control_waiter_ = waiter;
+  if (client.state_ == State::ready) client.send(client.control_.bytes());
+}
+
+// ------------------------------------------------------------------------------------------- connections
+
+void Client::connect() {
+  if (state_ == State::dead) return;
+  state_ = State::connecting;
+  connection_ = world_.network().connect(*this);
+}
+
+void Client::lost() {
+  if (state_ == State::dead) return;
+  connection_ = 0;
+  state_ = State::down;
+  const env::Duration wait = world_.random().exponential(reconnect_after);
+  world_.after(wait, [this, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired() && state_ == State::down) connect();
+  });
+}
+
+void Client::connected() {
+  if (!has_session_ || world_.random().one_in(2)) return ready();
+  state_ = State::binding;
+  bind_xid_ = (++requests_ << xid_slot_bits) | control_slot;
+  bind_.begin(bind_xid_, {.uid = options_.uid, .gid = options_.uid}, 2);
+  bind_.bind_conn_to_session(session_);
+  bind_.finish();
+  send(bind_.bytes());
+}
+
+void Client::ready() {
+  state_ = State::ready;
+  if (control_waiting_) send(control_.bytes());
+  for (Slot& slot : slots_)
+    if (slot.waiting_) send(slot.call_.bytes());
+}
+
+void Client::send(Bytes record) {
+  const Bytes message = record.subspan(4);  // without the record mark
+  world_.network().send(connection_, message);
+  const uint64_t twice = world_.profile().duplicate_one_in;
+  if (twice != 0 && world_.random().one_in(twice)) world_.network().send_again(message);
+}
+
+// ------------------------------------------------------------------------------------ requests and answers
+
+Call& Slot::begin() {
+  CHECK(!waiting_);
+  xid_ = (++client_.requests_ << xid_slot_bits) | number_;
+  call_.begin(xid_, {.uid = client_.options_.uid, .gid = client_.options_.uid}, 2);
+  const auto highest = static_cast<uint32_t>(client_.slots_.size() - 1);
+  // Where the answer is kept if anything was changed, whatever is asked for.
+  call_.sequence(client_.session_, sequence_, number_, highest, client_.world_.random().one_in(2));
+  return call_;
+}
+
+void Slot::Ask::await_suspend(std::coroutine_handle<> waiter) {
+  slot.waiter_ = waiter;
+  slot.call_.finish();
+  slot.asked_at_ = slot.client_.world_.moment();
+  slot.client_.ask(slot);
+}
+
+void Client::ask(Slot& slot) {
+  slot.waiting_ = true;
+  if (state_ == State::ready) send(slot.call_.bytes());
+}
+
+void Client::received(Bytes message) {
+  if (state_ == State::dead) return;
+  const std::optional<bench::RpcReply> reply = bench::parse_rpc_reply(message);
+  if (!reply) return world_.fail("{}: what the server sent is no RPC reply", name_);
+  if (!reply->results) return world_.fail("{}: the server refused a call", name_);
+  const uint32_t number = reply->xid & control_slot;
+  if (number == control_slot) {
+    if (control_waiting_ && reply->xid == control_xid_) return answer_control(*reply->results);
+    if (state_ != State::binding || reply->xid != bind_xid_) return;
+    Reply bound(*reply->results);
+    if (!bound.bind_conn_to_session())
+      return fail("BIND_CONN_TO_SESSION: " + bench::status_name(bound.error()));
+    return ready();
+  }
+  if (number < slots_.size() && slots_[number].waiting_ && slots_[number].xid_ == reply->xid)
+    return answer(slots_[number], *reply->results);
+  world_.fail("{}: an answer to nothing that was asked", name_);
+}
+
+void Client::answer_control(Bytes results) {
+  control_waiting_ = false;
+  control_answer_.assign(results.begin(), results.end());
+  control_reply_ = Reply(Bytes(control_answer_));
+  std::exchange(control_waiter_, nullptr).resume();
+}
+
+// The same request again, on the connection of that time.
+void Client::send_later(Slot& slot, env::Duration later) {
+  world_.after(later, [this, alive = std::weak_ptr(alive_), &slot, xid = slot.xid_] {
+    if (alive.expired() || state_ != State::ready || !slot.waiting_ || slot.xid_ != xid) return;
+    send(slot.call_.bytes());
+  });
+}
+
+// The same operations in a new request: the last one has changed nothing.
+void Client::make_again(Slot& slot, env::Duration later) {
+  slot.waiting_ = false;
+  slot.call_.patch_sequence(slot.sequence_);
+  world_.after(later, [this, alive = std::weak_ptr(alive_), &slot] {
+    if (!alive.expired() && state_ != State::dead) ask(slot);
+  });
+}
+
+void Client::answer(Slot& slot, Bytes results) {
+  slot.answer_.assign(results.begin(), results.end());
+  slot.reply_ = Reply(Bytes(slot.answer_));
+  const auto status = static_cast<NfsStatus>(wire::load_u32(slot.answer_.data()));
+  Reply::Sequence sequence;
+  if (slot.reply_.sequence(sequence)) {
+    if (sequence.session != session_ || sequence.seqid != slot.sequence_ || sequence.slot != slot.number_)
+      return world_.fail("{}: SEQUENCE answers another one", name_);
+  } else if (slot.reply_.error() == NfsStatus::NFS4ERR_DELAY) {
+    return send_later(slot, delay);
+  } else if (slot.reply_.error() != NfsStatus::NFS4ERR_RETRY_UNCACHED_REP) {
+    return fail("SEQUENCE: " + bench::status_name(slot.reply_.error()));
+  }
+  ++slot.sequence_;
+  slot.answered_at_ = world_.moment();
+  slot.life_ = world_.network().life();
+  if (slot.reply_.failed()) return make_again(slot, microseconds(1));
+  if (status == NfsStatus::NFS4ERR_DELAY) return make_again(slot, delay);
+  if (status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0) return make_again(slot, delay);
+  slot.waiting_ = false;
+  std::exchange(slot.waiter_, nullptr).resume();
+}
+
+}  // namespace perdure::sim

@@ -1,0 +1,164 @@
+// Client: an NFSv4.1 client of the simulation, with one connection, one session, and slots that each have one
+// request outstanding. Whoever owns a slot is a coroutine (bench/task.h):
+//
+//   slot.begin().putfh(file).getattr(attr::SIZE);
+//   Reply& reply = co_await slot.ask();
+//
+// It does what the RFC asks of a client, and what makes life hard for a server: when its connection is lost it
+// sends every unanswered request again, byte for byte, over a new one, with or without binding it first. What
+// must not happen fails the world: an error of SEQUENCE, a lost session, an answer to something else.
+//
+// Transparent to the slot's owner: NFS4ERR_DELAY, and NFS4ERR_IO where the disks have errors (the request had
+// no effect and is made again, as a new one), and NFS4ERR_RETRY_UNCACHED_REP (it changed nothing).
+#pragma once
+
+#include <coroutine>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "bench/call.h"
+#include "bench/reply.h"
+#include "bench/task.h"
+#include "sim/network.h"
+#include "sim/world.h"
+
+namespace perdure::sim {
+
+using bench::Attributes;
+using bench::Call;
+using bench::FileHandle;
+using bench::NfsStatus;
+using bench::Op;
+using bench::Reply;
+using bench::Stateid;
+using bench::Task;
+using bench::Verifier;
+namespace attr = bench::attr;
+
+class Client;
+
+class Slot {
+ public:
+  // Begins a COMPOUND with its SEQUENCE.
+  Call& begin();
+  struct Ask {
+    Slot& slot;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter);
+    Reply& await_resume() const noexcept { return slot.reply_; }
+  };
+  // Sends it and waits for the answer, which stands behind its SEQUENCE and is valid until the next begin().
+  Ask ask() { return {*this}; }
+
+  Client& client() { return client_; }
+  // Moments of the last request and its answer, and the server's life that answered.
+  uint64_t asked_at() const { return asked_at_; }
+  uint64_t answered_at() const { return answered_at_; }
+  uint64_t life() const { return life_; }
+
+ private:
+  friend class Client;
+  explicit Slot(Client& client, uint32_t number) : client_(client), number_(number) {}
+  Client& client_;
+  const uint32_t number_;
+  uint32_t sequence_ = 1, xid_ = 0;
+  bool waiting_ = false;
+  uint64_t asked_at_ = 0, answered_at_ = 0, life_ = 0;
+  std::coroutine_handle<> waiter_;
+  Call call_;
+  ByteVector answer_;
+  Reply reply_;
+};
+
+class Client final : private ClientEnd {
+ public:
+  struct Options {
+    uint32_t slots = 4;
+    uint32_t uid = 0;
+    // Its lease may end while it is cut off: then the session's loss is no failure, but stops it (lost()).
+    bool may_expire = false;
+  };
+  // `name` is what it calls itself; the same name with another incarnation is the same client rebooted.
+  Client(World& world, std::string name, uint64_t incarnation, Options options);
+  ~Client() override;
+
+  // EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and the root's handle.
+  Task<> start();
+  // It dies, or has finished: its slots are answered no more. The server hears nothing.
+  void die();
+  bool stopped() const { return state_ == State::dead; }
+  // Its session is gone; whoever waits is not answered. Only if it may expire.
+  bool lost_its_session() const { return expired_; }
+
+  Slot& slot(size_t n) { return slots_[n]; }
+  size_t slots() const { return slots_.size(); }
+  World& world() { return world_; }
+  const FileHandle& root() const { return root_; }
+  uint64_t id() const { return clientid_; }
+  const std::string& name() const { return name_; }
+
+  // Waits, in virtual time.
+  struct Sleep {
+    World& world;
+    env::Duration time;
+    const std::shared_ptr<bool>& alive;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) {
+      world.after(time, [waiter, alive = std::weak_ptr(alive)] {
+        if (!alive.expired()) waiter.resume();
+      });
+    }
+    void await_resume() const noexcept {}
+  };
+  Sleep sleep(env::Duration time) { return {world_, time, alive_}; }
+
+ private:
+  friend class Slot;
+  enum class State : uint8_t { down, connecting, binding, ready, dead };
+
+  void connected() override;
+  void lost() override;
+  void received(Bytes message) override;
+  void connect();
+  void ready();
+  void ask(Slot& slot);
+  void send(Bytes record);
+  void answer(Slot& slot, Bytes results);
+  void answer_control(Bytes results);
+  void make_again(Slot& slot, env::Duration later);
+  void fail(const std::string& what);
+  void send_later(Slot& slot, env::Duration later);
+
+  // Requests of no slot: while the session is made.
+  struct Control {
+    Client& client;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter);
+    Reply& await_resume() const noexcept { return client.control_reply_; }
+  };
+  Call& begin_control();
+  Control control() { return {*this}; }
+
+  World& world_;
+  const std::string name_;
+  const uint64_t incarnation_;
+  const Options options_;
+  State state_ = State::down;
+  bool has_session_ = false, expired_ = false;
+  uint64_t connection_ = 0;
+  uint64_t clientid_ = 0;
+  bench::SessionId session_{};
+  FileHandle root_;
+  std::deque<Slot> slots_;
+  uint32_t requests_ = 0;
+  Call control_, bind_;
+  uint32_t control_xid_ = 0, bind_xid_ = 0;
+  bool control_waiting_ = false;
+  std::coroutine_handle<> control_waiter_;
+  ByteVector control_answer_;
+  Reply control_reply_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>();
+};
+
+}  // namespace perdure::sim

@@ -1,0 +1,40 @@
+// History: everything that was ever written to the log, and the rows that follow from it, redone from scratch
+// by a few lines that know nothing of tables, checkpoints and restoration. After each restoration the
+// server's rows are compared with them.
+#pragma once
+
+#include <map>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+
+namespace perdure::server {
+class Vserver;
+}
+
+namespace perdure::sim {
+
+class World;
+
+class History {
+ public:
+  explicit History(World& world) : world_(world) {}
+
+  // A write to the log's file was asked for.
+  void written(uint64_t offset, Bytes bytes);
+  // The vserver has been restored and has not executed anything since. What the log has behind the place where
+  // it goes on did not become durable, and never will.
+  void compare(server::Vserver& vserver);
+
+ private:
+  using Rows = std::map<ByteVector, ByteVector>;  // table number and key: row
+  void redo(Bytes batch);
+
+  World& world_;
+  uint64_t salt_ = 0;
+  ByteVector partial_;                   // the first write of a batch that wraps around
+  std::map<Lsn, ByteVector> batches_;   // not in rows_ yet
+  Rows rows_;
+};
+
+}  // namespace perdure::sim

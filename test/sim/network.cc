@@ -1,0 +1,155 @@
+#include "sim/network.h"
+
+#include "base/crc32c.h"
+#include "sim/blade.h"
+#include "sim/world.h"
+
+namespace perdure::sim {
+
+// In order: never before what was sent earlier.
+env::Instant Network::arrival(env::Instant& last) {
+  const Profile& p = world_.profile();
+  last = std::max(last, world_.now() + p.net_delay_min + world_.random().exponential(p.net_delay_mean));
+  return last;
+}
+
+Network::Connection* Network::find(uint64_t number) {
+  auto it = connections_.find(number);
+  return it == connections_.end() ? nullptr : &it->second;
+}
+
+uint64_t Network::connect(ClientEnd& client) {
+  const uint64_t number = ++last_;
+  Connection& c = connections_[number];
+  c.client = &client;
+  world_.after(arrival(c.to_client) - world_.now(), [this, number] {
+    Connection* there = find(number);
+    if (there == nullptr || there->client == nullptr) return;
+    if (front_ == nullptr) return lose(number);
+    there->life = life_;
+    there->server_knows = true;
+    there->client->connected();
+  });
+  return number;
+}
+
+void Network::send(uint64_t number, Bytes message) {
+  Connection* c = find(number);
+  if (c == nullptr) return;
+  world_.after(arrival(c->to_server) - world_.now(),
+               [this, number, copy = ByteVector(message.begin(), message.end())]() mutable {
+                 deliver(number, std::move(copy));
+               });
+  const uint64_t cut_one_in = world_.profile().cut_one_in;
+  if (cut_one_in != 0 && world_.random().one_in(cut_one_in))
+    world_.after(world_.random().exponential(world_.profile().net_delay_mean * 3),
+                 [this, number] { cut(number); });
+}
+
+void Network::send_again(Bytes message) {
+  if (front_ == nullptr) return;
+  const uint64_t number = ++last_;
+  Connection& c = connections_[number];
+  c.life = life_;
+  c.server_knows = true;
+  const env::Duration late = world_.random().exponential(world_.profile().net_delay_mean * 20);
+  world_.after(late, [this, number, copy = ByteVector(message.begin(), message.end())]() mutable {
+    deliver(number, std::move(copy));
+  });
+}
+
+void Network::deliver(uint64_t number, ByteVector message) {
+  Connection* c = find(number);
+  if (c == nullptr || !c->server_knows || c->life != life_ || front_ == nullptr) return;
+  world_.note(crc32c(message));
+  const size_t size = message.size();
+  world_.trace("connection {}: {} bytes to the server", number, size);
+  wire::Request request;
+  request.chunk = wire::make_chunk(std::max<size_t>(size, 1), nullptr);
+  std::ranges::copy(message, request.chunk.data());
+  request.message = {request.chunk.data(), size};
+  request.connection = wire::ConnectionId(number);
+  // On the blade's loop, like everything there.
+  world_.blade().post([this, request = std::move(request), life = life_]() mutable {
+    if (front_ != nullptr && life == life_) front_->handle(std::move(request));
+  });
+}
+
+void Network::send(wire::ConnectionId connection, wire::Reply&& message) {
+  Connection* c = find(connection.value);
+  if (c == nullptr) return;
+  ByteVector bytes = message.flatten();
+  world_.note(crc32c(bytes));
+  world_.trace("connection {}: {} bytes to the client", connection.value, bytes.size());
+  world_.after(arrival(c->to_client) - world_.now(),
+               [this, number = connection.value, bytes = std::move(bytes)] {
+                 Connection* there = find(number);
+                 if (there != nullptr && there->client != nullptr) there->client->received(bytes);
+               });
+}
+
+void Network::close(wire::ConnectionId connection) {
+  if (find(connection.value) == nullptr) return;
+  world_.fail("the server closes connection {} by itself", connection.value);
+}
+
+// The client's end is gone at once; the server hears of it when what was under way has arrived.
+void Network::close(uint64_t number) {
+  Connection* c = find(number);
+  if (c == nullptr) return;
+  c->client = nullptr;
+  const env::Duration late = world_.random().exponential(world_.profile().net_delay_mean * 5);
+  world_.after(late, [this, number] {
+    Connection* there = find(number);
+    if (there == nullptr) return;
+    const bool tell = there->server_knows && there->life == life_ && front_ != nullptr;
+    connections_.erase(number);
+    if (!tell) return;
+    world_.blade().post([this, number, life = life_] {
+      if (front_ != nullptr && life == life_) front_->closed(wire::ConnectionId(number));
+    });
+  });
+}
+
+void Network::cut(uint64_t number) {
+  Connection* c = find(number);
+  if (c == nullptr || c->client == nullptr) return;
+  world_.trace("connection {} is cut", number);
+  ClientEnd* client = c->client;
+  close(number);
+  client->lost();
+}
+
+void Network::lose(uint64_t number) {
+  Connection* c = find(number);
+  if (c == nullptr) return;
+  ClientEnd* client = c->client;
+  connections_.erase(number);
+  if (client != nullptr) client->lost();
+}
+
+void Network::server_up(server::RpcFront& front) {
+  front_ = &front;
+  ++life_;
+  front.attach(*this);
+}
+
+// Its clients hear of it one after another.
+void Network::server_down() {
+  if (front_ == nullptr) return;
+  front_ = nullptr;
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    auto& [number, c] = *it;
+    if (c.client == nullptr && c.server_knows) {
+      it = connections_.erase(it);
+      continue;
+    }
+    if (c.server_knows) {
+      c.server_knows = false;
+      world_.after(arrival(c.to_client) - world_.now(), [this, n = number] { lose(n); });
+    }
+    ++it;
+  }
+}
+
+}  // namespace perdure::sim

@@ -1,0 +1,80 @@
+#include "sim/workload.h"
+
+namespace perdure::sim {
+
+Client& Workload::add_client(Client::Options options) {
+  clients_.push_back(std::make_unique<Client>(world_, fmt::format("{} {}", name_, clients_.size()),
+                                              world_.random().next(), options));
+  return *clients_.back();
+}
+
+Task<FileHandle> Workload::make_directory(Slot& slot, FileHandle parent, const std::string& name) {
+  FileHandle handle;
+  bench::ChangeInfo change;
+  slot.begin().putfh(parent).mkdir(name, 0777).getfh();
+  Reply& reply = co_await slot.ask();
+  if (!(reply.putfh() && reply.create(change) && reply.getfh(handle)))
+    fail("mkdir {}: {}", name, bench::status_name(reply.error()));
+  co_return handle;
+}
+
+Task<Workload::OpenFile> Workload::create_file(Slot& slot, FileHandle directory, const std::string& name,
+                                               const std::string& owner) {
+  OpenFile file;
+  bench::ChangeInfo change;
+  slot.begin()
+      .putfh(directory)
+      .open_create({slot.client().id(), owner}, name, bench::CreateMode::GUARDED4, 0666, 0)
+      .getfh();
+  Reply& reply = co_await slot.ask();
+  if (!(reply.putfh() && reply.open(file.stateid, change) && reply.getfh(file.handle)))
+    fail("create {}: {}", name, bench::status_name(reply.error()));
+  co_return file;
+}
+
+Task<Workload::OpenFile> Workload::open_file(Slot& slot, FileHandle directory, const std::string& name,
+                                             const std::string& owner) {
+  OpenFile file;
+  bench::ChangeInfo change;
+  slot.begin().putfh(directory).open({slot.client().id(), owner}, bench::share_access_both, name).getfh();
+  Reply& reply = co_await slot.ask();
+  if (!(reply.putfh() && reply.open(file.stateid, change) && reply.getfh(file.handle)))
+    fail("open {}: {}", name, bench::status_name(reply.error()));
+  co_return file;
+}
+
+Task<> Workload::close_file(Slot& slot, OpenFile file) {
+  slot.begin().putfh(file.handle).close(file.stateid);
+  Reply& reply = co_await slot.ask();
+  if (!(reply.putfh() && reply.close())) fail("close: {}", bench::status_name(reply.error()));
+}
+
+Task<Workload::Names> Workload::list(Slot& slot, FileHandle directory, uint32_t bytes_max) {
+  Names names;
+  uint64_t cookie = 0;
+  Verifier verifier{};
+  for (bool eof = false; !eof && !world_.failed();) {
+    slot.begin().putfh(directory).readdir(cookie, verifier, bytes_max, attr::FILEID);
+    Reply& reply = co_await slot.ask();
+    if (!(reply.putfh() && reply.readdir(verifier))) {
+      fail("readdir: {}", bench::status_name(reply.error()));
+      break;
+    }
+    Reply::Entry entry;
+    while (reply.next_entry(entry, eof)) {
+      names.emplace_back(entry.name, entry.attributes.fileid);
+      cookie = entry.cookie;
+    }
+    if (reply.failed()) fail("readdir: {}", bench::status_name(reply.error()));
+  }
+  co_return names;
+}
+
+const std::vector<WorkloadType>& workload_types() {
+  static const std::vector<WorkloadType> types{
+      {"tree", make_tree, {}},
+  };
+  return types;
+}
+
+}  // namespace perdure::sim

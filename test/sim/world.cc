@@ -1,0 +1,54 @@
+#include "sim/world.h"
+
+#include "sim/blade.h"
+#include "sim/network.h"
+
+namespace perdure::sim {
+
+World::World(uint64_t seed, const Profile& profile)
+    : seed_(seed),
+      profile_(profile),
+      random_(seed * 0x9e3779b97f4a7c15U + 1),
+      now_(std::chrono::seconds(1)),
+      began_(now_),
+      network_(std::make_unique<Network>(*this)),
+      blade_(std::make_unique<Blade>(*this)) {}
+
+World::~World() = default;
+
+void World::after(env::Duration delay, env::Task task) {
+  events_.emplace(std::pair(now_ + delay, ++next_event_), std::move(task));
+}
+
+// At the same time either may be first.
+bool World::step() {
+  const std::optional<env::Instant> blades = blade_->next_event();
+  const std::optional<env::Instant> worlds =
+      events_.empty() ? std::nullopt : std::optional(events_.begin()->first.first);
+  if (!blades && !worlds) return false;
+  ++steps_;
+  const bool blade = blades && (!worlds || *blades < *worlds || (*blades == *worlds && random_.one_in(2)));
+  now_ = std::max(now_, blade ? *blades : *worlds);
+  if (blade) {
+    blade_->step();
+    return true;
+  }
+  env::Task task = std::move(events_.begin()->second);
+  events_.erase(events_.begin());
+  task();
+  return true;
+}
+
+void World::set_failure(std::string what) {
+  trace("FAILURE: {}", what);
+  if (failure_.empty()) failure_ = std::move(what);
+}
+
+void World::keep_line(std::string line) {
+  line = fmt::format("{:12.6f} {}", std::chrono::duration<double>(now_.time_since_epoch()).count(), line);
+  if (print_trace_) fmt::print("{}\n", line);
+  lines_.push_back(std::move(line));
+  if (lines_.size() > lines_max_) lines_.pop_front();
+}
+
+}  // namespace perdure::sim
