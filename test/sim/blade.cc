@@ -69,7 +69,7 @@ void Blade::step() {
   }
   if (!dying_ || death_in_ == 0 || --death_in_ != 0) return;
   const bool power = world_.random().below(100) < world_.profile().power_cut_percent;
-  die(power);
+  die(power && !flipped_);
   restart_later();
 }
 

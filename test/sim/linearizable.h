@@ -61,6 +61,15 @@ std::string check_linearizable(const Model& initial, const std::vector<Timed<Op>
         keep(std::move(state));
         continue;
       }
+      // What changes nothing may as well take effect as soon as its answer is right.
+      for (const size_t other : open)
+        if (!state.early.contains(other) && !history[other].op.changes() &&
+            Model(state.model).apply(history[other].op))
+          state.early.insert(other);
+      if (state.early.contains(event.op)) {
+        keep(std::move(state));
+        continue;
+      }
       if (std::ranges::find(seen, state) != seen.end()) continue;
       for (const size_t other : open) {
         if (other == event.op || state.early.contains(other) || !history[other].op.changes()) continue;
