@@ -16,6 +16,7 @@ ClientState::ClientState(env::Env& env, state::Database& database, Options optio
       locks(database),
       client_states(database),
       env_(env),
+      database_(database),
       options_(options),
       hooks_(std::move(hooks)) {
   CHECK(options_.start.value < (uint64_t{1} << 32U));
@@ -139,23 +140,31 @@ void ClientState::renew_lease(ClientId client) {
   by_lease_.splice(by_lease_.end(), by_lease_, twin->place);
 }
 
+// What has been answered has left.
+bool ClientState::was_told(const ClientTwin& twin) const {
+  return twin.told == Lsn(0) || database_.commit().durable() > twin.told;
+}
+
 bool ClientState::lease_has_ended(ClientId client) const {
   const ClientTwin* twin = client_twin(client);
-  return twin != nullptr && twin->in_flight == 0 &&
+  return twin != nullptr && twin->in_flight == 0 && was_told(*twin) &&
          env_.now() - twin->renewed > std::chrono::seconds(options_.lease_seconds);
 }
 
 std::vector<ClientId> ClientState::take_expired(size_t max) {
-  std::vector<ClientId> expired_clients;
+  std::vector<ClientId> expired_clients, waiting;
   const env::Instant now = env_.now();
   for (const ClientId client : by_lease_) {
     ClientTwin& twin = *client_twin(client);
     if (expired_clients.size() == max || now - twin.renewed <= std::chrono::seconds(options_.lease_seconds))
       break;
+    if (!was_told(twin)) waiting.push_back(client);
     if (twin.expiring || !lease_has_ended(client)) continue;
     twin.expiring = true;
     expired_clients.push_back(client);
   }
+  // The log is slow; a whole lease is due to them from when they are answered.
+  for (const ClientId client : waiting) renew_lease(client);
   return expired_clients;
 }
 

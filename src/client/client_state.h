@@ -169,8 +169,9 @@ class ClientState {
   state::Table<ClientStateRow> client_states;
 
  private:
-  void finished(const SlotHandle& slot, TransactionId transaction, Lsn release, SlotTwin::Reply reply_is,
-                ByteVector reply);
+  void finished(const SlotHandle& slot, TransactionId transaction, Lsn release, Lsn told,
+                SlotTwin::Reply reply_is, ByteVector reply);
+  bool was_told(const ClientTwin& twin) const;
   void insert_client(ClientId client, std::unique_ptr<ClientTwin> twin);
   std::unique_ptr<ClientTwin> extract_client(ClientId client);
   void insert_session(SessionNumber session, std::unique_ptr<SessionTwin> twin);
@@ -182,6 +183,7 @@ class ClientState {
   void drop_if_empty(InodeId inode);
 
   env::Env& env_;
+  state::Database& database_;
   Options options_;
   Hooks hooks_;
   SipKey key_;

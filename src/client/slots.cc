@@ -30,13 +30,14 @@ void ClientState::finish(Run& run, const SlotHandle& slot, ByteVector reply, boo
     reply_is = SlotTwin::Reply::row;
     reply = {};
   }
-  run.on_commit([this, slot, transaction = run.transaction(), release = run.seen(), reply_is,
+  const Lsn told = run.changed() ? run.lsn() : run.seen();
+  run.on_commit([this, slot, transaction = run.transaction(), release = run.seen(), told, reply_is,
                  bytes = std::move(reply)]() mutable {
-    finished(slot, transaction, release, reply_is, std::move(bytes));
+    finished(slot, transaction, release, told, reply_is, std::move(bytes));
   });
 }
 
-void ClientState::finished(const SlotHandle& slot, TransactionId transaction, Lsn release,
+void ClientState::finished(const SlotHandle& slot, TransactionId transaction, Lsn release, Lsn told,
                            SlotTwin::Reply reply_is, ByteVector reply) {
   SlotTwin* twin = slot_twin(slot);
   if (twin == nullptr || twin->in_flight != transaction) return;
@@ -45,7 +46,10 @@ void ClientState::finished(const SlotHandle& slot, TransactionId transaction, Ls
   twin->release = release;
   twin->reply = std::move(reply);
   const ClientId client = session_twin(slot.session)->client;
-  if (ClientTwin* c = client_twin(client)) --c->in_flight;
+  if (ClientTwin* c = client_twin(client)) {
+    --c->in_flight;
+    c->told = std::max(c->told, told);
+  }
   renew_lease(client);
   for (const TransactionId follower : std::exchange(twin->followers, {})) hooks_.resume(follower);
 }

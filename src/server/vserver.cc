@@ -205,13 +205,15 @@ void Vserver::open_service() {
 
 // -------------------------------------------------------------------------------------------- service
 
+// The processor comes last: the others may give it work, and it sees to another turn if any is left.
 void Vserver::turn() {
+  if (open_) {
+    checkpointer_->turn();
+    const uint32_t oldest_fault = processor_->oldest_fault_tick();
+    database_->trim_memory(oldest_fault);
+    fs_->data().trim_memory(oldest_fault);
+  }
   processor_->turn();
-  if (!open_) return;
-  checkpointer_->turn();
-  const uint32_t oldest_fault = processor_->oldest_fault_tick();
-  database_->trim_memory(oldest_fault);
-  fs_->data().trim_memory(oldest_fault);
 }
 
 // ----------------------------------------------------------------------------------------------- jobs

@@ -283,6 +283,18 @@ TEST_F(Lease, WhatAnExpiredClientHeldIsFree) {
   alice.expect(NFS4ERR_BAD_STATEID, alice.seq().fh(file.handle).read(file.stateid, 0, 1));
 }
 
+// A server whose log is slow does not punish its clients for it.
+TEST_F(Lease, ItDoesNotEndBeforeAnAnswerHasLeft) {
+  server.env.hold_io(true);
+  const uint32_t xid = server.send(alice.seq().root().mkdir("late").finish());
+  for (int i = 0; i < 4; ++i) pass(lease());
+  EXPECT_FALSE(server.replied(xid));
+  server.env.hold_io(false);
+  EXPECT_TRUE(server.pump_until([&] { return server.replied(xid); }));
+  pass(lease() * 3 / 4);
+  alice.ok(alice.seq().root().lookup("late"));
+}
+
 TEST_F(Lease, ACrashDoesNotShortenIt) {
   lock_new(write_lock, 0, 10);
   const std::chrono::seconds most = lease() * 3 / 4;

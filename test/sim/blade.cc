@@ -260,7 +260,7 @@ void Blade::flip_a_bit() {
   with.superblock = *superblock;
   const Result<std::vector<log::BatchHeader>> headers = log::find_log(with);
   if (!headers || headers->empty()) return;
-  const Lsn applied = image_->durable_applied().read_from;
+  const Lsn applied = image_->applied().read_from;
   std::vector<const log::BatchHeader*> candidates;
   for (const log::BatchHeader& h : *headers)
     if (h.lsn >= applied && h.end() <= headers->back().durable) candidates.push_back(&h);

@@ -9,7 +9,7 @@
 // writes and flushes may be slow, fail, or end in another order than they were asked for; reads may give wrong
 // bytes once. A bit of the log may flip while the process is down: then it must refuse to start, and does
 // start when the bit was put back (no power cut strikes in between: it could take away the later batch that
-proves the damaged one to have been durable). The wall clock may jump. Not injected, because one blade alone cannot
+// proves the damaged one to have been durable). The wall clock may jump. Not injected, because one blade alone cannot
 // survive it: durable data that is gone for good.
 //
 // After each start all of perdure check's findings must be none, and the rows must be those that follow from

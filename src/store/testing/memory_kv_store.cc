@@ -10,6 +10,12 @@ void MemoryKvImage::crash(uint64_t random) {
   parts_.clear();
 }
 
+Applied MemoryKvImage::applied() const {
+  for (auto part = parts_.rbegin(); part != parts_.rend(); ++part)
+    if (part->applied) return *part->applied;
+  return durable_applied_;
+}
+
 void MemoryKvImage::redo(const Part& part, KvMap& rows, Applied& applied) {
   for (const Change& change : part.changes) {
     if (change.value)

@@ -38,7 +38,8 @@ class MemoryKvImage {
   void crash(uint64_t random);
 
   const KvMap& durable_rows() const { return durable_; }
-  const Applied& durable_applied() const { return durable_applied_; }
+  // What a store that is opened on it now says.
+  Applied applied() const;
   size_t volatile_parts() const { return parts_.size(); }
 
  private:
