@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/planted_bug.h"
 #include "client/lock_rows.h"
 
 namespace perdure::client {
@@ -52,12 +53,15 @@ void ClientState::restored() {
     if (client != nullptr && slot->in_flight != TransactionId(0)) ++client->in_flight;
   });
   opens.for_each([&](const StateKey& key, const OpenRow& row) {
+    if (planted("a restart forgets deny modes"))
+      return apply_open(key.inode, row.client, row.access, 0, true, Lsn(0));
     apply_open(key.inode, row.client, row.access, row.deny, true, Lsn(0));
   });
   lock_states.for_each([&](const StateKey&, const LockStateRow& row) {
     if (ClientTwin* client = client_twin(row.client)) ++client->lock_states;
   });
   locks.for_each([&](const LockRow::Key& key, const LockRow& row) {
+    if (planted("a restart forgets locks")) return;
     const LockStateRow* state = lock_states.peek({key.inode, key.number});
     CHECK(state != nullptr);
     std::vector<LockChange> changes;
@@ -147,6 +151,8 @@ bool ClientState::was_told(const ClientTwin& twin) const {
 
 bool ClientState::lease_has_ended(ClientId client) const {
   const ClientTwin* twin = client_twin(client);
+  if (planted("a lease ends while a request is in flight"))
+    return twin != nullptr && env_.now() - twin->renewed > std::chrono::seconds(options_.lease_seconds);
   return twin != nullptr && twin->in_flight == 0 && was_told(*twin) &&
          env_.now() - twin->renewed > std::chrono::seconds(options_.lease_seconds);
 }

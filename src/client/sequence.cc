@@ -1,6 +1,7 @@
 #include "client/sequence.h"
 
 #include "base/mark.h"
+#include "base/planted_bug.h"
 
 namespace perdure::client {
 
@@ -13,6 +14,7 @@ constexpr size_t followers_max = 4;
 // requests that changed nothing.
 bool is_new(const SlotTwin& slot, uint32_t seqid) {
   const uint32_t ahead = seqid - slot.seqid;
+  if (planted("a slot takes any sequence id")) return true;
   if (slot.may_jump && ahead > 1) PERDURE_MARK("a restored slot jumps forwards");
   return ahead == 1 || (slot.may_jump && ahead > 1 && ahead < (uint32_t{1} << 31U));
 }
@@ -23,7 +25,7 @@ Outcome<Bytes> cached_reply(ClientState& cs, Run& run, const SlotRow::Key& key, 
       PERDURE_MARK("a retransmission of what was not cached");
       return Status::retry_uncached;
     case SlotTwin::Reply::here:
-      run.observe(slot.release);
+      if (!planted("a replay does not count as read")) run.observe(slot.release);
       return Bytes(slot.reply);
     case SlotTwin::Reply::row:
       break;
@@ -65,6 +67,10 @@ Outcome<Sequenced> sequence(ClientState& cs, Run& run, const SequenceArgs& args)
       if (slot.followers.size() == followers_max) {
         PERDURE_MARK("too many retransmissions wait");
         return Status::delay;
+      }
+      if (planted("a retransmission is executed beside its original")) {
+        result.slot = {};
+        return result;
       }
       PERDURE_MARK("a retransmission waits for the transaction in flight");
       slot.followers.push_back(run.transaction());

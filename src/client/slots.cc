@@ -1,5 +1,6 @@
 #include "client/slots.h"
 
+#include "base/planted_bug.h"
 #include "client/client_state.h"
 
 namespace perdure::client {
@@ -16,6 +17,7 @@ SlotTwin* ClientState::slot_twin(const SlotHandle& slot) {
 
 void ClientState::mark_in_progress(Run& run, const SlotHandle& slot, TransactionId transaction) {
   if (slot_twin(slot) == nullptr) return;  // the session has been destroyed meanwhile
+  if (planted("the slot of a transaction in flight is not in its record")) return;
   slots.put(run, {slot.session, slot.slot}, {slot.seqid, slot.checksum, transaction, {}});
 }
 
@@ -24,7 +26,7 @@ void ClientState::finish(Run& run, const SlotHandle& slot, ByteVector reply, boo
   if (twin == nullptr) return;  // the session has been destroyed, by this transaction or meanwhile
   CHECK(twin->in_flight == run.transaction() && twin->seqid == slot.seqid);
   SlotTwin::Reply reply_is = cached ? SlotTwin::Reply::here : SlotTwin::Reply::none;
-  if (changed) {
+  if (changed && !planted("the slot is not in the record")) {
     slots.put(run, {slot.session, slot.slot},
               {slot.seqid, slot.checksum, TransactionId(0), std::move(reply)});
     reply_is = SlotTwin::Reply::row;

@@ -1,4 +1,5 @@
 #include "fs/block_reader.h"
+#include "base/planted_bug.h"
 
 #include <spdlog/spdlog.h>
 
@@ -132,7 +133,7 @@ void BlockReader::finish(const std::shared_ptr<Fetch>& fetch) {
     const BlockNo block(fetch->first.value + i);
     if (!fetch->pages[i]) continue;
     const uint32_t crc = fetch->pages[i].crc();
-    if (crc == fetch->crcs[i])
+    if (crc == fetch->crcs[i] || planted("a block's checksum is not checked"))
       cache_.insert(block, std::move(fetch->pages[i]), fetch->tick);
     else
       mark_bad(block, fmt::format("CRC-32C is {:08x}, not {:08x}", crc, fetch->crcs[i]));

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/planted_bug.h"
 #include "base/siphash.h"
 #include "fs/data_options.h"
 #include "fs/dirty_pages.h"
@@ -72,7 +73,10 @@ class FileSystem {
   void touch_attributes(Run& run, InodeRow& inode);
 
   // Never given twice, growing: start number << 44 | counter.
-  uint64_t new_change() { return (start_.value << change_counter_bits) | ++last_change_; }
+  uint64_t new_change() {
+    const uint64_t start = planted("change attributes begin anew with each start") ? 1 : start_.value;
+    return (start << change_counter_bits) | ++last_change_;
+  }
   // A fresh inode id: no row of any table has ever had it. (Volume - 1) << 48 | counter, so that the first
   // volume's file ids are small numbers; the volume's row holds the counter's limit, which is moved up by
   // 1024 at a time.

@@ -1,5 +1,6 @@
 #include "fs/mapping.h"
 
+#include "base/planted_bug.h"
 #include "fs/content.h"
 #include "fs/data.h"
 
@@ -40,11 +41,13 @@ Fate Mapping::fate_of(const PlacedPage& page) const {
   const PageKey key{page.inode, page.file_block};
   if (page.source == PlacedPage::Source::page_row) {
     const PageRow* row = *fs.pages.get(run, key);  // resident: never faults
-    return row != nullptr && row->stamp == page.stamp ? Fate::mapped : Fate::unused;
+    const bool same =
+        row != nullptr && (row->stamp == page.stamp || planted("write-back maps a page that has changed"));
+    return same ? Fate::mapped : Fate::unused;
   }
   const DirtyPage* row = fs.dirty_pages.get(run, key);
   if (row == nullptr) return Fate::unused;
-  if (row->stamp == page.stamp) return Fate::mapped;
+  if (row->stamp == page.stamp || planted("write-back maps a page that has changed")) return Fate::mapped;
   return if_changed == IfChanged::put_in_record ? Fate::in_record : Fate::unused;
 }
 

@@ -1,5 +1,6 @@
 #include "log/group_commit.h"
 
+#include "base/planted_bug.h"
 #include "log/aligned_buffer.h"
 
 namespace perdure::log {
@@ -144,7 +145,8 @@ void GroupCommit::Impl::written(Result<Lsn> end) {
     failed_(std::move(end).error());
     return;
   }
-  local_ = *end;
+  local_ =
+      planted("a batch is durable before those in front of it") ? batches_[handed_over_ - 1]->end() : *end;
   advance();
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/crc32c.h"
+#include "base/planted_bug.h"
 #include "log/ring_state.h"
 
 namespace perdure::log {
@@ -140,14 +141,13 @@ struct Opening {
     File& file = *self->ring->file;
     const Bytes sector = self->buffer.first(sector_bytes);
     const uint64_t at = superblock.slot() * sector_bytes;
-    file.write(at, {&sector, 1}, File::Write::durable,
-               [self = std::move(self)](Result<void> written) mutable {
-                 if (!written) return self->done(std::move(written).error());
-                 if (!std::exchange(self->one_more, false))
-                   return self->done(self->make(std::move(self->ring)));
-                 ++self->ring->superblock.start;
-                 write(std::move(self));
-               });
+    const auto mode = planted("a start number is not durable") ? File::Write::cached : File::Write::durable;
+    file.write(at, {&sector, 1}, mode, [self = std::move(self)](Result<void> written) mutable {
+      if (!written) return self->done(std::move(written).error());
+      if (!std::exchange(self->one_more, false)) return self->done(self->make(std::move(self->ring)));
+      ++self->ring->superblock.start;
+      write(std::move(self));
+    });
   }
 };
 
@@ -202,7 +202,8 @@ namespace {
 // one that is still under way has to wait for it, and fails with it.
 void piece_written(RingState& ring, uint64_t number, Result<void> written) {
   RingState::Write& write = ring.writes[number - ring.first_write];
-  if (!written && !write.problem) write.problem = std::move(written).error();
+  if (!written && !write.problem && !planted("a failed log write is ignored"))
+    write.problem = std::move(written).error();
   --write.pieces;
   while (!ring.writes.empty() && ring.writes.front().pieces == 0) {
     RingState::Write ended = std::move(ring.writes.front());
@@ -250,7 +251,8 @@ void LogRing::write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, Don
   ring.position = header.end();
   ring.last = header;
   const auto write_piece = [&ring, number](uint64_t at, Bytes piece) {
-    ring.file->write(at, {&piece, 1}, File::Write::durable, [&ring, number](Result<void> written) {
+    const auto mode = planted("the log is not synced") ? File::Write::cached : File::Write::durable;
+    ring.file->write(at, {&piece, 1}, mode, [&ring, number](Result<void> written) {
       piece_written(ring, number, std::move(written));
     });
   };

@@ -10,6 +10,7 @@
 #include "log/ring_state.h"
 
 #include "base/mark.h"
+#include "base/planted_bug.h"
 
 namespace perdure::log {
 
@@ -178,6 +179,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
   // A process that died may have left batches that can be read, but are only in the disk's cache. What is
   // read here counts as durable from now on, so it has to be.
   void start() {
+    if (planted("what a start has read is not flushed")) return replay();
     ring_.file->flush([self = shared_from_this()](Result<void> flushed) {
       if (!flushed) return self->done_(std::move(flushed).error());
       self->replay();
@@ -223,7 +225,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
       if (!header || header->durable <= end) continue;
       if (ring_.offset_of(header->lsn) != ring_.offset_of(begin + Lsn(i))) continue;
       if (replay_.last() && header->start < replay_.last()->start) continue;
-      later_ = header->lsn;
+      if (!planted("a damaged batch ends the log")) later_ = header->lsn;
     }
     return !later_;
   }

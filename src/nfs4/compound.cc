@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/planted_bug.h"
 #include "nfs4/machine.h"
 #include "nfs4/operations.h"
 #include "nfs4/service.h"
@@ -127,7 +128,7 @@ Outcome<Nfsstat4> Compound::execute_operation(Run& run) {
   }
   // Of what does not fit only an operation that changes nothing comes here: the others made sure of their
   // room. It may be an error as well: LOCKT's names an owner.
-  run.rollback(savepoint);
+  if (!planted("an operation that fails keeps its changes")) run.rollback(savepoint);
   if (outcome && !fits)
     return failed(registers.cache_this ? Nfsstat4::NFS4ERR_REP_TOO_BIG_TO_CACHE
                                        : Nfsstat4::NFS4ERR_REP_TOO_BIG);

@@ -1,6 +1,7 @@
 #include "processor/processor.h"
 
 #include "base/mark.h"
+#include "base/planted_bug.h"
 
 namespace perdure::processor {
 
@@ -16,6 +17,7 @@ Processor::Processor(env::Env& env, state::Database& database, Options options,
 Processor::~Processor() = default;
 
 bool Processor::admits() const {
+  if (planted("no room in the log is reserved")) return true;
   return database_.commit().room() > options_.log_reserve_bytes;
 }
 
@@ -100,7 +102,8 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
     return;
   }
   ++figures_.finished;
-  if (release == Lsn(0) || database_.commit().durable() > release)
+  if (release == Lsn(0) || database_.commit().durable() > release ||
+      planted("a reply leaves before the log is durable"))
     t.released();
   else
     database_.commit().when_durable(release, [t = std::move(transaction)] { t->released(); });
@@ -142,6 +145,7 @@ void Processor::turn() {
 
 uint32_t Processor::oldest_fault_tick() const {
   const uint32_t now = database_.tick();
+  if (planted("what a faulted run needs is evicted")) return now + 1000;
   uint32_t oldest = now;
   const auto consider = [&](const Transaction& t) {
     if (t.fault_tick_ != 0 && static_cast<int32_t>(t.fault_tick_ - oldest) < 0) oldest = t.fault_tick_;
@@ -165,6 +169,7 @@ Result<size_t> Processor::restore() {
     if (row.kind == Kind::compound) PERDURE_MARK("a COMPOUND is resumed");
     if (row.kind == Kind::reclaim) PERDURE_MARK("a reclaim is resumed");
     if (row.kind == Kind::expire_client) PERDURE_MARK("an expiry is resumed");
+    if (row.kind == Kind::reclaim && planted("a reclaim is forgotten at a restart")) return;
     transaction->logged_ = true;
     transaction->since_ = env_.now();
     ready_.push_back(std::move(transaction));

@@ -1,0 +1,17 @@
+// The deliberate bugs of base/planted_bug.h: each breaks a rule that a crash-proof server rests on, and the
+// simulation has to find it. So it is proved that the rule is watched.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace perdure::sim {
+
+struct Bug {
+  const char* name;      // as in planted()
+  const char* rule;      // what it breaks
+  const char* workload;  // that is meant to find it; empty: any
+};
+const std::vector<Bug>& bugs();
+
+}  // namespace perdure::sim
