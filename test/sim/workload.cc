@@ -2,9 +2,10 @@
 
 namespace perdure::sim {
 
-Client& Workload::add_client(Client::Options options) {
-  clients_.push_back(std::make_unique<Client>(world_, fmt::format("{} {}", name_, clients_.size()),
-                                              world_.random().next(), options));
+Client& Workload::add_client(Client::Options options, std::string called) {
+  if (called.empty()) called = fmt::format("{} {}", name_, clients_.size());
+  clients_.push_back(
+      std::make_unique<Client>(world_, std::move(called), world_.random().next(), options));
   return *clients_.back();
 }
 

@@ -31,7 +31,9 @@ class Workload {
   const std::string& name() const { return name_; }
 
  protected:
-  Client& add_client(Client::Options options = {});
+  Client& add_client(Client::Options options = {}) { return add_client(options, {}); }
+  // `called`: as the client of which it is a new incarnation.
+  Client& add_client(Client::Options options, std::string called);
   void spawn(Task<> task) { tasks_.spawn(std::move(task)); }
   Random& random() { return world_.random(); }
   template <class... Args>
