@@ -74,6 +74,7 @@ Task<Workload::Names> Workload::list(Slot& slot, FileHandle directory, uint32_t 
 const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> types{
       {"tree", make_tree, {}},
+      {"ring", make_ring, {}},
   };
   return types;
 }

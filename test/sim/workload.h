@@ -72,5 +72,6 @@ const std::vector<WorkloadType>& workload_types();
 
 // In the file of each workload: PERDURE_WORKLOAD(TreeWorkload, "tree", {}).
 std::unique_ptr<Workload> make_tree(World&);
+std::unique_ptr<Workload> make_ring(World&);
 
 }  // namespace perdure::sim
