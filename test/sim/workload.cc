@@ -75,6 +75,7 @@ const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> types{
       {"tree", make_tree, {}},
       {"ring", make_ring, {}},
+      {"exclusive", make_exclusive, {}},
   };
   return types;
 }

@@ -73,5 +73,6 @@ const std::vector<WorkloadType>& workload_types();
 // In the file of each workload: PERDURE_WORKLOAD(TreeWorkload, "tree", {}).
 std::unique_ptr<Workload> make_tree(World&);
 std::unique_ptr<Workload> make_ring(World&);
+std::unique_ptr<Workload> make_exclusive(World&);
 
 }  // namespace perdure::sim
