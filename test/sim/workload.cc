@@ -76,6 +76,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"tree", make_tree, {}},
       {"ring", make_ring, {}},
       {"exclusive", make_exclusive, {}},
+      {"shares", make_shares, {}},
   };
   return types;
 }

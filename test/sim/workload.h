@@ -74,5 +74,6 @@ const std::vector<WorkloadType>& workload_types();
 std::unique_ptr<Workload> make_tree(World&);
 std::unique_ptr<Workload> make_ring(World&);
 std::unique_ptr<Workload> make_exclusive(World&);
+std::unique_ptr<Workload> make_shares(World&);
 
 }  // namespace perdure::sim
