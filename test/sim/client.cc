@@ -246,7 +246,8 @@ void Client::answer(Slot& slot, Bytes results) {
   slot.life_ = world_.network().life();
   if (slot.reply_.failed()) return make_again(slot, microseconds(1));
   if (status == NfsStatus::NFS4ERR_DELAY) return make_again(slot, delay);
-  if (status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0) return make_again(slot, delay);
+  if (status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0)
+    return make_again(slot, delay);
   slot.waiting_ = false;
   std::exchange(slot.waiter_, nullptr).resume();
 }

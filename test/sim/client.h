@@ -4,9 +4,9 @@
 //   slot.begin().putfh(file).getattr(attr::SIZE);
 //   Reply& reply = co_await slot.ask();
 //
-// It does what the RFC asks of a client, and what makes life hard for a server: when its connection is lost it
-// sends every unanswered request again, byte for byte, over a new one, with or without binding it first. What
-// must not happen fails the world: an error of SEQUENCE, a lost session, an answer to something else.
+// It does what the RFC asks of a client, and what makes life hard for a server: when its connection is lost
+// it sends every unanswered request again, byte for byte, over a new one, with or without binding it first.
+// What must not happen fails the world: an error of SEQUENCE, a lost session, an answer to something else.
 //
 // Transparent to the slot's owner: NFS4ERR_DELAY, and NFS4ERR_IO where the disks have errors (the request had
 // no effect and is made again, as a new one), and NFS4ERR_RETRY_UNCACHED_REP (it changed nothing).
@@ -87,8 +87,8 @@ class Client final : private ClientEnd {
 
   // EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and the root's handle.
   Task<> start();
-  // It dies, or has finished: its slots are answered no more. The server hears nothing, but for the end of its
-  // connection, after `linger`.
+  // It dies, or has finished: its slots are answered no more. The server hears nothing, but for the end of
+  // its connection, after `linger`.
   void die(env::Duration linger = {});
   bool stopped() const { return state_ == State::dead; }
   // Its session is gone; whoever waits is not answered. Only if it may expire.

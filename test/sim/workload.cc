@@ -4,8 +4,7 @@ namespace perdure::sim {
 
 Client& Workload::add_client(Client::Options options, std::string called) {
   if (called.empty()) called = fmt::format("{} {}", name_, clients_.size());
-  clients_.push_back(
-      std::make_unique<Client>(world_, std::move(called), world_.random().next(), options));
+  clients_.push_back(std::make_unique<Client>(world_, std::move(called), world_.random().next(), options));
   return *clients_.back();
 }
 
@@ -73,10 +72,8 @@ Task<Workload::Names> Workload::list(Slot& slot, FileHandle directory, uint32_t 
 
 const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> types{
-      {"tree", make_tree, {}},
-      {"ring", make_ring, {}},
-      {"exclusive", make_exclusive, {}},
-      {"shares", make_shares, {}},
+      {"tree", make_tree, {}},           {"ring", make_ring, {}},
+      {"exclusive", make_exclusive, {}}, {"counters", make_counters, {}},
   };
   return types;
 }

@@ -47,8 +47,10 @@ class Workload {
     FileHandle handle;
     Stateid stateid;
   };
-  Task<OpenFile> create_file(Slot& slot, FileHandle directory, const std::string& name, const std::string& owner);
-  Task<OpenFile> open_file(Slot& slot, FileHandle directory, const std::string& name, const std::string& owner);
+  Task<OpenFile> create_file(Slot& slot, FileHandle directory, const std::string& name,
+                             const std::string& owner);
+  Task<OpenFile> open_file(Slot& slot, FileHandle directory, const std::string& name,
+                           const std::string& owner);
   Task<> close_file(Slot& slot, OpenFile file);
   // Everything in the directory, in several requests if `bytes_max` is small.
   using Names = std::vector<std::pair<std::string, uint64_t>>;  // with file ids
@@ -74,6 +76,7 @@ const std::vector<WorkloadType>& workload_types();
 std::unique_ptr<Workload> make_tree(World&);
 std::unique_ptr<Workload> make_ring(World&);
 std::unique_ptr<Workload> make_exclusive(World&);
+std::unique_ptr<Workload> make_counters(World&);
 std::unique_ptr<Workload> make_shares(World&);
 
 }  // namespace perdure::sim
