@@ -74,6 +74,7 @@ const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> types{
       {"tree", make_tree, {}},           {"ring", make_ring, {}},
       {"exclusive", make_exclusive, {}}, {"counters", make_counters, {}},
+      {"shares", make_shares, {}},       {"leases", make_leases, {}, adjust_leases},
   };
   return types;
 }
