@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view machine_name = "perdure-bench";
 constexpr uint32_t last_fragment = 0x80000000;
-constexpr uint32_t claim_null = 0;
+constexpr uint32_t claim_null = 0, claim_fh = 4;
 constexpr uint32_t procedure_compound = 1;
 
 }  // namespace
@@ -148,31 +148,39 @@ Call& Call::set_size(const Stateid& stateid, uint64_t size) {
   return *this;
 }
 
-Call& Call::open(const Owner& owner, uint32_t share_access, std::string_view name) {
-  op(Op::OPEN);
-  put_u32(0);  // seqid: unused in NFSv4.1
-  put_u32(share_access | share_access_want_no_deleg);
-  put_u32(0);  // deny nothing
-  put_owner(owner);
+Call& Call::open(const Owner& owner, const Share& share, std::string_view name) {
+  begin_open(owner, share);
   put_u32(0);  // OPEN4_NOCREATE
   put_u32(claim_null);
   put_string(name);
   return *this;
 }
 
-Call& Call::open_create(const Owner& owner, std::string_view name, CreateMode how, uint32_t mode,
-                        uint64_t verifier) {
-  op(Op::OPEN);
-  put_u32(0);
-  put_u32(share_access_both | share_access_want_no_deleg);
-  put_u32(0);
-  put_owner(owner);
+Call& Call::open_create(const Owner& owner, const Share& share, std::string_view name, CreateMode how,
+                        uint32_t mode, uint64_t verifier) {
+  begin_open(owner, share);
   put_u32(1);  // OPEN4_CREATE
   put_u32(std::to_underlying(how));
   if (how == CreateMode::EXCLUSIVE4_1) put_u64(verifier);
   put_mode_attribute(mode);
   put_u32(claim_null);
   put_string(name);
+  return *this;
+}
+
+Call& Call::open_current(const Owner& owner, const Share& share) {
+  begin_open(owner, share);
+  put_u32(0);  // OPEN4_NOCREATE
+  put_u32(claim_fh);
+  return *this;
+}
+
+Call& Call::open_downgrade(const Stateid& stateid, const Share& share) {
+  op(Op::OPEN_DOWNGRADE);
+  put_stateid(stateid);
+  put_u32(0);  // seqid: unused in NFSv4.1
+  put_u32(share.access);
+  put_u32(share.deny);
   return *this;
 }
 
@@ -330,6 +338,14 @@ void Call::put_stateid(const Stateid& stateid) {
 void Call::put_owner(const Owner& owner) {
   put_u64(owner.clientid);
   put_string(owner.name);
+}
+
+void Call::begin_open(const Owner& owner, const Share& share) {
+  op(Op::OPEN);
+  put_u32(0);  // seqid: unused in NFSv4.1
+  put_u32(share.access | share_access_want_no_deleg);
+  put_u32(share.deny);
+  put_owner(owner);
 }
 
 void Call::put_bitmap(uint64_t attributes) {

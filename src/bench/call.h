@@ -53,9 +53,22 @@ class Call {
     uint64_t clientid = 0;
     std::string_view name;
   };
-  Call& open(const Owner& owner, uint32_t share_access, std::string_view name);
+  struct Share {
+    uint32_t access = share_access_both;
+    uint32_t deny = 0;
+  };
+  Call& open(const Owner& owner, uint32_t share_access, std::string_view name) {
+    return open(owner, Share{share_access, 0}, name);
+  }
+  Call& open(const Owner& owner, const Share& share, std::string_view name);
   Call& open_create(const Owner& owner, std::string_view name, CreateMode how, uint32_t mode,
-                    uint64_t verifier);
+                    uint64_t verifier) {
+    return open_create(owner, Share{}, name, how, mode, verifier);
+  }
+  Call& open_create(const Owner& owner, const Share& share, std::string_view name, CreateMode how,
+                    uint32_t mode, uint64_t verifier);
+  Call& open_current(const Owner& owner, const Share& share);  // CLAIM_FH
+  Call& open_downgrade(const Stateid& stateid, const Share& share);
   Call& close(const Stateid& stateid);
   Call& read(const Stateid& stateid, uint64_t offset, uint32_t length);
   // The place for `length` bytes of data, to be filled before anything else is appended. A multiple of 4.
@@ -90,6 +103,7 @@ class Call {
   void put_string(std::string_view text) { put_opaque(bytes_of(text)); }
   void put_stateid(const Stateid& stateid);
   void put_owner(const Owner& owner);
+  void begin_open(const Owner& owner, const Share& share);
   void put_bitmap(uint64_t attributes);
   void put_mode_attribute(uint32_t mode);
   void put_channel(const Channel& channel);

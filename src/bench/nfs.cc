@@ -28,6 +28,8 @@ std::string_view op_name(Op op) {
       return "LOOKUP";
     case Op::OPEN:
       return "OPEN";
+    case Op::OPEN_DOWNGRADE:
+      return "OPEN_DOWNGRADE";
     case Op::PUTFH:
       return "PUTFH";
     case Op::PUTROOTFH:

@@ -27,6 +27,7 @@ enum class Op : uint32_t {
   LOCKU = 14,
   LOOKUP = 15,
   OPEN = 18,
+  OPEN_DOWNGRADE = 21,
   PUTFH = 22,
   PUTROOTFH = 24,
   READ = 25,
@@ -64,6 +65,7 @@ enum class NfsStatus : uint32_t {
   NFS4ERR_GRACE = 10013,
   NFS4ERR_SHARE_DENIED = 10015,
   NFS4ERR_STALE_CLIENTID = 10022,
+  NFS4ERR_OPENMODE = 10038,
   NFS4ERR_BADSESSION = 10052,
   NFS4ERR_RETRY_UNCACHED_REP = 10068,
   malformed = UINT32_MAX,  // not from the wire: the reply could not be understood

@@ -147,6 +147,12 @@ bool Reply::open(Stateid& stateid, ChangeInfo& directory) {
   return done();
 }
 
+bool Reply::open_downgrade(Stateid& stateid) {
+  if (!next(Op::OPEN_DOWNGRADE)) return false;
+  get_stateid(stateid);
+  return done();
+}
+
 bool Reply::close() {
   if (!next(Op::CLOSE)) return false;
   Stateid ignored;

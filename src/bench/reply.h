@@ -38,6 +38,7 @@ class Reply {
   bool link(ChangeInfo& directory);
   bool setattr();
   bool open(Stateid& stateid, ChangeInfo& directory);
+  bool open_downgrade(Stateid& stateid);
   bool close();
   bool read(Bytes& data, bool& eof);
   bool write(uint32_t& count, StableHow& stable, Verifier& verifier);

@@ -267,11 +267,24 @@ void create_store(const OpeningPtr& opening) {
   });
 }
 
-void examine_header(const OpeningPtr& opening) {
+void read_header(const OpeningPtr& opening, bool again);
+
+// What reads as zeros is read once more before a header is written over it: a disk that gives wrong bytes
+// once must not cost a good one.
+void examine_header(const OpeningPtr& opening, bool again) {
   const Bytes header = opening->header.bytes();
-  if (std::ranges::all_of(header, [](std::byte b) { return b == std::byte{0}; }))
-    return create_store(opening);
-  finish_opening(opening, check_header(opening->path, header));
+  const bool empty = std::ranges::all_of(header, [](std::byte b) { return b == std::byte{0}; });
+  if (!empty) return finish_opening(opening, check_header(opening->path, header));
+  if (!again) return read_header(opening, true);
+  create_store(opening);
+}
+
+void read_header(const OpeningPtr& opening, bool again) {
+  opening->target = {opening->header.mutable_bytes()};
+  opening->file->read(0, opening->target, [opening, again](Result<void> result) {
+    if (!result) return finish_opening(opening, std::move(result));
+    examine_header(opening, again);
+  });
 }
 
 }  // namespace
@@ -286,11 +299,7 @@ void open_block_file(env::Env& env, std::string path, const BlockStoreOptions& o
   auto opening = std::make_shared<Opening>(
       Opening{env, std::move(path), Limits(options), std::move(done), *std::move(file), make_page(), {}, {}});
   if (opening->file->size() < block_bytes) return create_store(opening);
-  opening->target = {opening->header.mutable_bytes()};
-  opening->file->read(0, opening->target, [opening](Result<void> result) {
-    if (!result) return finish_opening(opening, std::move(result));
-    examine_header(opening);
-  });
+  read_header(opening, false);
 }
 
 }  // namespace perdure::store

@@ -84,6 +84,25 @@ TEST_F(BlockFileTest, ANewStoreHasOneStepOfZeros) {
   for (uint64_t block = 1; block < 16; ++block) EXPECT_EQ(number_at(block), 0U);
 }
 
+// Now and then it reads as another block, which is zeros: that is not a store that has yet to be created.
+TEST_F(BlockFileTest, AHeaderThatIsMisreadOnceIsNotWrittenAnew) {
+  ASSERT_TRUE(open());
+  ByteVector before(block_bytes), after(block_bytes);
+  env.read("b", 0, before);
+  for (int i = 0; i < 50; ++i) {
+    bool once = true;
+    env.set_misread([&once](const std::string&) { return std::exchange(once, false); });
+    const Result<void> opened = open();
+    EXPECT_FALSE(once);
+    if (!opened) {
+      EXPECT_EQ(opened.error().kind, ErrorKind::corrupt);
+    }
+    env.set_misread({});
+    env.read("b", 0, after);
+    ASSERT_EQ(after, before);
+  }
+}
+
 TEST_F(BlockFileTest, BlocksAreReadBackAfterReopening) {
   ASSERT_TRUE(open());
   ASSERT_TRUE(write(1, numbered_pages(100, 3)));

@@ -165,6 +165,7 @@ void Blade::serve(std::unique_ptr<server::Vserver> vserver) {
   vserver_->nfs().attach(world_.network().transport());
   world_.network().server_up(*front_);
   state_ = State::serving;
+  serving_since_ = world_.now();
 }
 
 void Blade::check() {

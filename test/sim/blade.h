@@ -57,6 +57,8 @@ class Blade {
   server::Vserver& vserver() { return *vserver_; }
   uint64_t deaths() const { return deaths_; }
   uint64_t starts() const { return starts_; }
+  // When it began to serve the last time.
+  env::Instant serving_since() const { return serving_since_; }
 
   // Fails the world with what the consistency checkers find in the rows as they are now.
   void check();
@@ -89,7 +91,7 @@ class Blade {
   std::string exit_reason_;
   uint64_t deaths_ = 0, starts_ = 0, incarnation_ = 0;
   uint64_t death_in_ = 0;  // callbacks; 0: not drawn
-  env::Instant busy_until_;
+  env::Instant busy_until_, serving_since_;
   std::optional<std::pair<uint64_t, std::byte>> flipped_;  // of the log
 };
 

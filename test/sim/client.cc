@@ -14,17 +14,23 @@ constexpr env::Duration reconnect_after = milliseconds(2), delay = milliseconds(
 Client::Client(World& world, std::string name, uint64_t incarnation, Options options)
     : world_(world), name_(std::move(name)), incarnation_(incarnation), options_(options) {
   CHECK(options_.slots < control_slot);
-  for (uint32_t i = 0; i < options_.slots; ++i) slots_.emplace_back(Slot(*this, i));
+  for (uint32_t i = 0; i <= options_.slots; ++i) slots_.emplace_back(Slot(*this, i));
 }
 
 Client::~Client() {
   die();
+  if (connection_ != 0) world_.network().close(connection_);
 }
 
-void Client::die() {
+void Client::die(env::Duration linger) {
   if (state_ == State::dead) return;
   state_ = State::dead;
-  if (connection_ != 0) world_.network().close(connection_);
+  if (connection_ == 0) return;
+  const auto close = [this] { world_.network().close(std::exchange(connection_, 0)); };
+  if (linger == env::Duration(0)) return close();
+  world_.after(linger, [close, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) close();
+  });
 }
 
 void Client::fail(const std::string& what) {
@@ -47,7 +53,7 @@ Task<> Client::start() {
                               .response_bytes_max = 1 << 20,
                               .response_bytes_cached_max = 8192,
                               .operations_max = 16,
-                              .requests_max = options_.slots};
+                              .requests_max = options_.slots + 1};
   for (bool made = false; !made;) {
     uint32_t sequence = 0, flags = 0;
     begin_control().exchange_id(verifier, name_);
@@ -79,7 +85,23 @@ Task<> Client::start() {
   first.begin().putrootfh().getfh();
   Reply& reply = co_await first.ask();
   if (!(reply.plain(Op::PUTROOTFH) && reply.getfh(root_)))
-    fail("PUTROOTFH: " + bench::status_name(reply.error()));
+    co_return fail("PUTROOTFH: " + bench::status_name(reply.error()));
+  if (options_.renew_percent != 0) renewing_.spawn(renew());
+}
+
+Task<> Client::renew() {
+  const env::Duration patience =
+      std::chrono::milliseconds(10) * world_.profile().lease_seconds * options_.renew_percent;
+  while (state_ != State::dead) {
+    const env::Duration silent = world_.now() - asked_;
+    if (silent < patience) {
+      co_await sleep(patience - silent);
+      continue;
+    }
+    Slot& last = slots_.back();
+    last.begin().putrootfh();
+    co_await last.ask();
+  }
 }
 
 Call& Client::begin_control() {
@@ -114,6 +136,7 @@ void Client::lost() {
 }
 
 void Client::connected() {
+  if (state_ == State::dead) return;
   if (!has_session_ || world_.random().one_in(2)) return ready();
   state_ = State::binding;
   bind_xid_ = (++requests_ << xid_slot_bits) | control_slot;
@@ -158,6 +181,7 @@ void Slot::Ask::await_suspend(std::coroutine_handle<> waiter) {
 
 void Client::ask(Slot& slot) {
   slot.waiting_ = true;
+  asked_ = world_.now();
   if (state_ == State::ready) send(slot.call_.bytes());
 }
 
@@ -222,7 +246,8 @@ void Client::answer(Slot& slot, Bytes results) {
   slot.life_ = world_.network().life();
   if (slot.reply_.failed()) return make_again(slot, microseconds(1));
   if (status == NfsStatus::NFS4ERR_DELAY) return make_again(slot, delay);
-  if (status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0) return make_again(slot, delay);
+  if (status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0)
+    return make_again(slot, delay);
   slot.waiting_ = false;
   std::exchange(slot.waiter_, nullptr).resume();
 }

@@ -4,9 +4,9 @@
 //   slot.begin().putfh(file).getattr(attr::SIZE);
 //   Reply& reply = co_await slot.ask();
 //
-// It does what the RFC asks of a client, and what makes life hard for a server: when its connection is lost it
-// sends every unanswered request again, byte for byte, over a new one, with or without binding it first. What
-// must not happen fails the world: an error of SEQUENCE, a lost session, an answer to something else.
+// It does what the RFC asks of a client, and what makes life hard for a server: when its connection is lost
+// it sends every unanswered request again, byte for byte, over a new one, with or without binding it first.
+// What must not happen fails the world: an error of SEQUENCE, a lost session, an answer to something else.
 //
 // Transparent to the slot's owner: NFS4ERR_DELAY, and NFS4ERR_IO where the disks have errors (the request had
 // no effect and is made again, as a new one), and NFS4ERR_RETRY_UNCACHED_REP (it changed nothing).
@@ -76,6 +76,8 @@ class Client final : private ClientEnd {
   struct Options {
     uint32_t slots = 4;
     uint32_t uid = 0;
+    // After so much silence, in percent of the lease time, it asks for nothing, to renew its lease; 0: never.
+    unsigned renew_percent = 50;
     // Its lease may end while it is cut off: then the session's loss is no failure, but stops it (lost()).
     bool may_expire = false;
   };
@@ -85,14 +87,15 @@ class Client final : private ClientEnd {
 
   // EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and the root's handle.
   Task<> start();
-  // It dies, or has finished: its slots are answered no more. The server hears nothing.
-  void die();
+  // It dies, or has finished: its slots are answered no more. The server hears nothing, but for the end of
+  // its connection, after `linger`.
+  void die(env::Duration linger = {});
   bool stopped() const { return state_ == State::dead; }
   // Its session is gone; whoever waits is not answered. Only if it may expire.
   bool lost_its_session() const { return expired_; }
 
   Slot& slot(size_t n) { return slots_[n]; }
-  size_t slots() const { return slots_.size(); }
+  size_t slots() const { return options_.slots; }
   World& world() { return world_; }
   const FileHandle& root() const { return root_; }
   uint64_t id() const { return clientid_; }
@@ -122,6 +125,7 @@ class Client final : private ClientEnd {
   void received(Bytes message) override;
   void connect();
   void ready();
+  Task<> renew();
   void ask(Slot& slot);
   void send(Bytes record);
   void answer(Slot& slot, Bytes results);
@@ -150,7 +154,8 @@ class Client final : private ClientEnd {
   uint64_t clientid_ = 0;
   bench::SessionId session_{};
   FileHandle root_;
-  std::deque<Slot> slots_;
+  std::deque<Slot> slots_;  // and one more, to renew the lease
+  env::Instant asked_;
   uint32_t requests_ = 0;
   Call control_, bind_;
   uint32_t control_xid_ = 0, bind_xid_ = 0;
@@ -159,6 +164,7 @@ class Client final : private ClientEnd {
   ByteVector control_answer_;
   Reply control_reply_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>();
+  bench::TaskGroup renewing_;
 };
 
 }  // namespace perdure::sim

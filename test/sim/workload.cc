@@ -2,9 +2,9 @@
 
 namespace perdure::sim {
 
-Client& Workload::add_client(Client::Options options) {
-  clients_.push_back(std::make_unique<Client>(world_, fmt::format("{} {}", name_, clients_.size()),
-                                              world_.random().next(), options));
+Client& Workload::add_client(Client::Options options, std::string called) {
+  if (called.empty()) called = fmt::format("{} {}", name_, clients_.size());
+  clients_.push_back(std::make_unique<Client>(world_, std::move(called), world_.random().next(), options));
   return *clients_.back();
 }
 
@@ -72,7 +72,9 @@ Task<Workload::Names> Workload::list(Slot& slot, FileHandle directory, uint32_t 
 
 const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> types{
-      {"tree", make_tree, {}},
+      {"tree", make_tree, {}},           {"ring", make_ring, {}},
+      {"exclusive", make_exclusive, {}}, {"counters", make_counters, {}},
+      {"shares", make_shares, {}},       {"leases", make_leases, {}, adjust_leases},
   };
   return types;
 }

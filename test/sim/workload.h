@@ -31,7 +31,9 @@ class Workload {
   const std::string& name() const { return name_; }
 
  protected:
-  Client& add_client(Client::Options options = {});
+  Client& add_client(Client::Options options = {}) { return add_client(options, {}); }
+  // `called`: as the client of which it is a new incarnation.
+  Client& add_client(Client::Options options, std::string called);
   void spawn(Task<> task) { tasks_.spawn(std::move(task)); }
   Random& random() { return world_.random(); }
   template <class... Args>
@@ -45,8 +47,10 @@ class Workload {
     FileHandle handle;
     Stateid stateid;
   };
-  Task<OpenFile> create_file(Slot& slot, FileHandle directory, const std::string& name, const std::string& owner);
-  Task<OpenFile> open_file(Slot& slot, FileHandle directory, const std::string& name, const std::string& owner);
+  Task<OpenFile> create_file(Slot& slot, FileHandle directory, const std::string& name,
+                             const std::string& owner);
+  Task<OpenFile> open_file(Slot& slot, FileHandle directory, const std::string& name,
+                           const std::string& owner);
   Task<> close_file(Slot& slot, OpenFile file);
   // Everything in the directory, in several requests if `bytes_max` is small.
   using Names = std::vector<std::pair<std::string, uint64_t>>;  // with file ids
@@ -70,5 +74,11 @@ const std::vector<WorkloadType>& workload_types();
 
 // In the file of each workload: PERDURE_WORKLOAD(TreeWorkload, "tree", {}).
 std::unique_ptr<Workload> make_tree(World&);
+std::unique_ptr<Workload> make_ring(World&);
+std::unique_ptr<Workload> make_exclusive(World&);
+std::unique_ptr<Workload> make_counters(World&);
+std::unique_ptr<Workload> make_shares(World&);
+std::unique_ptr<Workload> make_leases(World&);
+void adjust_leases(Profile& profile);
 
 }  // namespace perdure::sim
