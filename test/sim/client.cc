@@ -211,12 +211,13 @@ void Client::answer_control(Bytes results) {
   std::exchange(control_waiter_, nullptr).resume();
 }
 
-// The same request again, on the connection of that time.
+// The same request again. If its connection is lost meanwhile, ready() does it.
 void Client::send_later(Slot& slot, env::Duration later) {
-  world_.after(later, [this, alive = std::weak_ptr(alive_), &slot, xid = slot.xid_] {
-    if (alive.expired() || state_ != State::ready || !slot.waiting_ || slot.xid_ != xid) return;
-    send(slot.call_.bytes());
-  });
+  world_.after(later,
+               [this, alive = std::weak_ptr(alive_), &slot, xid = slot.xid_, connection = connection_] {
+                 if (alive.expired() || state_ != State::ready || connection_ != connection) return;
+                 if (slot.waiting_ && slot.xid_ == xid) send(slot.call_.bytes());
+               });
 }
 
 // The same operations in a new request: the last one has changed nothing.
