@@ -4,13 +4,14 @@
 //   one that
 //      is damaged. The header of a later batch says what was durable when that was begun. So look for one
 //      that says it of P, wherever it could be.
+// Then what is not known to be on stable storage is written once more, since it counts as durable from now
+// on.
 #include <deque>
 
 #include "base/mark.h"
-#include "log/ring_state.h"
-
-#include "base/mark.h"
 #include "base/planted_bug.h"
+#include "log/ring_state.h"
+#include "log/write_again.h"
 
 namespace perdure::log {
 
@@ -176,24 +177,14 @@ class Reader : public std::enable_shared_from_this<Reader> {
         replay_(ring, from, applied, since, std::move(each)),
         done_(std::move(done)) {}
 
-  // A process that died may have left batches that can be read, but are only in the disk's cache. What is
-  // read here counts as durable from now on, so it has to be.
   void start() {
-    if (planted("what a start has read is not flushed")) return replay();
-    ring_.file->flush([self = shared_from_this()](Result<void> flushed) {
-      if (!flushed) return self->done_(std::move(flushed).error());
-      self->replay();
-    });
-  }
-
- private:
-  void replay() {
     stream(
         from_, from_ + Lsn(ring_.superblock.capacity),
         [this](Lsn begin, Bytes chunk) { return replay_.take(begin, chunk); },
         [self = shared_from_this()](Result<void> read) { self->replayed(std::move(read)); });
   }
 
+ private:
   void stream(Lsn begin, Lsn end, ChunkStream::Consumer consumer, env::Done<void> done) {
     std::make_shared<ChunkStream>(ring_, begin, end, std::move(consumer), std::move(done))->start();
   }
@@ -203,7 +194,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
     if (!replay_.result()) return done_(std::move(replay_.result()).error());
     if (replay_.dead_tail()) {
       PERDURE_MARK("the log ends at a dead tail");
-      return finish();
+      return secure();
     }
     const Lsn end = replay_.end();
     const uint64_t bytes = std::min(in_flight_bytes_max + sector_bytes, ring_.superblock.capacity);
@@ -211,7 +202,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
         end, end + Lsn(bytes), [this](Lsn begin, Bytes chunk) { return search(begin, chunk); },
         [self = shared_from_this()](Result<void> searched) {
           if (!searched) return self->done_(std::move(searched).error());
-          self->finish();
+          self->secure();
         });
   }
 
@@ -230,7 +221,8 @@ class Reader : public std::enable_shared_from_this<Reader> {
     return !later_;
   }
 
-  void finish() {
+  // What is read here counts as durable from now on, so it has to be.
+  void secure() {
     const Lsn end = replay_.end();
     if (later_)
       return done_(error(ErrorKind::corrupt,
@@ -240,11 +232,20 @@ class Reader : public std::enable_shared_from_this<Reader> {
       return done_(error(ErrorKind::corrupt,
                          "{}: log batch at LSN {} is damaged; the log was durable up to LSN {}", ring_.path,
                          end, applied_));
-    ring_.position = end;
+    const Lsn begin = replay_.last() ? std::max(from_, replay_.last()->durable) : end;
+    if (begin == end || planted("what a start has read is not made durable")) return finish();
+    write_again(ring_, begin, end, [self = shared_from_this()](Result<void> written) {
+      if (!written) return self->done_(std::move(written).error());
+      self->finish();
+    });
+  }
+
+  void finish() {
+    ring_.position = replay_.end();
     ring_.tail = from_;
     ring_.last = replay_.last();
     ring_.phase = RingState::Phase::writable;
-    done_(end);
+    done_(ring_.position);
   }
 
   RingState& ring_;

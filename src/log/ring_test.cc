@@ -144,6 +144,40 @@ TEST_F(RingTest, WhatAStartHasReadSurvivesAPowerCut) {
   EXPECT_GT(found, 0);
 }
 
+// A flush that failed may have lost what the cache had, and a later one that succeeds does not bring it back.
+TEST_F(RingTest, WhatAFailedFlushHasLostIsWrittenAgain) {
+  create_and_open(1024 * kib);
+  int found = 0;
+  for (int round = 0; round < 20; ++round) {
+    append_batch(1, 'a');
+    const size_t durable = read_.size() + 1;
+    env_.inject({.path = path, .kind = env::IoKind::write});
+    append(100, 'b');
+    env_.run_until_idle();
+    env_.kill();
+    commit_.reset();
+    ring_.reset();
+    env_.inject({.path = path, .kind = env::IoKind::flush});
+    bool failed = false;
+    std::unique_ptr<env::File> file = std::move(*env_.open(path, false));
+    file->flush([&failed](Result<void> flushed) { failed = !flushed; });
+    env_.run_until_idle();
+    ASSERT_TRUE(failed);
+    env_.clear_faults();
+    file.reset();
+    ASSERT_TRUE(open());
+    const size_t seen = read_.size();
+    ASSERT_GE(seen, durable);
+    if (seen > durable) ++found;
+    append_batch(1, 'c');
+    crash(SectorFate::drop);
+    const Result<Lsn> end = open();
+    ASSERT_TRUE(end) << end.error().message;
+    EXPECT_EQ(read_.size(), seen + 1);
+  }
+  EXPECT_GT(found, 0);
+}
+
 TEST_F(RingTest, EveryFailingRequestOfAStartIsReported) {
   create_and_open(64 * kib);
   append_batch(2, 'a');

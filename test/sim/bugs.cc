@@ -13,7 +13,7 @@ const std::vector<Bug>& bugs() {
       {"a dead tail comes back to life", "the log ends at a broken chain or an older start number", ""},
       {"a damaged batch ends the log", "damage before the durable point is an error", ""},
       {"a start number is not durable", "a start number is durable before its first record", ""},
-      {"what a start has read is not flushed", "what a start has read is durable", ""},
+      {"what a start has read is not made durable", "what a start has read is durable", ""},
       {"redo leaves out what was erased", "restoration redoes every change", ""},
       {"no room in the log is reserved", "transactions in flight always have room in the log", ""},
       // Checkpoints and caches.
