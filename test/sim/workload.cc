@@ -73,6 +73,9 @@ Task<Workload::Names> Workload::list(Slot& slot, FileHandle directory, uint32_t 
 const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> types{
       {"tree", make_tree, {}},
+      {"files", make_files, {}},
+      {"growth", make_growth, {}},
+      {"full", make_full, {}, adjust_full, true},
   };
   return types;
 }
