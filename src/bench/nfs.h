@@ -90,6 +90,8 @@ inline constexpr uint64_t NUMLINKS = bit(35);
 inline constexpr uint64_t OWNER = bit(36);
 inline constexpr uint64_t OWNER_GROUP = bit(37);
 inline constexpr uint64_t RAWDEV = bit(41);
+inline constexpr uint64_t SPACE_AVAIL = bit(42);
+inline constexpr uint64_t SPACE_FREE = bit(43);
 inline constexpr uint64_t SPACE_USED = bit(45);
 inline constexpr uint64_t TIME_ACCESS = bit(47);
 inline constexpr uint64_t TIME_METADATA = bit(52);
@@ -110,6 +112,8 @@ struct Attributes {
   uint64_t fileid = 0;
   uint32_t mode = 0;
   uint32_t numlinks = 0;
+  uint64_t space_avail = 0;
+  uint64_t space_used = 0;
 };
 
 inline constexpr size_t filehandle_bytes_max = 128;

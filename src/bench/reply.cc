@@ -20,6 +20,8 @@ size_t attribute_bytes(uint64_t bit) {
     case attr::SIZE:
     case attr::FILEID:
     case attr::RAWDEV:
+    case attr::SPACE_AVAIL:
+    case attr::SPACE_FREE:
     case attr::SPACE_USED:
     case attr::MOUNTED_ON_FILEID:
       return 8;
@@ -298,6 +300,10 @@ void Reply::get_attributes(Attributes& attributes) {
       attributes.mode = values.get_u32();
     else if (bit == attr::NUMLINKS)
       attributes.numlinks = values.get_u32();
+    else if (bit == attr::SPACE_AVAIL)
+      attributes.space_avail = values.get_u64();
+    else if (bit == attr::SPACE_USED)
+      attributes.space_used = values.get_u64();
     else if (bit == attr::OWNER || bit == attr::OWNER_GROUP || bit == attr::FILEHANDLE)
       values.get_opaque(name_bytes_max);
     else if (const size_t n = attribute_bytes(bit); n != 0)

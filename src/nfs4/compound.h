@@ -50,6 +50,7 @@ class Compound final : public processor::Transaction {
     bool ended = false;        // the reply is complete
     bool in_progress = false;  // an earlier run has changed something: the slot's row says so
     bool cache_this = false;   // sa_cachethis
+    bool unstable = false;     // has written unstably: changed what is not logged, and not in the machine
     uint16_t step = 0;         // of the operation under way, if it takes several
     uint32_t minor_version = 0;
     uint32_t operation = 0;  // index of the operation that is under way or next

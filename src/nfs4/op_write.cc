@@ -25,6 +25,7 @@ Outcome<Nfsstat4> op_write(Compound& c, Run& run) {
                 static_cast<fs::Stable>(stable), registers);
   c.registers.step = static_cast<uint16_t>(registers.step);
   const fs::WriteResult result = TRY(written);
+  if (result.committed == fs::Stable::unstable) c.registers.unstable = true;
   c.reply.put_u32(result.count);
   c.reply.put_u32(static_cast<uint32_t>(result.committed));
   c.reply.put_u64(c.service().options().write_verifier);

@@ -112,6 +112,17 @@ TEST_F(Sequence, RepliesOfChangesAreAlwaysCached) {
   alice.ok(alice.seq(1).root().remove("d"));
 }
 
+// Executed again it would be newer than what was written meanwhile.
+TEST_F(Sequence, RepliesOfUnstableWritesAreAlwaysCached) {
+  constexpr uint32_t unstable = 0;
+  const auto file = alice.create_file("f");
+  const Reply first = alice.ok(alice.seq(1).fh(file.handle).write(file.stateid, 0, "old", unstable));
+  alice.ok(alice.seq(2).fh(file.handle).write(file.stateid, 0, "new", unstable));
+  const Reply again = alice.ok(alice.seq_again(1).fh(file.handle).write(file.stateid, 0, "old", unstable));
+  EXPECT_EQ(again.bytes, first.bytes);
+  EXPECT_EQ(alice.content(file.handle), "new");
+}
+
 TEST_F(Sequence, AnUncachedReplyCannotBeRepeated) {
   alice.ok(alice.seq(1).root().getfh());
   alice.expect(NFS4ERR_RETRY_UNCACHED_REP, alice.seq_again(1).root().getfh());

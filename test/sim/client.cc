@@ -244,7 +244,7 @@ void Client::answer(Slot& slot, Bytes results) {
   }
   ++slot.sequence_;
   slot.answered_at_ = world_.moment();
-  slot.life_ = world_.network().life();
+  slot.life_ = world_.network().life_of(connection_);
   if (slot.reply_.failed()) return make_again(slot, microseconds(1));
   if (status == NfsStatus::NFS4ERR_DELAY) return make_again(slot, delay);
   if (status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0)

@@ -18,6 +18,11 @@ Network::Connection* Network::find(uint64_t number) {
   return it == connections_.end() ? nullptr : &it->second;
 }
 
+uint64_t Network::life_of(uint64_t connection) {
+  const Connection* c = find(connection);
+  return c != nullptr ? c->life : 0;
+}
+
 uint64_t Network::connect(ClientEnd& client) {
   const uint64_t number = ++last_;
   Connection& c = connections_[number];

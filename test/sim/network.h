@@ -45,8 +45,10 @@ class Network final : private wire::Transport {
   // The server's side: it listens, or it has died.
   void server_up(server::RpcFront& front);
   void server_down();
-  // Which life of the server a connection belongs to.
+  // The newest life of the server, and the one that a connection belongs to: what the server sent before it
+  // died still arrives, perhaps in its next life. 0: not accepted yet.
   uint64_t life() const { return life_; }
+  uint64_t life_of(uint64_t connection);
   wire::Transport& transport() { return *this; }
 
  private:

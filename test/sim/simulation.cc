@@ -16,7 +16,7 @@ std::vector<const WorkloadType*> draw_workloads(Random& random, const std::strin
     const WorkloadType* one = &types[random.below(types.size())];
     const WorkloadType* other = &types[random.below(types.size())];
     chosen.push_back(one);
-    if (one != other && random.one_in(3)) chosen.push_back(other);
+    if (one != other && !one->alone && !other->alone && random.one_in(3)) chosen.push_back(other);
     return chosen;
   }
   for (const WorkloadType& type : types)

@@ -72,9 +72,15 @@ Task<Workload::Names> Workload::list(Slot& slot, FileHandle directory, uint32_t 
 
 const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> types{
-      {"tree", make_tree, {}},           {"ring", make_ring, {}},
-      {"exclusive", make_exclusive, {}}, {"counters", make_counters, {}},
-      {"shares", make_shares, {}},       {"leases", make_leases, {}, adjust_leases},
+      {"tree", make_tree, {}},
+      {"ring", make_ring, {}},
+      {"exclusive", make_exclusive, {}},
+      {"counters", make_counters, {}},
+      {"shares", make_shares, {}},
+      {"leases", make_leases, {}, adjust_leases},
+      {"files", make_files, {}},
+      {"growth", make_growth, {}},
+      {"full", make_full, {}, adjust_full, true},
   };
   return types;
 }

@@ -69,10 +69,14 @@ struct WorkloadType {
   std::unique_ptr<Workload> (*make)(World&);
   ProfileLimits limits;
   void (*adjust)(Profile&) = nullptr;  // of the drawn profile, to what it is about
+  bool alone = false;                  // never together with another one
 };
 const std::vector<WorkloadType>& workload_types();
 
-// In the file of each workload: PERDURE_WORKLOAD(TreeWorkload, "tree", {}).
+std::unique_ptr<Workload> make_files(World&);
+std::unique_ptr<Workload> make_full(World&);
+void adjust_full(Profile&);
+std::unique_ptr<Workload> make_growth(World&);
 std::unique_ptr<Workload> make_tree(World&);
 std::unique_ptr<Workload> make_ring(World&);
 std::unique_ptr<Workload> make_exclusive(World&);
