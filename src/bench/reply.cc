@@ -147,6 +147,12 @@ bool Reply::open(Stateid& stateid, ChangeInfo& directory) {
   return done();
 }
 
+bool Reply::open_downgrade(Stateid& stateid) {
+  if (!next(Op::OPEN_DOWNGRADE)) return false;
+  get_stateid(stateid);
+  return done();
+}
+
 bool Reply::close() {
   if (!next(Op::CLOSE)) return false;
   Stateid ignored;
@@ -184,6 +190,14 @@ bool Reply::lock(Stateid& stateid) {
 bool Reply::locku(Stateid& stateid) {
   if (!next(Op::LOCKU)) return false;
   get_stateid(stateid);
+  return done();
+}
+
+bool Reply::test_stateid(std::vector<NfsStatus>& statuses) {
+  if (!next(Op::TEST_STATEID)) return false;
+  statuses.clear();
+  for (uint32_t count = decoder_.get_count(1024, 4); count > 0; --count)
+    statuses.push_back(static_cast<NfsStatus>(decoder_.get_u32()));
   return done();
 }
 

@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "bench/nfs.h"
 #include "wire/xdr_decoder.h"
@@ -38,12 +39,14 @@ class Reply {
   bool link(ChangeInfo& directory);
   bool setattr();
   bool open(Stateid& stateid, ChangeInfo& directory);
+  bool open_downgrade(Stateid& stateid);
   bool close();
   bool read(Bytes& data, bool& eof);
   bool write(uint32_t& count, StableHow& stable, Verifier& verifier);
   bool commit(Verifier& verifier);
   bool lock(Stateid& stateid);
   bool locku(Stateid& stateid);
+  bool test_stateid(std::vector<NfsStatus>& statuses);
 
   // READDIR: the entries are read with next_entry() until it returns false; then `eof` is set.
   bool readdir(Verifier& verifier);

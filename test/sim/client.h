@@ -51,6 +51,7 @@ class Slot {
   // Sends it and waits for the answer, which stands behind its SEQUENCE and is valid until the next begin().
   Ask ask() { return {*this}; }
 
+  Call& call() { return call_; }
   Client& client() { return client_; }
   // Moments of the last request and its answer, and the server's life that answered.
   uint64_t asked_at() const { return asked_at_; }
@@ -85,6 +86,18 @@ class Client final : private ClientEnd {
 
   // EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and the root's handle.
   Task<> start();
+  // Requests of no slot (one at a time) and nothing else, instead of start(): connect(), then
+  //   begin_control().exchange_id(...);
+  //   Reply& reply = co_await control();
+  void connect();
+  Call& begin_control();
+  struct Control {
+    Client& client;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter);
+    Reply& await_resume() const noexcept { return client.control_reply_; }
+  };
+  Control control() { return {*this}; }
   // It dies, or has finished: its slots are answered no more. The server hears nothing.
   void die();
   bool stopped() const { return state_ == State::dead; }
@@ -120,7 +133,6 @@ class Client final : private ClientEnd {
   void connected() override;
   void lost() override;
   void received(Bytes message) override;
-  void connect();
   void ready();
   void ask(Slot& slot);
   void send(Bytes record);
@@ -129,16 +141,6 @@ class Client final : private ClientEnd {
   void make_again(Slot& slot, env::Duration later);
   void fail(const std::string& what);
   void send_later(Slot& slot, env::Duration later);
-
-  // Requests of no slot: while the session is made.
-  struct Control {
-    Client& client;
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> waiter);
-    Reply& await_resume() const noexcept { return client.control_reply_; }
-  };
-  Call& begin_control();
-  Control control() { return {*this}; }
 
   World& world_;
   const std::string name_;

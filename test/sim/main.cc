@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/mark.h"
+#include "sim/exhaustive.h"
 #include "sim/simulation.h"
 #include "sim/workload.h"
 
@@ -27,6 +28,8 @@ struct Options {
   size_t tail = 60;
   bool trace = false, twice = false, marks = false, keep_going = false;
   unsigned hang_seconds = 120;
+  bool exhaustive = false;
+  ExhaustiveOptions crashes;
 };
 
 Options parse(int argc, char** argv) {
@@ -45,6 +48,17 @@ Options parse(int argc, char** argv) {
   app.add_flag("--twice", options.twice, "simulate each seed twice and compare what happened");
   app.add_flag("--marks", options.marks, "print how often each rare branch was taken");
   app.add_flag("--keep-going", options.keep_going, "do not stop at the first failure");
+  app.add_flag("--exhaustive", options.exhaustive, "instead: every scenario with every crash (exhaustive.h)");
+  app.add_option("--scenario", options.crashes.scenario, "with --exhaustive: only this one");
+  app.add_option("--sample", options.crashes.sample, "with --exhaustive: every n-th point")
+      ->capture_default_str();
+  app.add_option("--second", options.crashes.second_sample,
+                 "with --exhaustive: second crashes after every n-th of these")
+      ->capture_default_str();
+  app.add_option("--point", options.crashes.point, "with --scenario: only this one");
+  app.add_option("--crash", options.crashes.crash, "with --point: kill, keep, drop or tear")
+      ->capture_default_str();
+  app.add_option("--then", options.crashes.then, "with --point: callbacks until the second crash");
   try {
     app.parse(argc, argv);
     bool known = options.workload.empty();
@@ -236,6 +250,12 @@ class Runner {
 int main(int argc, char** argv) {
   const auto options = perdure::sim::parse(argc, argv);
   spdlog::set_level(options.trace ? spdlog::level::warn : spdlog::level::off);
+  if (options.exhaustive) {
+    perdure::sim::ExhaustiveOptions crashes = options.crashes;
+    crashes.jobs = options.jobs;
+    crashes.trace = options.trace;
+    return perdure::sim::run_exhaustive(crashes);
+  }
   if (options.seed) return perdure::sim::show_one(options);
   return perdure::sim::Runner(options).run();
 }
