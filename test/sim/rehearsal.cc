@@ -26,7 +26,7 @@ Profile fixed_profile(const Scenario& scenario) {
   p.net_delay_min = microseconds(50);
   p.io_min = microseconds(100);
   p.restart_delay_max = milliseconds(1);
-  p.log_bytes = 4U << 20U;
+  p.log_bytes = static_cast<uint64_t>(getenv("LOGMB") ? atoi(getenv("LOGMB")) : 4) << 20U;
   p.checkpoint_interval = seconds(100'000);
   p.lease_seconds = scenario.lease_seconds;
   p.kv_needs_io_percent = scenario.cold ? 100 : 0;

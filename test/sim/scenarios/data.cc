@@ -83,7 +83,7 @@ std::vector<Scenario> data_scenarios() {
       {.name = "commit-few-blocks", .prepare = write_few, .act = commit_few},
       {.name = "commit-many-blocks", .prepare = write_many, .act = commit_many},
       {.name = "truncate", .prepare = make_small, .act = set_size<block + 100>},
-      {.name = "extend", .prepare = make_small, .act = set_size<(1ULL << 40U) + 7>},
+      {.name = "extend", .prepare = make_small, .act = set_size<(1ULL << 21U) + 7>},
       {.name = "truncate-big-file-of-page-rows", .prepare = make_fragmented, .act = set_size<4 * block + 10>},
       {.name = "truncate-big-file-of-extents",
        .prepare = make_fragmented_on_blocks,

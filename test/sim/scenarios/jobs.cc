@@ -1,4 +1,5 @@
 // Scenarios of what the server does by itself.
+#include "fs/data.h"
 #include "sim/scenario.h"
 
 namespace perdure::sim {
