@@ -13,7 +13,7 @@ struct ExhaustiveOptions {
   std::string scenario;  // empty: all
   unsigned jobs = 1;
   uint64_t sample = 1;         // every n-th point
-  uint64_t second_sample = 8;  // second crashes after every n-th of these
+  uint64_t second_sample = 16;  // second crashes after every n-th of these
   // One run instead, with its trace: "12", "io3"; "": no crash if it is with a trace.
   std::string point, crash = "kill";
   uint64_t then = 0;

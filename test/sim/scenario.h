@@ -30,6 +30,7 @@ struct Scenario {
   // Between prepare() and act() the server starts again, and what it needs it has to read.
   bool cold = false;
   uint32_t lease_seconds = 90;
+  uint32_t log_megabytes = 1;  // an eighth of it is logged until a checkpoint begins
 };
 // scenarios/*.cc
 std::vector<Scenario> name_scenarios();
@@ -116,8 +117,9 @@ class Stage final : public Workload {
   const std::vector<std::string>& lines() const { return lines_; }
   // Says everything that the observer can see, and the subject's stateids and sessions.
   Task<> look();
-  // Says how much there is of everything, at the last start.
+  // Says how much there is of everything, by the last check.
   void count();
+  void count_blocks();
 
   // While act() is executed: the operations that were sent.
   void let_act(bool acting) { acting_ = acting; }

@@ -4,7 +4,8 @@
 namespace perdure::sim {
 
 namespace {
-constexpr uint64_t many = 560;  // rows of a file: three runs of a reclaim
+// Rows of a file: two and three runs of a reclaim.
+constexpr uint64_t pages = 300, extents = 560;
 constexpr uint32_t block = 4096;
 constexpr auto stable = bench::StableHow::FILE_SYNC4;
 
@@ -18,11 +19,11 @@ Task<> make_on_blocks(Stage& s) {
 }
 
 Task<> make_fragmented(Stage& s) {
-  co_await s.make_fragmented("f", many);
+  co_await s.make_fragmented("f", pages);
 }
 
 Task<> make_fragmented_on_blocks(Stage& s) {
-  co_await s.make_fragmented("f", many);
+  co_await s.make_fragmented("f", extents);
   co_await s.checkpoint();
 }
 
@@ -84,7 +85,10 @@ std::vector<Scenario> data_scenarios() {
       {.name = "commit-many-blocks", .prepare = write_many, .act = commit_many},
       {.name = "truncate", .prepare = make_small, .act = set_size<block + 100>},
       {.name = "extend", .prepare = make_small, .act = set_size<(1ULL << 21U) + 7>},
-      {.name = "truncate-big-file-of-page-rows", .prepare = make_fragmented, .act = set_size<4 * block + 10>},
+      {.name = "truncate-big-file-of-page-rows",
+       .prepare = make_fragmented,
+       .act = set_size<4 * block + 10>,
+       .log_megabytes = 16},
       {.name = "truncate-big-file-of-extents",
        .prepare = make_fragmented_on_blocks,
        .act = set_size<4 * block + 10>},

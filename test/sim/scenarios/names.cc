@@ -4,7 +4,8 @@
 namespace perdure::sim {
 
 namespace {
-constexpr uint64_t many = 560;  // rows of a file: three runs of a reclaim
+// Rows of a file: two and three runs of a reclaim.
+constexpr uint64_t pages = 300, extents = 560;
 
 Task<> make_two_files(Stage& s) {
   co_await s.make_file("a", 3);
@@ -19,12 +20,13 @@ Task<> make_directories(Stage& s) {
 }
 
 Task<> make_fragmented_pages(Stage& s) {
-  co_await s.make_fragmented("big", many);
+  co_await s.make_fragmented("big", pages);
   co_await s.make_file("a", 1);
 }
 
 Task<> make_fragmented_extents(Stage& s) {
-  co_await make_fragmented_pages(s);
+  co_await s.make_fragmented("big", extents);
+  co_await s.make_file("a", 1);
   co_await s.checkpoint();
 }
 
@@ -103,7 +105,10 @@ std::vector<Scenario> name_scenarios() {
          s.call().putfh(s.handles["a"]).savefh().putfh(s.handles["d"]).link("same");
          co_await s.ask();
        }},
-      {.name = "remove-big-file-of-page-rows", .prepare = make_fragmented_pages, .act = remove_big},
+      {.name = "remove-big-file-of-page-rows",
+       .prepare = make_fragmented_pages,
+       .act = remove_big,
+       .log_megabytes = 16},
       {.name = "remove-big-file-of-extents", .prepare = make_fragmented_extents, .act = remove_big},
       {.name = "remove-big-file-cold", .prepare = make_fragmented_extents, .act = remove_big, .cold = true},
       {.name = "close-unlinked-big-file",
