@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "sim/network.h"
+
 namespace perdure::sim {
 
 using std::chrono::microseconds;
@@ -205,6 +207,8 @@ void Rehearsal::stall_io() {
 void Rehearsal::die(Crash crash) {
   ++deaths_;
   world_.trace("---- point {}: {}", plan_.point, crash_name(crash));
+  // The answers that a killed process has sent still arrive.
+  if (crash != Crash::kill) world_.network().cut_all();
   switch (crash) {
     case Crash::kill:
       return blade_.kill();

@@ -18,7 +18,12 @@
 
 namespace perdure::sim {
 
-enum class Crash : uint8_t { kill, keep, drop, tear };  // all but the first cut the power
+enum class Crash : uint8_t {
+  kill,
+  keep,
+  drop,
+  tear
+};  // all but the first cut the power, and every connection
 constexpr Crash crashes[] = {Crash::kill, Crash::keep, Crash::drop, Crash::tear};
 const char* crash_name(Crash crash);
 
