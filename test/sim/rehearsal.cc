@@ -224,7 +224,7 @@ void Rehearsal::die(Crash crash) {
 void Rehearsal::after_death() {
   if (deaths_ == 1) {
     ++then_;
-    if (exploring_second_) {
+    if (exploring_second_ && (then_ - 1) % options_.sample == 0) {
       CrashPlan plan = plan_;
       plan.then = then_;
       fork_run(plan, options_.tally->second_runs);
@@ -269,9 +269,14 @@ void Rehearsal::explore_io() {
 void Rehearsal::explore_callback() {
   if ((callbacks_ - 1) % options_.sample != 0) return;
   const uint64_t sampled = (callbacks_ - 1) / options_.sample;
+  // In the middle of a short scenario, where something has happened and not everything. The first crash is
+  // another one in each scenario.
+  const uint64_t every = options_.second_sample;
+  const uint64_t all = (options_.expected->hashes.size() + options_.sample - 1) / options_.sample;
+  const uint64_t kind = sampled / every + std::strlen(options_.scenario->name);
   for (const Crash crash : crashes) {
-    const bool again = sampled % options_.second_sample == 0 &&
-                       crash == crashes[sampled / options_.second_sample % std::size(crashes)];
+    const bool again =
+        sampled % every == std::min(all, every) / 2 && crash == crashes[kind % std::size(crashes)];
     if (!fork_run({.point = callbacks_, .crash = crash}, options_.tally->runs[std::to_underlying(crash)]))
       continue;
     exploring_second_ = again;

@@ -57,7 +57,7 @@ struct Tally {
 struct RehearsalOptions {
   const Scenario* scenario = nullptr;
   CrashPlan plan;
-  // Everything: of the points every n-th, and second crashes after every n-th of these.
+  // Everything: every n-th point, of the second crashes as well, which come after every n-th of these.
   Tally* tally = nullptr;
   uint64_t sample = 1, second_sample = 1;
   const Performance* expected = nullptr;
