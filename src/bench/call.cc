@@ -21,7 +21,7 @@ constexpr uint32_t procedure_compound = 1;
 
 void Call::begin(uint32_t xid, const Identity& who, uint32_t minor_version) {
   encoder_.clear();
-  operations_ = 0;
+  list_.clear();
   put_u32(0);  // the record mark, see finish()
   put_u32(xid);
   put_u32(0);  // CALL
@@ -47,7 +47,7 @@ void Call::finish() {
   std::byte word[4];
   store_u32(word, static_cast<uint32_t>(encoder_.size() - 4) | last_fragment);
   encoder_.patch(0, std::bit_cast<uint32_t>(word));
-  store_u32(word, operations_);
+  store_u32(word, static_cast<uint32_t>(list_.size()));
   encoder_.patch(operations_at_, std::bit_cast<uint32_t>(word));
 }
 
@@ -148,6 +148,13 @@ Call& Call::set_size(const Stateid& stateid, uint64_t size) {
   return *this;
 }
 
+Call& Call::set_mode(uint32_t mode) {
+  op(Op::SETATTR);
+  put_stateid({});
+  put_mode_attribute(mode);
+  return *this;
+}
+
 Call& Call::open(const Owner& owner, const Share& share, std::string_view name) {
   begin_open(owner, share);
   put_u32(0);  // OPEN4_NOCREATE
@@ -172,6 +179,18 @@ Call& Call::open_current(const Owner& owner, const Share& share) {
   begin_open(owner, share);
   put_u32(0);  // OPEN4_NOCREATE
   put_u32(claim_fh);
+  return *this;
+}
+
+Call& Call::open_truncate(const Owner& owner, std::string_view name) {
+  begin_open(owner, {});
+  put_u32(1);  // OPEN4_CREATE
+  put_u32(std::to_underlying(CreateMode::UNCHECKED4));
+  put_bitmap(attr::SIZE);
+  put_u32(8);
+  put_u64(0);
+  put_u32(claim_null);
+  put_string(name);
   return *this;
 }
 
@@ -243,6 +262,28 @@ Call& Call::lock_more(const Stateid& lock, LockType type, uint64_t offset, uint6
   return *this;
 }
 
+Call& Call::lockt(const Owner& owner, LockType type, uint64_t offset, uint64_t length) {
+  op(Op::LOCKT);
+  put_u32(std::to_underlying(type));
+  put_u64(offset);
+  put_u64(length);
+  put_owner(owner);
+  return *this;
+}
+
+Call& Call::free_stateid(const Stateid& stateid) {
+  op(Op::FREE_STATEID);
+  put_stateid(stateid);
+  return *this;
+}
+
+Call& Call::test_stateid(std::span<const Stateid> stateids) {
+  op(Op::TEST_STATEID);
+  put_u32(static_cast<uint32_t>(stateids.size()));
+  for (const Stateid& stateid : stateids) put_stateid(stateid);
+  return *this;
+}
+
 Call& Call::locku(const Stateid& lock, uint64_t offset, uint64_t length) {
   op(Op::LOCKU);
   put_u32(std::to_underlying(LockType::WRITE_LT));
@@ -288,6 +329,14 @@ Call& Call::bind_conn_to_session(const SessionId& session) {
   return *this;
 }
 
+Call& Call::backchannel_ctl(uint32_t program) {
+  op(Op::BACKCHANNEL_CTL);
+  put_u32(program);
+  put_u32(1);
+  put_u32(0);  // AUTH_NONE
+  return *this;
+}
+
 Call& Call::destroy_session(const SessionId& session) {
   op(Op::DESTROY_SESSION);
   put_fixed(session);
@@ -307,7 +356,7 @@ Call& Call::reclaim_complete() {
 }
 
 Call& Call::op(Op op) {
-  ++operations_;
+  list_.push_back(op);
   put_u32(std::to_underlying(op));
   return *this;
 }

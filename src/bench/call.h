@@ -5,7 +5,9 @@
 // again for the next request: nothing is allocated once the largest one was built.
 #pragma once
 
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "bench/nfs.h"
@@ -24,7 +26,8 @@ class Call {
   void finish();
   Bytes bytes() const { return encoder_.bytes(); }
   bool empty() const { return encoder_.size() == 0; }
-  size_t operations() const { return operations_; }
+  size_t operations() const { return list_.size(); }
+  const std::vector<Op>& list() const { return list_; }
 
   Call& sequence(const SessionId& session, uint32_t seqid, uint32_t slot, uint32_t highest_slot,
                  bool cache_this);
@@ -48,6 +51,7 @@ class Call {
   Call& rename(std::string_view from, std::string_view to);  // saved handle: old directory, current: new one
   Call& link(std::string_view name);                         // saved handle: the file, current: the directory
   Call& set_size(const Stateid& stateid, uint64_t size);
+  Call& set_mode(uint32_t mode);
 
   struct Owner {
     uint64_t clientid = 0;
@@ -67,6 +71,8 @@ class Call {
   }
   Call& open_create(const Owner& owner, const Share& share, std::string_view name, CreateMode how,
                     uint32_t mode, uint64_t verifier);
+  // Creates it, or cuts what is there to nothing.
+  Call& open_truncate(const Owner& owner, std::string_view name);
   Call& open_current(const Owner& owner, const Share& share);  // CLAIM_FH
   Call& open_downgrade(const Stateid& stateid, const Share& share);
   Call& close(const Stateid& stateid);
@@ -77,7 +83,10 @@ class Call {
   // The first lock of a lock owner on a file, through its open; and further ones.
   Call& lock_new(const Stateid& open, const Owner& owner, LockType type, uint64_t offset, uint64_t length);
   Call& lock_more(const Stateid& lock, LockType type, uint64_t offset, uint64_t length);
+  Call& lockt(const Owner& owner, LockType type, uint64_t offset, uint64_t length);
   Call& locku(const Stateid& lock, uint64_t offset, uint64_t length);
+  Call& free_stateid(const Stateid& stateid);
+  Call& test_stateid(std::span<const Stateid> stateids);
 
   Call& exchange_id(const Verifier& verifier, std::string_view owner);
   struct Channel {
@@ -89,6 +98,7 @@ class Call {
   };
   Call& create_session(uint64_t clientid, uint32_t sequence, uint32_t flags, const Channel& fore);
   Call& bind_conn_to_session(const SessionId& session);
+  Call& backchannel_ctl(uint32_t program);
   Call& destroy_session(const SessionId& session);
   Call& destroy_clientid(uint64_t clientid);
   Call& reclaim_complete();
@@ -109,7 +119,7 @@ class Call {
   void put_channel(const Channel& channel);
 
   Encoder encoder_;
-  uint32_t operations_ = 0;
+  std::vector<Op> list_;
   size_t operations_at_ = 0;
   size_t sequence_at_ = 0;
 };

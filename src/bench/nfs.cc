@@ -22,6 +22,8 @@ std::string_view op_name(Op op) {
       return "LINK";
     case Op::LOCK:
       return "LOCK";
+    case Op::LOCKT:
+      return "LOCKT";
     case Op::LOCKU:
       return "LOCKU";
     case Op::LOOKUP:
@@ -52,6 +54,8 @@ std::string_view op_name(Op op) {
       return "SETATTR";
     case Op::WRITE:
       return "WRITE";
+    case Op::BACKCHANNEL_CTL:
+      return "BACKCHANNEL_CTL";
     case Op::BIND_CONN_TO_SESSION:
       return "BIND_CONN_TO_SESSION";
     case Op::EXCHANGE_ID:
@@ -60,8 +64,12 @@ std::string_view op_name(Op op) {
       return "CREATE_SESSION";
     case Op::DESTROY_SESSION:
       return "DESTROY_SESSION";
+    case Op::FREE_STATEID:
+      return "FREE_STATEID";
     case Op::SEQUENCE:
       return "SEQUENCE";
+    case Op::TEST_STATEID:
+      return "TEST_STATEID";
     case Op::DESTROY_CLIENTID:
       return "DESTROY_CLIENTID";
     case Op::RECLAIM_COMPLETE:

@@ -195,6 +195,14 @@ bool Reply::locku(Stateid& stateid) {
   return done();
 }
 
+bool Reply::test_stateid(std::vector<NfsStatus>& statuses) {
+  if (!next(Op::TEST_STATEID)) return false;
+  statuses.clear();
+  for (uint32_t count = decoder_.get_count(1024, 4); count > 0; --count)
+    statuses.push_back(static_cast<NfsStatus>(decoder_.get_u32()));
+  return done();
+}
+
 bool Reply::readdir(Verifier& verifier) {
   if (!next(Op::READDIR)) return false;
   get_array(verifier);

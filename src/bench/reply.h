@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "bench/nfs.h"
 #include "wire/xdr_decoder.h"
@@ -45,6 +46,7 @@ class Reply {
   bool commit(Verifier& verifier);
   bool lock(Stateid& stateid);
   bool locku(Stateid& stateid);
+  bool test_stateid(std::vector<NfsStatus>& statuses);
 
   // READDIR: the entries are read with next_entry() until it returns false; then `eof` is set.
   bool readdir(Verifier& verifier);

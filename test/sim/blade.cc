@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "log/log_scan.h"
-#include "server/check.h"
 #include "sim/network.h"
 #include "sim/world.h"
 #include "store/block_store.h"
@@ -67,6 +66,7 @@ void Blade::step() {
     world_.trace("the server process ends: {}", exit_reason_);
     return die(false), restart_later();
   }
+  if (after_step_) after_step_();
   if (!dying_ || death_in_ == 0 || --death_in_ != 0) return;
   const bool power = world_.random().below(100) < world_.profile().power_cut_percent;
   die(power && !flipped_);
@@ -174,17 +174,18 @@ void Blade::check() {
     if (shown++ == 0) world_.fail("perdure check: {}", line);
     world_.trace("check: {}", line);
   });
-  const Result<server::CheckFigures> figures = server::check(
-      {.fs = vserver_->fs(),
-       .clients = vserver_->clients(),
-       .transactions = vserver_->processor().transactions(),
-       .blocks = vserver_->blocks(),
-       .read_blocks = [this](BlockNo first, MutableBytes into) -> Result<void> {
-         env_.read(blocks_path, first.value * 4096, into);
-         return {};
-       }},
-      findings);
-  if (!figures) world_.fail("perdure check: {}", figures.error().message);
+  const Result<server::CheckFigures> figures =
+      server::check({.fs = vserver_->fs(),
+                     .clients = vserver_->clients(),
+                     .transactions = vserver_->processor().transactions(),
+                     .blocks = vserver_->blocks(),
+                     .read_blocks = [this](BlockNo first, MutableBytes into) -> Result<void> {
+                       env_.read(blocks_path, first.value * 4096, into);
+                       return {};
+                     }},
+                    findings);
+  if (!figures) return world_.fail("perdure check: {}", figures.error().message);
+  figures_ = *figures;
 }
 
 // ------------------------------------------------------------------------------------------------ deaths
@@ -196,21 +197,40 @@ void Blade::power_cut() {
   if (state_ != State::down) die(true), restart_later();
 }
 
-void Blade::die(bool power) {
+void Blade::power_cut(env::SectorFate fate) {
+  if (state_ != State::down) die(true, fate), restart_later();
+}
+
+void Blade::die(bool power, std::optional<env::SectorFate> fate) {
   CHECK(state_ != State::down);
   world_.trace("{}", power ? "THE POWER IS CUT" : "THE SERVER PROCESS DIES");
   world_.note(power ? 1 : 2);
   state_ = State::down;
   ++deaths_;
   world_.network().server_down();
-  if (power)
+  if (fate)
+    crash_disks(*fate);
+  else if (power)
     env_.crash();
   else
     env_.kill();
   front_.reset();
   vserver_.reset();
   parts_ = {};
-  if (power) image_->crash(world_.random().next());
+  // Of `n` volatile parts so many are kept.
+  if (!power) return;
+  const uint64_t n = image_->volatile_parts();
+  const uint64_t parts = !fate || fate == env::SectorFate::tear ? world_.random().next()
+                         : fate == env::SectorFate::keep        ? n
+                                                                : 0;
+  image_->crash(parts);
+}
+
+void Blade::crash_disks(env::SectorFate fate) {
+  env_.crash([this, fate](const std::string&, uint64_t) {
+    if (fate != env::SectorFate::tear) return fate;
+    return world_.random().pick({env::SectorFate::keep, env::SectorFate::drop, env::SectorFate::tear});
+  });
 }
 
 void Blade::draw_death() {
@@ -240,9 +260,7 @@ void Blade::restart_cleanly() {
   state_ = State::stopping;
   world_.trace("the server is asked to stop");
   world_.network().server_down();
-  env_.post([this] {
-    vserver_->stop([this] { exiting_ = true, exit_reason_ = "stopped"; });
-  });
+  env_.post([this] { vserver_->stop([this] { exiting_ = true, exit_reason_ = "stopped"; }); });
 }
 
 // In a batch that the checkpoint does not contain, and of which a later batch says that it was durable.

@@ -6,22 +6,24 @@
 //
 // Fault model. Between any two callbacks the process may be killed (what was written stays readable) or the
 // power cut (what was not flushed is kept, lost or torn, sector by sector), also while it starts. Reads,
-// writes and flushes may be slow, fail, or end in another order than they were asked for; reads may give wrong
-// bytes once. A bit of the log may flip while the process is down: then it must refuse to start, and does
-// start when the bit was put back (no power cut strikes in between: it could take away the later batch that
-// proves the damaged one to have been durable). The wall clock may jump. Not injected, because one blade alone cannot
-// survive it: durable data that is gone for good.
+// writes and flushes may be slow, fail, or end in another order than they were asked for; reads may give
+// wrong bytes once. A bit of the log may flip while the process is down: then it must refuse to start, and
+// does start when the bit was put back (no power cut strikes in between: it could take away the later batch
+// that proves the damaged one to have been durable). The wall clock may jump. Not injected, because one blade
+// alone cannot survive it: durable data that is gone for good.
 //
 // After each start all of perdure check's findings must be none, and the rows must be those that follow from
 // everything that was ever logged (history.h).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "env/testing/test_env.h"
+#include "server/check.h"
 #include "server/rpc_front.h"
 #include "server/vserver.h"
 #include "sim/history.h"
@@ -41,16 +43,24 @@ class Blade {
   bool serving() const { return state_ == State::serving; }
   bool down() const { return state_ == State::down; }
   // From now on it dies as the profile says.
-  void let_die() { dying_ = true; draw_death(); }
+  void let_die() {
+    dying_ = true;
+    draw_death();
+  }
   // No more deaths and disk errors: what remains is to be looked at.
   void spare() { dying_ = false; }
   void kill();
   void power_cut();
+  // A power cut in which everything that was not durable is kept, or dropped, or each sector of it is kept,
+  // dropped or torn.
+  void power_cut(env::SectorFate fate);
   // A clean stop, after which it starts again.
   void restart_cleanly();
 
   std::optional<env::Instant> next_event() const;
   void step();
+  // Called after each step, so between two callbacks, where the blade may die.
+  void after_each_step(std::function<void()> task) { after_step_ = std::move(task); }
   void post(env::Task task) { env_.post(std::move(task)); }
 
   env::TestEnv& env() { return env_; }
@@ -62,6 +72,8 @@ class Blade {
 
   // Fails the world with what the consistency checkers find in the rows as they are now.
   void check();
+  // Of the check at the last start.
+  const server::CheckFigures& figures() const { return figures_; }
 
  private:
   enum class State : uint8_t { down, starting, serving, stopping };
@@ -73,7 +85,8 @@ class Blade {
   template <class F>
   auto or_exit(F next);
   void exit(const Error& error);
-  void die(bool power);
+  void die(bool power, std::optional<env::SectorFate> fate = {});
+  void crash_disks(env::SectorFate fate);
   void draw_death();
   void restart_later();
   void flip_a_bit();
@@ -87,6 +100,8 @@ class Blade {
   server::Vserver::Parts parts_;
   std::unique_ptr<server::Vserver> vserver_;
   std::unique_ptr<server::RpcFront> front_;
+  std::function<void()> after_step_;
+  server::CheckFigures figures_;
   bool dying_ = false, exiting_ = false, error_injected_ = false;
   std::string exit_reason_;
   uint64_t deaths_ = 0, starts_ = 0, incarnation_ = 0;

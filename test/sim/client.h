@@ -51,6 +51,7 @@ class Slot {
   // Sends it and waits for the answer, which stands behind its SEQUENCE and is valid until the next begin().
   Ask ask() { return {*this}; }
 
+  Call& call() { return call_; }
   Client& client() { return client_; }
   // Moments of the last request and its answer, and the server's life that answered.
   uint64_t asked_at() const { return asked_at_; }
@@ -87,6 +88,18 @@ class Client final : private ClientEnd {
 
   // EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and the root's handle.
   Task<> start();
+  // Requests of no slot (one at a time) and nothing else, instead of start(): connect(), then
+  //   begin_control().exchange_id(...);
+  //   Reply& reply = co_await control();
+  void connect();
+  Call& begin_control();
+  struct Control {
+    Client& client;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter);
+    Reply& await_resume() const noexcept { return client.control_reply_; }
+  };
+  Control control() { return {*this}; }
   // It dies, or has finished: its slots are answered no more. The server hears nothing, but for the end of
   // its connection, after `linger`.
   void die(env::Duration linger = {});
@@ -123,7 +136,6 @@ class Client final : private ClientEnd {
   void connected() override;
   void lost() override;
   void received(Bytes message) override;
-  void connect();
   void ready();
   Task<> renew();
   void ask(Slot& slot);
@@ -133,16 +145,6 @@ class Client final : private ClientEnd {
   void make_again(Slot& slot, env::Duration later);
   void fail(const std::string& what);
   void send_later(Slot& slot, env::Duration later);
-
-  // Requests of no slot: while the session is made.
-  struct Control {
-    Client& client;
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> waiter);
-    Reply& await_resume() const noexcept { return client.control_reply_; }
-  };
-  Call& begin_control();
-  Control control() { return {*this}; }
 
   World& world_;
   const std::string name_;

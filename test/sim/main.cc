@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/mark.h"
+#include "sim/exhaustive.h"
 #include "sim/simulation.h"
 #include "sim/workload.h"
 
@@ -27,6 +28,8 @@ struct Options {
   size_t tail = 60;
   bool trace = false, twice = false, marks = false, keep_going = false;
   unsigned hang_seconds = 120;
+  bool exhaustive = false;
+  ExhaustiveOptions crashes;
 };
 
 Options parse(int argc, char** argv) {
@@ -37,7 +40,8 @@ Options parse(int argc, char** argv) {
   app.add_option("--first", options.first, "the first one")->capture_default_str();
   app.add_option("--seconds", options.seconds_max, "begin no more seeds after this time (0: no limit)");
   std::string names;
-  for (const WorkloadType& type : workload_types()) names += std::string(names.empty() ? "" : ", ") + type.name;
+  for (const WorkloadType& type : workload_types())
+    names += std::string(names.empty() ? "" : ", ") + type.name;
   app.add_option("--workload", options.workload, "only this one: " + names);
   app.add_option("--jobs", options.jobs, "simulations at the same time")->capture_default_str();
   app.add_option("--tail", options.tail, "lines of the trace to show after a failure")->capture_default_str();
@@ -45,6 +49,17 @@ Options parse(int argc, char** argv) {
   app.add_flag("--twice", options.twice, "simulate each seed twice and compare what happened");
   app.add_flag("--marks", options.marks, "print how often each rare branch was taken");
   app.add_flag("--keep-going", options.keep_going, "do not stop at the first failure");
+  app.add_flag("--exhaustive", options.exhaustive, "instead: every scenario with every crash (exhaustive.h)");
+  app.add_option("--scenario", options.crashes.scenario, "with --exhaustive: only this one");
+  app.add_option("--sample", options.crashes.sample, "with --exhaustive: every n-th point")
+      ->capture_default_str();
+  app.add_option("--second", options.crashes.second_sample,
+                 "with --exhaustive: second crashes after every n-th of these")
+      ->capture_default_str();
+  app.add_option("--point", options.crashes.point, "with --scenario: only this one");
+  app.add_option("--crash", options.crashes.crash, "with --point: kill, keep, drop or tear")
+      ->capture_default_str();
+  app.add_option("--then", options.crashes.then, "with --point: callbacks until the second crash");
   try {
     app.parse(argc, argv);
     bool known = options.workload.empty();
@@ -63,14 +78,14 @@ std::string replay_line(const Options& options, uint64_t seed) {
 }
 
 SimulationResult simulate_one(const Options& options, uint64_t seed, size_t lines, bool print) {
-  return simulate(
-      {.seed = seed, .workload = options.workload, .trace_lines = lines, .print_trace = print});
+  return simulate({.seed = seed, .workload = options.workload, .trace_lines = lines, .print_trace = print});
 }
 
 int show_one(const Options& options) {
   const SimulationResult result = simulate_one(options, *options.seed, options.tail, options.trace);
-  fmt::print("seed {}: {}\n{} events, {:.3f} s simulated, {} deaths, hash {:016x}\n", *options.seed, result.world,
-             result.steps, std::chrono::duration<double>(result.simulated).count(), result.deaths, result.hash);
+  fmt::print("seed {}: {}\n{} events, {:.3f} s simulated, {} deaths, hash {:016x}\n", *options.seed,
+             result.world, result.steps, std::chrono::duration<double>(result.simulated).count(),
+             result.deaths, result.hash);
   if (result.failure.empty()) return 0;
   if (!options.trace)
     for (const std::string& line : result.trace) fmt::print("{}\n", line);
@@ -185,9 +200,8 @@ class Runner {
     if (worker.seed == 0) return;
     failures_[worker.seed] = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM
                                  ? std::string("it hangs")
-                                 : fmt::format("the simulation died ({})", WIFSIGNALED(status)
-                                                                               ? strsignal(WTERMSIG(status))
-                                                                               : "exit");
+                                 : fmt::format("the simulation died ({})",
+                                               WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exit");
     const uint64_t next = std::exchange(worker.seed, 0) + options_.jobs;
     if (!options_.keep_going || next >= options_.first + options_.seeds) return;
     worker.ended = false;
@@ -202,7 +216,8 @@ class Runner {
         fmt::print("{:>12}  {} ({}:{})\n", mark_hits_[i], marks()[i].name, marks()[i].file, marks()[i].line);
     }
     fmt::print(
-        "{} seeds in {:.1f} s ({:.1f} per second), {} failed; {} deaths, {} events, {:.0f} s simulated in each real "
+        "{} seeds in {:.1f} s ({:.1f} per second), {} failed; {} deaths, {} events, {:.0f} s simulated in "
+        "each real "
         "second; {} of {} marked branches reached\n",
         done_, seconds, static_cast<double>(done_) / seconds, failures_.size(), deaths_, steps_,
         simulated_ / seconds, mark_hits_.size() - never, mark_hits_.size());
@@ -236,6 +251,12 @@ class Runner {
 int main(int argc, char** argv) {
   const auto options = perdure::sim::parse(argc, argv);
   spdlog::set_level(options.trace ? spdlog::level::warn : spdlog::level::off);
+  if (options.exhaustive) {
+    perdure::sim::ExhaustiveOptions crashes = options.crashes;
+    crashes.jobs = options.jobs;
+    crashes.trace = options.trace;
+    return perdure::sim::run_exhaustive(crashes);
+  }
   if (options.seed) return perdure::sim::show_one(options);
   return perdure::sim::Runner(options).run();
 }

@@ -125,6 +125,12 @@ void Network::cut(uint64_t number) {
   client->lost();
 }
 
+void Network::cut_all() {
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, c] : connections_) numbers.push_back(number);
+  for (const uint64_t number : numbers) cut(number);
+}
+
 void Network::lose(uint64_t number) {
   Connection* c = find(number);
   if (c == nullptr) return;

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "env/env.h"
@@ -39,6 +40,7 @@ class Network final : private wire::Transport {
   // The client is gone, or closes it: it hears nothing more from it.
   void close(uint64_t connection);
   void cut(uint64_t connection);
+  void cut_all();
   // A second copy of a message arrives later, over a connection whose answers nobody hears.
   void send_again(Bytes message);
 
