@@ -23,7 +23,8 @@ const std::vector<Bug>& bugs() {
       {"a fetch is not repeated after a checkpoint", "a fetch sees the newest checkpoint", ""},
       {"what a faulted run needs is evicted", "fetched rows stay until their run has used them", ""},
       // File data.
-      {"an extent names a block before it is flushed", "an extent names only blocks that are on disk", "files"},
+      {"an extent names a block before it is flushed", "an extent names only blocks that are on disk",
+       "files"},
       {"a freed block is used again at once", "a freed block waits for its checkpoint", "files"},
       {"a block's checksum is not checked", "data is checked whenever it comes from the store", "files"},
       {"write-back maps a page that has changed", "a page is mapped as it is now", "files"},
@@ -31,14 +32,15 @@ const std::vector<Bug>& bugs() {
       {"the write verifier stays after a crash", "lost unstable data changes the verifier", "files"},
       {"no blocks are reserved", "NFS4ERR_NOSPC comes at admission", "full"},
       {"a reclaim is forgotten at a restart", "each row of `transactions` goes on", "files"},
-      {"change attributes begin anew with each start", "a change attribute is never given again", "exclusive"},
+      {"change attributes begin anew with each start", "a change attribute is never given again",
+       "exclusive"},
       // Steps and replies.
       {"an operation that fails keeps its changes", "an error takes an operation back to its savepoint", ""},
       {"an absence does not count as read", "absences count as read for the release of replies", ""},
       {"a replay does not count as read", "replays wait for what they tell", ""},
       {"the slot is not in the record", "effect, slot and reply are one record", ""},
-      {"the slot of a transaction in flight is not in its record", "a first record says that its slot is in use",
-       "files"},
+      {"the slot of a transaction in flight is not in its record",
+       "a first record says that its slot is in use", "files"},
       {"a slot takes any sequence id", "only the next sequence id is new", ""},
       {"a retransmission is executed beside its original", "a retransmission waits for its original", ""},
       // Client state.

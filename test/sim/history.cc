@@ -23,7 +23,8 @@ void History::written(uint64_t offset, Bytes bytes) {
     partial_.assign(bytes.begin(), bytes.end());
   }
   const auto header = log::decode_batch_header(partial_, salt_);
-  if (!header) return partial_.clear();  // zeros, when the ring is made
+  if (!header) return partial_.clear();                // zeros, when the ring is made
+  if (header->lsn < redone_) return partial_.clear();  // written again by a start
   if (partial_.size() < log::batch_bytes(header->payload_bytes)) return;
   batches_[header->lsn] = std::exchange(partial_, {});
 }
@@ -84,6 +85,7 @@ void History::compare(server::Vserver& vserver) {
     if (lsn < end) redo(batch);
   batches_.clear();
   partial_.clear();
+  redone_ = end;
   state::Database& database = vserver.database();
   const Rows restored =
       all_rows<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,

@@ -22,8 +22,8 @@ class History {
 
   // A write to the log's file was asked for.
   void written(uint64_t offset, Bytes bytes);
-  // The vserver has been restored and has not executed anything since. What the log has behind the place where
-  // it goes on did not become durable, and never will.
+  // The vserver has been restored and has not executed anything since. What the log has behind the place
+  // where it goes on did not become durable, and never will.
   void compare(server::Vserver& vserver);
 
  private:
@@ -32,8 +32,9 @@ class History {
 
   World& world_;
   uint64_t salt_ = 0;
-  ByteVector partial_;                   // the first write of a batch that wraps around
-  std::map<Lsn, ByteVector> batches_;   // not in rows_ yet
+  ByteVector partial_;                 // the first write of a batch that wraps around
+  std::map<Lsn, ByteVector> batches_;  // not in rows_ yet
+  Lsn redone_;                         // all before it is in rows_
   Rows rows_;
 };
 

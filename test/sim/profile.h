@@ -26,7 +26,7 @@ struct Profile {
   // last.
   uint64_t deaths_max = 0;
   uint64_t death_gap_mean = 0;
-  unsigned power_cut_percent = 0;   // of the deaths; the others kill the process alone
+  unsigned power_cut_percent = 0;    // of the deaths; the others kill the process alone
   unsigned early_death_percent = 0;  // deaths that come soon after the start, so during restoration
   env::Duration restart_delay_max{};
 

@@ -45,9 +45,8 @@ void run(World& world, std::vector<std::unique_ptr<Workload>>& workloads) {
 
   blade.let_die();
   for (auto& workload : workloads) workload->start();
-  world.run("the workloads", phase_max, [&] {
-    return std::ranges::all_of(workloads, [](const auto& w) { return w->ended(); });
-  });
+  world.run("the workloads", phase_max,
+            [&] { return std::ranges::all_of(workloads, [](const auto& w) { return w->ended(); }); });
   if (world.failed()) return;
 
   blade.spare();

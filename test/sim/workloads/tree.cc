@@ -10,7 +10,19 @@ namespace {
 
 constexpr uint64_t block = 4096, part = 1024;  // sizes are whole blocks, or whole blocks and a part
 
-enum class Kind : uint8_t { lookup, create, mkdir, remove, rename, link, getattr, write, read, truncate, list };
+enum class Kind : uint8_t {
+  lookup,
+  create,
+  mkdir,
+  remove,
+  rename,
+  link,
+  getattr,
+  write,
+  read,
+  truncate,
+  list
+};
 constexpr const char* kind_names[] = {"lookup",  "create", "mkdir", "remove",   "rename", "link",
                                       "getattr", "write",  "read",  "truncate", "list"};
 
@@ -26,7 +38,7 @@ struct TreeOp {
   std::string name;
   uint64_t to = 0;  // rename: the target directory; link: the directory
   std::string to_name;
-  uint64_t at = 0;        // block of a read or write; size
+  uint64_t at = 0;         // block of a read or write; size
   bool only_part = false;  // write: the block's first part
   uint64_t value = 0;
 
@@ -49,10 +61,10 @@ struct TreeOp {
     }
   }
   std::string words() const {
-    return fmt::format("{} {}/{} {}/{} at {}{} value {}: {}, found {}, links {}, size {}, {} bytes {} {}, {} entries",
-                       kind_names[static_cast<int>(kind)], object, name, to, to_name, at,
-                       only_part ? " part" : "", value, bench::status_name(status), found, links, size, length,
-                       content.first, content.rest, entries.size());
+    return fmt::format(
+        "{} {}/{} {}/{} at {}{} value {}: {}, found {}, links {}, size {}, {} bytes {} {}, {} entries",
+        kind_names[static_cast<int>(kind)], object, name, to, to_name, at, only_part ? " part" : "", value,
+        bench::status_name(status), found, links, size, length, content.first, content.rest, entries.size());
   }
 };
 
@@ -193,7 +205,8 @@ NfsStatus TreeModel::rename(const TreeOp& op) {
     }
   }
   if (target != 0) {
-    if (directory != node(target)->directory || !node(target)->entries.empty()) return NfsStatus::NFS4ERR_EXIST;
+    if (directory != node(target)->directory || !node(target)->entries.empty())
+      return NfsStatus::NFS4ERR_EXIST;
     leave(op.to, op.to_name);
     unlink(target);
   }
@@ -282,7 +295,8 @@ class TreeWorkload final : public Workload {
     bool directory = false;
   };
   void learn(uint64_t id, const FileHandle& handle, bool directory) {
-    if (objects_.emplace(id, Object{handle, directory}).second) (directory ? directories_ : files_).push_back(id);
+    if (objects_.emplace(id, Object{handle, directory}).second)
+      (directory ? directories_ : files_).push_back(id);
   }
   uint64_t some(const std::vector<uint64_t>& of) {
     // The newest are the most interesting.
@@ -296,7 +310,8 @@ class TreeWorkload final : public Workload {
       --operations_;
       TreeOp op = draw();
       co_await perform(slot, std::move(op));
-      if (random().one_in(8)) co_await slot.client().sleep(random().exponential(std::chrono::milliseconds(50)));
+      if (random().one_in(8))
+        co_await slot.client().sleep(random().exponential(std::chrono::milliseconds(50)));
     }
   }
 
@@ -332,12 +347,12 @@ class TreeWorkload final : public Workload {
 
 TreeOp TreeWorkload::draw() {
   TreeOp op;
-  constexpr Kind kinds[] = {Kind::lookup, Kind::create, Kind::create,  Kind::mkdir, Kind::remove,
-                            Kind::remove, Kind::rename, Kind::rename,  Kind::link,  Kind::getattr,
-                            Kind::write,  Kind::write,  Kind::truncate, Kind::read, Kind::list};
+  constexpr Kind kinds[] = {Kind::lookup, Kind::create, Kind::create,   Kind::mkdir, Kind::remove,
+                            Kind::remove, Kind::rename, Kind::rename,   Kind::link,  Kind::getattr,
+                            Kind::write,  Kind::write,  Kind::truncate, Kind::read,  Kind::list};
   op.kind = kinds[random().below(std::size(kinds))];
-  const bool of_file = op.kind == Kind::write || op.kind == Kind::truncate || op.kind == Kind::read ||
-                       op.kind == Kind::link;
+  const bool of_file =
+      op.kind == Kind::write || op.kind == Kind::truncate || op.kind == Kind::read || op.kind == Kind::link;
   if (of_file && files_.empty()) op.kind = Kind::create;
   const bool file = of_file && op.kind != Kind::create;
   op.object = some(file ? files_ : directories_);
