@@ -199,6 +199,8 @@ log::ControlValues Compound::control() const {
 }
 
 void Compound::released() {
+  // It may have waited long for the log, and the client is due a whole lease from now on.
+  if (registers.client != 0) clients().renew_lease(client::ClientId(registers.client));
   if (call_.connection != wire::ConnectionId(0)) service_.send(call_.connection, std::move(reply));
 }
 

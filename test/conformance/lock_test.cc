@@ -295,6 +295,17 @@ TEST_F(Lease, ItDoesNotEndBeforeAnAnswerHasLeft) {
   alice.ok(alice.seq().root().lookup("late"));
 }
 
+TEST_F(Lease, ItBeginsWhenAnAnswerLeaves) {
+  server.env.hold_io(true);
+  const uint32_t xid = server.send(alice.seq().root().mkdir("late").finish());
+  pass(lease() / 2);
+  EXPECT_FALSE(server.replied(xid));
+  server.env.hold_io(false);
+  EXPECT_TRUE(server.pump_until([&] { return server.replied(xid); }));
+  pass(lease() * 3 / 4);
+  alice.ok(alice.seq().root().lookup("late"));
+}
+
 TEST_F(Lease, ACrashDoesNotShortenIt) {
   lock_new(write_lock, 0, 10);
   const std::chrono::seconds most = lease() * 3 / 4;

@@ -84,11 +84,14 @@ void FileHistory::truncate_answered(uint32_t number, uint64_t moment) {
   changes_[number].stable = true;
 }
 
-void FileHistory::failed(uint32_t number) {
-  const Change& c = changes_[number];
+void FileHistory::failed(uint32_t number, uint64_t moment, uint64_t life) {
+  Change& c = changes_[number];
+  c.answered = moment;
+  c.failed = true;
+  if (c.asked_life != life) return;
+  c.undone = true;
   each(c.begin, c.end,
        [&](Interval& i) { std::erase_if(i.entries, [&](const Entry& e) { return e.change == number; }); });
-  changes_[number].failed = true;
 }
 
 void FileHistory::commit_answered(uint64_t asked, uint64_t offset, uint64_t length,
@@ -211,12 +214,12 @@ std::string FileHistory::judge_size(const Asked& getattr, uint64_t size) const {
   uint64_t least = 0, most = UINT64_MAX;
   bool known = false;
   for (const Change& c : changes_) {
-    if (c.failed || c.asked > getattr.answered) continue;
+    if (c.undone || c.asked > getattr.answered) continue;
     known |= size_of(c) == size;
     if (!sure({static_cast<uint32_t>(&c - changes_.data()), false}, getattr)) continue;
     uint64_t low = size_of(c), high = c.truncation ? c.begin : UINT64_MAX;
     for (const Change& later : changes_) {
-      if (&later == &c || later.failed || later.asked > getattr.answered || later.answered < c.asked)
+      if (&later == &c || later.undone || later.asked > getattr.answered || later.answered < c.asked)
         continue;
       if (later.truncation) low = std::min(low, later.begin);
       if (high != UINT64_MAX) high = std::max(high, size_of(later));

@@ -13,8 +13,9 @@
 // sure when it is stable: answered so, or a COMMIT of it was answered with its verifier. An unstable one is
 // sure, too, for reads of the life in which it was both asked for and answered.
 //
-// An unstable write that has not been answered may be executed twice: once more after a crash, though another
-// client's COMMIT has made it stable before. So what has been seen of it counts for one life alone.
+// An unstable write that has not been answered may be executed twice: once more after a crash, though
+// write-back or another client's COMMIT has made it stable before. So what has been seen of it counts for one
+// life alone, and when it fails the second time it may nevertheless be there.
 //
 // Approximate: an unstable write that was asked for in one life and answered in another, or before a clean
 // restart, is taken for lost if need be, until COMMIT tells that it is not. Blocks and writes are not judged
@@ -44,8 +45,8 @@ class FileHistory {
                       const bench::Verifier& verifier);
   uint32_t truncate_asked(uint64_t moment, uint64_t size);
   void truncate_answered(uint32_t number, uint64_t moment);
-  // It failed, and has done nothing.
-  void failed(uint32_t number);
+  // It failed, and has done nothing; unless it was asked for in an earlier life, which may have executed it.
+  void failed(uint32_t number, uint64_t moment, uint64_t life);
   void commit_answered(uint64_t asked, uint64_t offset, uint64_t length, const bench::Verifier& verifier);
 
   struct Change {
@@ -53,7 +54,7 @@ class FileHistory {
     uint64_t asked = 0, answered = UINT64_MAX;
     uint64_t asked_life = 0, life = 0;  // life: in which it was asked for and answered; 0: in none
     uint64_t seen_life = 0, seen = 0;   // a read of this life has seen it, and was answered then
-    bool truncation = false, stable = false, failed = false;
+    bool truncation = false, stable = false, failed = false, undone = false;
     bench::Verifier verifier{};
   };
   const Change& change(uint32_t number) const { return changes_[number]; }

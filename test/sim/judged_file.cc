@@ -33,7 +33,9 @@ Task<NfsStatus> JudgedFile::write(Slot& slot, Stateid stateid, Range range, Stab
   StableHow stable{};
   Verifier verifier{};
   if (!(reply.putfh() && reply.write(count, stable, verifier))) {
-    history_.failed(number);
+    world_.trace("{} {}: change {} [{}, +{}): {}", slot.client().name(), name_, number, range.offset,
+                 range.length, bench::status_name(reply.error()));
+    history_.failed(number, slot.answered_at(), slot.life());
     co_return ended("write", reply);
   }
   if (count != range.length || stable < how)
@@ -52,7 +54,7 @@ Task<NfsStatus> JudgedFile::truncate(Slot& slot, Stateid stateid, uint64_t size)
   slot.begin().putfh(handle_).set_size(stateid, size);
   Reply& reply = co_await slot.ask();
   if (!(reply.putfh() && reply.setattr())) {
-    history_.failed(number);
+    history_.failed(number, slot.answered_at(), slot.life());
     world_.fail("{}: truncate: {}", name_, bench::status_name(reply.error()));
     co_return reply.error();
   }

@@ -17,19 +17,18 @@ using bench::StableHow;
 using Range = JudgedFile::Range;
 using std::chrono::seconds;
 
-constexpr uint64_t block = 4096, store_bytes = 12U << 20U;
+constexpr uint64_t block = 4096, store_bytes = 7U << 20U;
 constexpr uint64_t margin_bytes = 1024 * block;  // fs::DataOptions::margin_blocks
 constexpr uint64_t slack_bytes = 64 * block;
-constexpr uint32_t write_bytes_max = 700'000;
 
 class FullWorkload final : public Workload {
  public:
   explicit FullWorkload(World& world) : Workload(world, "full") {}
 
   Task<> setup() override {
-    const uint64_t clients = random().between(1, 2);
+    const uint64_t clients = random().between(1, 3);
     for (uint64_t i = 0; i < clients; ++i) {
-      Client& client = add_client({.slots = static_cast<uint32_t>(random().between(1, 3))});
+      Client& client = add_client({.slots = static_cast<uint32_t>(random().between(1, 4))});
       co_await client.start();
       if (world_.failed()) co_return;
       for (size_t n = 0; n < client.slots(); ++n) slots_.push_back(&client.slot(n));
@@ -42,7 +41,7 @@ class FullWorkload final : public Workload {
   }
 
   void start() override {
-    operations_ = random().between(20, 80);
+    operations_ = random().between(40, 120);
     users_.resize(slots_.size());
     for (size_t i = 0; i < slots_.size(); ++i) spawn(work(*slots_[i], users_[i]));
   }
@@ -104,8 +103,9 @@ class FullWorkload final : public Workload {
     const Range all;
     if (what < 12) {
       // Mostly behind the end, sometimes over what there is: that needs blocks as well.
-      const auto length =
-          static_cast<uint32_t>(4 * random().between(1, (random().one_in(4) ? 20'000 : write_bytes_max) / 4));
+      // Some go to the log as a whole when they are stable, some are too large for that.
+      const uint64_t bytes_max = random().pick({20'000U, 65'536U, 500'000U});
+      const auto length = static_cast<uint32_t>(4 * random().between(bytes_max / 8, bytes_max / 4));
       const uint64_t offset = random().one_in(4) ? 4 * random().below(file.size / 4 + 1) : file.size;
       const Range range{offset, length};
       co_await write(slot, user, file, range);
@@ -209,6 +209,7 @@ std::unique_ptr<Workload> make_full(World& world) {
 
 void adjust_full(Profile& profile) {
   profile.blocks_bytes_max = store_bytes;
+  profile.log_bytes = std::min<uint64_t>(profile.log_bytes, 1U << 20U);
 }
 
 }  // namespace perdure::sim
