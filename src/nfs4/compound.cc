@@ -184,8 +184,8 @@ void Compound::end(Run& run) {
   if (!registers.slot) return;
   const bool changed = run.changed() || registers.in_progress;
   // An unstable write that was executed again would be newer than what others have written meanwhile.
-  const bool cached = changed || registers.unstable || registers.cache_this ||
-                      clients().has_followers(registers.slot);
+  const bool cached =
+      changed || registers.unstable || registers.cache_this || clients().has_followers(registers.slot);
   clients().finish(run, registers.slot, cached ? reply.flatten(result_at) : ByteVector{}, changed, cached);
 }
 
