@@ -3,8 +3,8 @@
 //
 // Judged: every word that is read, as in files.cc, so that nothing that was acknowledged is lost to a full
 // store; COMMIT, truncation and removal never fail; a write is refused only if what there is and what is
-// being written leave it no room (within a slack, which is approximate); no request takes longer than the
-// disks explain; in the end, when everything is removed, all space comes back within a minute.
+// being written leave it no room (within a slack, which is approximate); in the end, when
+// everything is removed, all space comes back within a minute.
 //
 // The store is this workload's alone.
 #include "sim/judged_file.h"
