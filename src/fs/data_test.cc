@@ -319,6 +319,34 @@ TEST(Commit, WaitsForTheOneThatIsPlacingTheSamePages) {
   f.verify();
 }
 
+// Else whoever waits for fewer dirty pages would ask for one pass after the other.
+TEST(WriteBack, OfNothingButWhatACommitPlacesEndsAfterIt) {
+  DataFixture f;
+  const InodeId id = f.new_file();
+  ASSERT_TRUE(f.write(id, 0, pattern(100 * page, 1), Stable::unstable));
+  f.env().hold_io(true);
+  bool committed = false, ended = false;
+  f.spawn(
+      CommitRegisters{},
+      [&](state::Run& run, CommitRegisters& registers) {
+        return fs::commit(f.fs(), run, id, 0, 0, registers);
+      },
+      [&](const Outcome<void>& outcome, Lsn) { committed = outcome.has_value(); });
+  until(f, [&] { return f.data().placements.under_way() == 1; });
+  f.spawn(
+      begin_write_back(f.fs(), WriteBackScope::everything),
+      [&](state::Run& run, WriteBackRegisters& registers) { return write_back(f.fs(), run, registers); },
+      [&](const Outcome<bool>& outcome, Lsn) { ended = outcome.has_value(); });
+  while (f.step()) {
+  }
+  EXPECT_FALSE(ended);
+  f.env().hold_io(false);
+  f.settle();
+  EXPECT_TRUE(committed && ended);
+  EXPECT_EQ(f.data().placements.figures().pages_written, 100U);
+  f.verify();
+}
+
 TEST(WriteBack, LeavesAPageDirtyThatHasChanged) {
   DataFixture f;
   const InodeId id = f.new_file();

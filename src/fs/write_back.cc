@@ -1,6 +1,7 @@
 #include "fs/write_back.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/mark.h"
 #include "fs/data.h"
@@ -29,6 +30,7 @@ struct WriteBack {
   std::vector<PlacedPage> pages{};  // that are placed next
   std::vector<InodeId> files{};     // whose dirty pages have just been mapped
   bool looked_at_all = false, mapped_some = false;
+  std::optional<InodeId> left_alone{};  // a file with dirty pages that a COMMIT is placing
 
   Outcome<bool> place();
   Outcome<bool> placed();
@@ -65,6 +67,7 @@ void WriteBack::choose(uint64_t pages_max) {
 bool WriteBack::choose_dirty(const DirtyPages::Found& dirty) {
   if (!data.placing.take(run, dirty.key.inode)) {
     PERDURE_MARK("write-back leaves a file alone that is being committed");
+    left_alone = dirty.key.inode;
     return false;
   }
   PlacedPage& page = pages.emplace_back();
@@ -89,6 +92,7 @@ void WriteBack::choose_row(const state::Table<PageRow>::Found& row) {
 
 // Chooses what is written next, as long as there may be more on the way, and goes on or waits.
 Outcome<bool> WriteBack::place() {
+  const bool from_the_start = registers.position == PageKey{};
   uint64_t room = 0;
   while (registers.placements.back() == 0 && !looked_at_all) {
     room = std::min<uint64_t>(data.options.write_back_blocks, data.allocator.free_blocks());
@@ -116,6 +120,13 @@ Outcome<bool> WriteBack::place() {
   if (!looked_at_all) {
     PERDURE_MARK("write-back finds no room");
     return fail(Status::no_space);
+  }
+  // Whoever waits for fewer dirty pages would ask for the next pass at once, which could not do more.
+  if (left_alone && from_the_start && registers.dirty_before == registers.rows_before) {
+    PERDURE_MARK("write-back waits for a COMMIT");
+    registers.position = {};
+    data.placing.wait(run, *left_alone);
+    return Stop::wait();
   }
   run.on_commit([&d = data] { d.write_back_ended(Status::ok); });
   return true;

@@ -32,7 +32,8 @@ struct WriteBackRegisters {
   }
 };
 
-// A pass that moves what there is now. `age` is for dirty pages.
+// A pass that moves what there is now; one of everything that finds nothing but files that a COMMIT is
+// placing waits for it. `age` is for dirty pages.
 WriteBackRegisters begin_write_back(FileSystem& fs, WriteBackScope scope, env::Duration age = {});
 
 // True: the pass is over; pages that were changed meanwhile, or that a COMMIT is placing, are left. False:

@@ -3,8 +3,8 @@
 //
 // Judged: every word that is read, as in files.cc, so that nothing that was acknowledged is lost to a full
 // store; COMMIT, truncation and removal never fail; a write is refused only if what there is and what is
-// being written leave it no room (within a slack, which is approximate); no request takes longer than the
-// disks explain; in the end, when everything is removed, all space comes back within a minute.
+// being written leave it no room (within a slack, which is approximate); in the end, when
+// everything is removed, all space comes back within a minute.
 //
 // The store is this workload's alone.
 #include "sim/judged_file.h"
@@ -17,6 +17,7 @@ using bench::StableHow;
 using Range = JudgedFile::Range;
 using std::chrono::seconds;
 
+// Less than a step of growth: a store that cannot grow because of an I/O error is full as well.
 constexpr uint64_t block = 4096, store_bytes = 7U << 20U;
 constexpr uint64_t margin_bytes = 1024 * block;  // fs::DataOptions::margin_blocks
 constexpr uint64_t slack_bytes = 64 * block;
