@@ -158,19 +158,16 @@ bool ClientState::lease_has_ended(ClientId client) const {
 }
 
 std::vector<ClientId> ClientState::take_expired(size_t max) {
-  std::vector<ClientId> expired_clients, waiting;
+  std::vector<ClientId> expired_clients;
   const env::Instant now = env_.now();
   for (const ClientId client : by_lease_) {
     ClientTwin& twin = *client_twin(client);
     if (expired_clients.size() == max || now - twin.renewed <= std::chrono::seconds(options_.lease_seconds))
       break;
-    if (!was_told(twin)) waiting.push_back(client);
     if (twin.expiring || !lease_has_ended(client)) continue;
     twin.expiring = true;
     expired_clients.push_back(client);
   }
-  // The log is slow; a whole lease is due to them from when they are answered.
-  for (const ClientId client : waiting) renew_lease(client);
   return expired_clients;
 }
 

@@ -36,7 +36,6 @@ void Client::die(env::Duration linger) {
 void Client::fail(const std::string& what) {
   if (options_.may_expire) {
     world_.trace("{}: {}", name_, what);
-    expired_ = true;
     die();
   } else {
     world_.fail("{}: {}", name_, what);

@@ -79,7 +79,7 @@ class Client final : private ClientEnd {
     uint32_t uid = 0;
     // After so much silence, in percent of the lease time, it asks for nothing, to renew its lease; 0: never.
     unsigned renew_percent = 50;
-    // Its lease may end while it is cut off: then the session's loss is no failure, but stops it (lost()).
+    // Its lease may end while it is cut off: then the session's loss is no failure, but stops it.
     bool may_expire = false;
   };
   // `name` is what it calls itself; the same name with another incarnation is the same client rebooted.
@@ -104,8 +104,6 @@ class Client final : private ClientEnd {
   // its connection, after `linger`.
   void die(env::Duration linger = {});
   bool stopped() const { return state_ == State::dead; }
-  // Its session is gone; whoever waits is not answered. Only if it may expire.
-  bool lost_its_session() const { return expired_; }
 
   Slot& slot(size_t n) { return slots_[n]; }
   size_t slots() const { return options_.slots; }
@@ -151,7 +149,7 @@ class Client final : private ClientEnd {
   const uint64_t incarnation_;
   const Options options_;
   State state_ = State::down;
-  bool has_session_ = false, expired_ = false;
+  bool has_session_ = false;
   uint64_t connection_ = 0;
   uint64_t clientid_ = 0;
   bench::SessionId session_{};

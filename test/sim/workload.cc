@@ -8,6 +8,16 @@ Client& Workload::add_client(Client::Options options, std::string called) {
   return *clients_.back();
 }
 
+Task<std::vector<Client*>> Workload::start_clients(uint64_t count, uint64_t slots_min, uint64_t slots_max) {
+  std::vector<Client*> started;
+  for (uint64_t i = 0; i < count && !world_.failed(); ++i) {
+    Client& client = add_client({.slots = static_cast<uint32_t>(random().between(slots_min, slots_max))});
+    started.push_back(&client);
+    co_await client.start();
+  }
+  co_return started;
+}
+
 Task<FileHandle> Workload::make_directory(Slot& slot, FileHandle parent, const std::string& name) {
   FileHandle handle;
   bench::ChangeInfo change;

@@ -34,6 +34,9 @@ class Workload {
   Client& add_client(Client::Options options = {}) { return add_client(options, {}); }
   // `called`: as the client of which it is a new incarnation.
   Client& add_client(Client::Options options, std::string called);
+  // Several at once, each with a number of slots between these. The world has failed unless all have a
+  // session.
+  Task<std::vector<Client*>> start_clients(uint64_t count, uint64_t slots_min, uint64_t slots_max);
   void spawn(Task<> task) { tasks_.spawn(std::move(task)); }
   Random& random() { return world_.random(); }
   template <class... Args>

@@ -178,9 +178,8 @@ Result<std::unique_ptr<File>> TestEnv::open(const std::string& path, bool create
 }
 
 ByteVector TestEnv::content(const std::string& path) const {
-  const Disk& disk = *disks_.at(path);
-  ByteVector bytes(disk.size());
-  for (uint64_t i = 0; i < disk.cells.size(); ++i) disk.load(i, bytes.data() + i * sector);
+  ByteVector bytes(disks_.at(path)->size());
+  read(path, 0, bytes);
   return bytes;
 }
 

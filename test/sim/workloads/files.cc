@@ -20,13 +20,10 @@ class FilesWorkload final : public Workload {
 
   Task<> setup() override {
     const uint64_t clients = random().between(1, 3), files = random().between(1, 4);
-    for (uint64_t i = 0; i < clients; ++i) {
-      Client& client = add_client({.slots = static_cast<uint32_t>(random().between(1, 3))});
-      clients_.push_back(&client);
-      co_await client.start();
-      if (world_.failed()) co_return;
-      for (size_t n = 0; n < client.slots(); ++n) slots_.push_back(&client.slot(n));
-    }
+    clients_ = co_await start_clients(clients, 1, 3);
+    if (world_.failed()) co_return;
+    for (Client* client : clients_)
+      for (size_t n = 0; n < client->slots(); ++n) slots_.push_back(&client->slot(n));
     Slot& slot = clients_[0]->slot(0);
     const std::string name = "files", owner = "owner";
     const FileHandle root = co_await make_directory(slot, clients_[0]->root(), name);

@@ -28,12 +28,10 @@ class FullWorkload final : public Workload {
 
   Task<> setup() override {
     const uint64_t clients = random().between(1, 3);
-    for (uint64_t i = 0; i < clients; ++i) {
-      Client& client = add_client({.slots = static_cast<uint32_t>(random().between(1, 4))});
-      co_await client.start();
-      if (world_.failed()) co_return;
-      for (size_t n = 0; n < client.slots(); ++n) slots_.push_back(&client.slot(n));
-    }
+    const std::vector<Client*> started = co_await start_clients(clients, 1, 4);
+    if (world_.failed()) co_return;
+    for (Client* client : started)
+      for (size_t n = 0; n < client->slots(); ++n) slots_.push_back(&client->slot(n));
     const std::string name = "full";
     directory_ = co_await make_directory(*slots_[0], slots_[0]->client().root(), name);
     space_ = co_await space(*slots_[0]);

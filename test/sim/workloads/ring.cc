@@ -40,11 +40,8 @@ class RingWorkload final : public Workload {
 
   Task<> setup() override {
     const uint64_t count = random().between(1, 2);
-    for (uint64_t i = 0; i < count; ++i) {
-      clients_.push_back(&add_client({.slots = static_cast<uint32_t>(random().between(2, 4))}));
-      co_await clients_.back()->start();
-      if (world_.failed()) co_return;
-    }
+    clients_ = co_await start_clients(count, 2, 4);
+    if (world_.failed()) co_return;
     Slot& slot = clients_[0]->slot(0);
     const std::string name = "ring";
     const FileHandle root = co_await make_directory(slot, clients_[0]->root(), name);

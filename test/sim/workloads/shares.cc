@@ -49,13 +49,11 @@ class SharesWorkload final : public Workload {
 
   Task<> setup() override {
     const uint64_t count = random().between(1, 3);
-    for (uint64_t i = 0; i < count; ++i) {
-      clients_.push_back(&add_client({.slots = static_cast<uint32_t>(random().between(1, 3))}));
-      co_await clients_.back()->start();
-      if (world_.failed()) co_return;
-      for (size_t n = 0; n < clients_.back()->slots(); ++n)
-        workers_.push_back({.slot = &clients_.back()->slot(n), .number = workers_.size(), .opens = {}});
-    }
+    clients_ = co_await start_clients(count, 1, 3);
+    if (world_.failed()) co_return;
+    for (Client* client : clients_)
+      for (size_t n = 0; n < client->slots(); ++n)
+        workers_.push_back({.slot = &client->slot(n), .number = workers_.size(), .opens = {}});
     const std::string name = "shares";
     root_ = co_await make_directory(*workers_[0].slot, clients_[0]->root(), name);
     // The first workers make one name each.

@@ -256,12 +256,8 @@ class TreeWorkload final : public Workload {
 
   Task<> setup() override {
     const uint64_t count = random().between(1, 4);
-    for (uint64_t i = 0; i < count; ++i) {
-      Client& client = add_client({.slots = static_cast<uint32_t>(random().between(1, 3))});
-      clients_.push_back(&client);
-      co_await client.start();
-      if (world_.failed()) co_return;
-    }
+    clients_ = co_await start_clients(count, 1, 3);
+    if (world_.failed()) co_return;
     Slot& slot = clients_[0]->slot(0);
     const std::string name = "tree";
     const FileHandle root = co_await make_directory(slot, clients_[0]->root(), name);
