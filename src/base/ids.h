@@ -20,8 +20,9 @@ using StartNumber = Strong<struct StartNumberTag>;
 // A file system object. Never given twice within a volume's life; also NFS's fileid.
 using InodeId = Strong<struct InodeIdTag>;
 
-// A file transaction: start number << 40 | counter. Never given twice.
+// A file transaction: start number << transaction_counter_bits | counter. Never given twice.
 using TransactionId = Strong<struct TransactionIdTag>;
+inline constexpr unsigned transaction_counter_bits = 40;
 
 // A block of 4 KiB in the block store.
 using BlockNo = Strong<struct BlockNoTag>;

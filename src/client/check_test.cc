@@ -13,11 +13,10 @@ namespace perdure::client {
 namespace {
 
 using ::testing::Contains;
+using testing::file;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::World;
-
-constexpr InodeId file(77);
 
 // Alice and Bob have `file` open; both hold locks in it, Alice in two rows.
 class State {

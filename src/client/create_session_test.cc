@@ -14,9 +14,8 @@
 namespace perdure::client {
 namespace {
 
+using testing::channel;
 using testing::World;
-
-constexpr ChannelAttributes channel{4096, 4096, 1024, 16, 8};
 
 ExchangedId exchange(World& w, std::string_view owner) {
   return *w.run([&](state::Run& run) {

@@ -11,9 +11,8 @@
 namespace perdure::client {
 namespace {
 
+using testing::channel;
 using testing::World;
-
-constexpr ChannelAttributes channel{4096, 4096, 1024, 16, 8};
 
 Outcome<ExchangedId> exchange(World& w, std::string_view owner, uint64_t verifier, std::string_view principal,
                               bool update = false) {

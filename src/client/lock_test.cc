@@ -16,9 +16,8 @@
 namespace perdure::client {
 namespace {
 
+using testing::file;
 using testing::World;
-
-constexpr InodeId file(77);
 
 Stateid open_file(World& w, ClientId client, std::string_view owner = "open", uint8_t access = share_both,
                   InodeId inode = file) {

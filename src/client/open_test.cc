@@ -14,9 +14,8 @@
 namespace perdure::client {
 namespace {
 
+using testing::file;
 using testing::World;
-
-constexpr InodeId file(77);
 
 Outcome<Stateid> try_open(World& w, ClientId client, std::string_view owner, uint8_t access, uint8_t deny,
                           InodeId inode = file) {

@@ -21,9 +21,9 @@ using testing::Names;
 
 // /dir, /dir/sub, /file (also /dir/link), /symlink, and a file that is open and has no name. /file has blocks
 // 10..12 at its file blocks 0..2, a page row at 4 and another one over block 11; block 20 is in a freed row.
-class Tree {
+class SmallTree {
  public:
-  Tree() {
+  SmallTree() {
     dir = names.mkdir(fx.root(), "dir");
     sub = names.mkdir(dir, "sub");
     file = names.file(fx.root(), "file");
@@ -105,71 +105,73 @@ class Tree {
 
 struct Damage {
   const char* name;
-  void (*make)(Tree& tree);
+  void (*make)(SmallTree& tree);
   const char* finding;  // part of it
 };
 
 const Damage damages[] = {
-    {"LinkCount", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { ++r.links; }); },
+    {"LinkCount", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { ++r.links; }); },
      "/file (inode 4): its link count is 3, but it has 2 names"},
-    {"SubdirectoryCount", [](Tree& t) { t.edit_inode(t.dir, [](InodeRow& r) { ++r.links; }); },
+    {"SubdirectoryCount", [](SmallTree& t) { t.edit_inode(t.dir, [](InodeRow& r) { ++r.links; }); },
      "/dir (inode 2): its link count is 4, but with 1 subdirectories it must be 3"},
-    {"EntryCount", [](Tree& t) { t.edit_inode(t.dir, [](InodeRow& r) { ++r.size; }); },
+    {"EntryCount", [](SmallTree& t) { t.edit_inode(t.dir, [](InodeRow& r) { ++r.size; }); },
      "it counts 3 entries, but has 2"},
-    {"EntryWithoutInode", [](Tree& t) { t.erase(t.fs().inodes, {t.file}); },
+    {"EntryWithoutInode", [](SmallTree& t) { t.erase(t.fs().inodes, {t.file}); },
      "entry 'file' of / (inode 1): what it names does not exist"},
-    {"EntryGone", [](Tree& t) { t.erase(t.fs().dirents, t.entry(t.dir, "link")); },
+    {"EntryGone", [](SmallTree& t) { t.erase(t.fs().dirents, t.entry(t.dir, "link")); },
      "its link count is 2, but it has 1 name"},
-    {"DirectoryOrphan", [](Tree& t) { t.erase(t.fs().dirents, t.entry(t.dir, "sub")); },
+    {"DirectoryOrphan", [](SmallTree& t) { t.erase(t.fs().dirents, t.entry(t.dir, "sub")); },
      "an orphan: a directory with 0 entries"},
     {"FileOrphan",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.erase(t.fs().dirents, t.entry(t.dir, "link"));
        t.erase(t.fs().dirents, t.entry(t.fx.root(), "file"));
      },
      "an orphan: a file of 20480 bytes with link count 2"},
-    {"UnlinkedButNotOpen", [](Tree& t) { t.fx.open.clear(); }, "without a name, and nobody has it open"},
-    {"OpenButGone", [](Tree& t) { t.erase(t.fs().inodes, {t.unnamed}); },
+    {"UnlinkedButNotOpen", [](SmallTree& t) { t.fx.open.clear(); }, "without a name, and nobody has it open"},
+    {"OpenButGone", [](SmallTree& t) { t.erase(t.fs().inodes, {t.unnamed}); },
      "a client has it open, but it does not exist"},
-    {"OpenDirectory", [](Tree& t) { t.fx.open.insert(t.dir); },
+    {"OpenDirectory", [](SmallTree& t) { t.fx.open.insert(t.dir); },
      "a client has it open, but it is a directory"},
-    {"Parent", [](Tree& t) { t.edit_inode(t.sub, [&](InodeRow& r) { r.parent = t.fx.root(); }); },
+    {"Parent", [](SmallTree& t) { t.edit_inode(t.sub, [&](InodeRow& r) { r.parent = t.fx.root(); }); },
      "its '..' is inode 1 instead of 2"},
-    {"RootParent", [](Tree& t) { t.edit_inode(t.fx.root(), [&](InodeRow& r) { r.parent = t.dir; }); },
+    {"RootParent", [](SmallTree& t) { t.edit_inode(t.fx.root(), [&](InodeRow& r) { r.parent = t.dir; }); },
      "the root of a volume, but its '..' is"},
     {"SecondNameOfDirectory",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.put(t.fs().dirents, t.entry(t.fx.root(), "again"), DirentRow{t.sub, FileType::directory, "again"});
      },
      "a directory with 2 names"},
     {"Cycle",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.erase(t.fs().dirents, t.entry(t.fx.root(), "dir"));
        t.put(t.fs().dirents, t.entry(t.sub, "dir"), DirentRow{t.dir, FileType::directory, "dir"});
        t.edit_inode(t.dir, [&](InodeRow& r) { r.parent = t.sub; });
      },
      "not reachable from the root of its volume"},
     {"EntriesOfNothing",
-     [](Tree& t) {
+     [](SmallTree& t) {
        const InodeId nothing(t.file.value + 500);
        t.put(t.fs().dirents, t.entry(nothing, "x"), DirentRow{t.file, FileType::regular, "x"});
      },
      "has directory entries, but does not exist"},
     {"EntriesOfFile",
-     [](Tree& t) { t.put(t.fs().dirents, t.entry(t.file, "x"), DirentRow{t.file, FileType::regular, "x"}); },
+     [](SmallTree& t) {
+       t.put(t.fs().dirents, t.entry(t.file, "x"), DirentRow{t.file, FileType::regular, "x"});
+     },
      "has directory entries, but is a file"},
     {"EntryType",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit(t.fs().dirents, t.entry(t.dir, "link"), [](DirentRow& r) { r.type = FileType::fifo; });
      },
      "entry 'link' of /dir (inode 2): it has the wrong type: FIFO"},
     {"EntryMisplaced",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit(t.fs().dirents, t.entry(t.dir, "link"), [](DirentRow& r) { r.entry_name = "other"; });
      },
      "it is not where its name belongs"},
     {"EntryNotFirstOfChain",
-     [](Tree& t) {
+     [](SmallTree& t) {
        DirentRow::Key key = t.entry(t.dir, "link");
        t.erase(t.fs().dirents, key);
        ++key.position;
@@ -177,59 +179,63 @@ const Damage damages[] = {
      },
      "there is a gap among the names with its hash"},
     {"NameTwice",
-     [](Tree& t) {
+     [](SmallTree& t) {
        DirentRow::Key key = t.entry(t.dir, "link");
        ++key.position;
        t.put(t.fs().dirents, key, DirentRow{t.file, FileType::regular, "link"});
      },
      "there are two of this name"},
     {"BadName",
-     [](Tree& t) { t.put(t.fs().dirents, t.entry(t.dir, ".."), DirentRow{t.file, FileType::regular, ".."}); },
+     [](SmallTree& t) {
+       t.put(t.fs().dirents, t.entry(t.dir, ".."), DirentRow{t.file, FileType::regular, ".."});
+     },
      "no name may be like this"},
     {"EntryOfDropped",
-     [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.cut_stamp = InodeRow::dropped_stamp; }); },
+     [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.cut_stamp = InodeRow::dropped_stamp; }); },
      "what it names was removed and is being freed"},
-    {"VolumeGone", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.volume = VolumeId(9); }); },
+    {"VolumeGone", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.volume = VolumeId(9); }); },
      "its volume 9 does not exist"},
-    {"RootGone", [](Tree& t) { t.erase(t.fs().inodes, {t.fx.root()}); }, "its root, inode"},
+    {"RootGone", [](SmallTree& t) { t.erase(t.fs().inodes, {t.fx.root()}); }, "its root, inode"},
     {"NumberNotGiven",
-     [](Tree& t) { t.edit(t.fs().volumes, {t.fx.volume()}, [&](VolumeRow& r) { r.inode_limit = 3; }); },
+     [](SmallTree& t) { t.edit(t.fs().volumes, {t.fx.volume()}, [&](VolumeRow& r) { r.inode_limit = 3; }); },
      "its number has not been given yet"},
     {"ChangeOfTheFuture",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit_inode(t.file, [](InodeRow& r) { r.change += uint64_t{9} << change_counter_bits; });
      },
      "its change attribute belongs to a later start"},
-    {"Type", [](Tree& t) { t.edit_inode(t.symlink, [](InodeRow& r) { r.type = static_cast<FileType>(9); }); },
+    {"Type",
+     [](SmallTree& t) { t.edit_inode(t.symlink, [](InodeRow& r) { r.type = static_cast<FileType>(9); }); },
      "unknown type 9"},
-    {"Mode", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.mode = 0100644; }); },
+    {"Mode", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.mode = 0100644; }); },
      "impossible mode 100644"},
-    {"HugeFile", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.size = file_bytes_max + 1; }); },
+    {"HugeFile", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.size = file_bytes_max + 1; }); },
      "bytes are more than a file may have"},
-    {"TargetGone", [](Tree& t) { t.erase(t.fs().symlinks, {t.symlink}); },
+    {"TargetGone", [](SmallTree& t) { t.erase(t.fs().symlinks, {t.symlink}); },
      "a symbolic link without a target"},
-    {"TargetSize", [](Tree& t) { t.edit_inode(t.symlink, [](InodeRow& r) { r.size = 3; }); },
+    {"TargetSize", [](SmallTree& t) { t.edit_inode(t.symlink, [](InodeRow& r) { r.size = 3; }); },
      "its size is 3, but its target has 9 bytes"},
-    {"TargetOfFile", [](Tree& t) { t.put(t.fs().symlinks, {t.file}, SymlinkRow{"x"}); },
+    {"TargetOfFile", [](SmallTree& t) { t.put(t.fs().symlinks, {t.file}, SymlinkRow{"x"}); },
      "has the target of a symbolic link, but is none"},
-    {"BlockCount", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { ++r.blocks; }); },
+    {"BlockCount", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { ++r.blocks; }); },
      "it counts 5 blocks, but has 4"},
-    {"BlocksOfEmptyFile", [](Tree& t) { t.edit_inode(t.unnamed, [](InodeRow& r) { r.blocks = 1; }); },
+    {"BlocksOfEmptyFile", [](SmallTree& t) { t.edit_inode(t.unnamed, [](InodeRow& r) { r.blocks = 1; }); },
      "it counts 1 blocks, but has 0"},
-    {"ExtentEnd", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.extent_end = 2; }); },
+    {"ExtentEnd", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.extent_end = 2; }); },
      "the inode says that there are none behind file block 2"},
-    {"BehindTheEnd", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.size = 1; }); },
+    {"BehindTheEnd", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.size = 1; }); },
      "1 bytes long, but a page row has content at file block 1"},
     {"ExtentBehindTheEnd",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.erase(t.fs().pages, {t.file, FileBlock(1)});
        t.edit_inode(t.file, [](InodeRow& r) { r.size = block_bytes; });
      },
      "4096 bytes long, but an extent has content at file block 2"},
-    {"PageBehindTheEnd", [](Tree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.size = 4 * block_bytes; }); },
+    {"PageBehindTheEnd",
+     [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.size = 4 * block_bytes; }); },
      "16384 bytes long, but a page row has content at file block 4"},
     {"PageTail",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit_inode(t.file, [](InodeRow& r) { r.size = 4 * block_bytes + 5; });
        PageRow row{t.fs().new_change(), make_page()};
        std::ranges::fill(row.page.mutable_bytes(), std::byte{1});
@@ -237,57 +243,63 @@ const Damage damages[] = {
      },
      "not zero behind the end of the file"},
     {"ExtentOfDirectory",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit(t.fs().allocations, {0}, [](AllocationRow& r) { r.used[0] |= 1U << 30U; });
        t.put(t.fs().extents, {t.dir, FileBlock(0)}, t.extent(0, 30, 1));
      },
      "has data, but is a directory"},
     {"ExtentOfNothing",
-     [](Tree& t) { t.put(t.fs().extents, {InodeId(t.file.value + 500), FileBlock(0)}, t.extent(0, 30, 1)); },
+     [](SmallTree& t) {
+       t.put(t.fs().extents, {InodeId(t.file.value + 500), FileBlock(0)}, t.extent(0, 30, 1));
+     },
      "has data, but does not exist"},
     {"ExtentLength",
-     [](Tree& t) { t.edit(t.fs().extents, {t.file, FileBlock(2)}, [](ExtentRow& r) { r.crcs.pop_back(); }); },
+     [](SmallTree& t) {
+       t.edit(t.fs().extents, {t.file, FileBlock(2)}, [](ExtentRow& r) { r.crcs.pop_back(); });
+     },
      "it has 2 checksums"},
-    {"ExtentOverlap", [](Tree& t) { t.put(t.fs().extents, {t.file, FileBlock(3)}, t.extent(2, 30, 2)); },
+    {"ExtentOverlap", [](SmallTree& t) { t.put(t.fs().extents, {t.file, FileBlock(3)}, t.extent(2, 30, 2)); },
      "it overlaps the one before"},
-    {"BlockTwice", [](Tree& t) { t.put(t.fs().extents, {t.unnamed, FileBlock(0)}, t.extent(0, 11, 1)); },
+    {"BlockTwice", [](SmallTree& t) { t.put(t.fs().extents, {t.unnamed, FileBlock(0)}, t.extent(0, 11, 1)); },
      "block 11: used twice, by /file (inode 4) file block 1, inode 6 file block "
      "0"},
-    {"FreedAndUsed", [](Tree& t) { t.put(t.fs().freed, {1}, FreedRow{{{BlockNo(12), 1}}}); },
+    {"FreedAndUsed", [](SmallTree& t) { t.put(t.fs().freed, {1}, FreedRow{{{BlockNo(12), 1}}}); },
      "block 12: used twice, by /file (inode 4) file block 2, freed row 1"},
-    {"FreedNothing", [](Tree& t) { t.put(t.fs().freed, {1}, FreedRow{}); }, "it frees nothing"},
-    {"FreedOutside", [](Tree& t) { t.put(t.fs().freed, {1}, FreedRow{{{BlockNo(1U << 30U), 5}}}); },
+    {"FreedNothing", [](SmallTree& t) { t.put(t.fs().freed, {1}, FreedRow{}); }, "it frees nothing"},
+    {"FreedOutside", [](SmallTree& t) { t.put(t.fs().freed, {1}, FreedRow{{{BlockNo(1U << 30U), 5}}}); },
      "but the block store has"},
-    {"Leak", [](Tree& t) { t.edit(t.fs().allocations, {0}, [](AllocationRow& r) { r.used[1] = 6; }); },
+    {"Leak", [](SmallTree& t) { t.edit(t.fs().allocations, {0}, [](AllocationRow& r) { r.used[1] = 6; }); },
      "blocks 65..66: marked as in use, but nothing uses them"},
     {"MarkedFree",
-     [](Tree& t) { t.edit(t.fs().allocations, {0}, [](AllocationRow& r) { r.used[0] &= ~(1U << 11U); }); },
+     [](SmallTree& t) {
+       t.edit(t.fs().allocations, {0}, [](AllocationRow& r) { r.used[0] &= ~(1U << 11U); });
+     },
      "block 11: used, but marked as free, by /file (inode 4) file block 1"},
-    {"AllocationGone", [](Tree& t) { t.erase(t.fs().allocations, {0}); },
+    {"AllocationGone", [](SmallTree& t) { t.erase(t.fs().allocations, {0}); },
      "blocks 10..12: used, but marked as free"},
     {"OutsideTheStore",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit(t.fs().extents, {t.file, FileBlock(2)}, [](ExtentRow& r) { r.block = BlockNo(1U << 30U); });
      },
      "but the block store has"},
     {"BlockZero",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit(t.fs().extents, {t.file, FileBlock(2)}, [](ExtentRow& r) { r.block = BlockNo(0); });
      },
      "but the block store has"},
     {"CutWithoutReclaim",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit_inode(t.file, [&](InodeRow& r) { r.cut_from = 2, r.cut_stamp = t.fs().new_change(); });
      },
      "truncated, but no transaction is freeing what was cut off"},
     {"DroppedWithoutReclaim",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.fx.open.clear();
        t.edit_inode(t.unnamed, [&](InodeRow& r) { r.cut_stamp = InodeRow::dropped_stamp; });
      },
      "removed, but no transaction is freeing it"},
     {"StampOfTheFuture",
-     [](Tree& t) {
+     [](SmallTree& t) {
        t.edit(t.fs().extents, {t.file, FileBlock(2)}, [](ExtentRow& r) { r.stamp = UINT64_MAX - 1; });
      },
      "of a later start of the server"},
@@ -296,7 +308,7 @@ const Damage damages[] = {
 class CheckTest : public ::testing::TestWithParam<Damage> {};
 
 TEST_P(CheckTest, IsFoundInMemoryAndInTheStore) {
-  Tree tree;
+  SmallTree tree;
   ASSERT_THAT(tree.findings(), IsEmpty());
   tree.fx.checkpoint();
   GetParam().make(tree);
@@ -310,7 +322,7 @@ INSTANTIATE_TEST_SUITE_P(Damages, CheckTest, ::testing::ValuesIn(damages),
                          [](const ::testing::TestParamInfo<Damage>& damage) { return damage.param.name; });
 
 TEST(Check, ReclaimsInFlightExcuseWhatTheyFree) {
-  Tree tree;
+  SmallTree tree;
   tree.edit_inode(tree.file, [&](InodeRow& r) {
     r.size = 2 * block_bytes, r.cut_from = 2, r.cut_stamp = tree.fs().new_change();
   });
@@ -319,7 +331,7 @@ TEST(Check, ReclaimsInFlightExcuseWhatTheyFree) {
 }
 
 TEST(Check, DamagedRowsAreToldAndLeftOut) {
-  Tree tree;
+  SmallTree tree;
   tree.fx.checkpoint();
   tree.fx.evict();
   Encoder key;
@@ -336,7 +348,7 @@ TEST(Check, DamagedRowsAreToldAndLeftOut) {
 }
 
 TEST(Check, DataIsComparedWithItsChecksums) {
-  Tree tree;
+  SmallTree tree;
   uint64_t damaged = 0;
   std::vector<std::string> found;
   CheckSurroundings surroundings{.open = {tree.unnamed},
@@ -344,7 +356,7 @@ TEST(Check, DataIsComparedWithItsChecksums) {
                                  .blocks = tree.fx.blocks().capacity(),
                                  .read_blocks = [&](BlockNo first, MutableBytes into) -> Result<void> {
                                    for (size_t i = 0; i < into.size() / block_bytes; ++i) {
-                                     const Bytes block = Tree::content(first.value + i);
+                                     const Bytes block = SmallTree::content(first.value + i);
                                      std::ranges::copy(
                                          block, into.begin() + static_cast<ptrdiff_t>(i * block_bytes));
                                      if (first.value + i == damaged) into[i * block_bytes] ^= std::byte{1};

@@ -14,15 +14,9 @@ namespace {
 
 using testing::DataFixture;
 using testing::DataFixtureOptions;
-
-constexpr uint64_t page = block_bytes;
-
-ByteVector pattern(uint64_t size, unsigned seed) {
-  ByteVector bytes(size);
-  for (uint64_t i = 0; i < size; ++i)
-    bytes[i] = static_cast<std::byte>((i * 7 + seed * 131 + i / 251) & 0xff);
-  return bytes;
-}
+using testing::page;
+using testing::pattern;
+using testing::until;
 
 // A write under way, until somebody asks.
 struct Writing {
@@ -43,10 +37,6 @@ Writing start_write(DataFixture& f, InodeId id, uint64_t offset, ByteVector byte
       },
       [result = writing.result](Outcome<WriteResult> outcome, Lsn) { *result = std::move(outcome); });
   return writing;
-}
-
-void until(DataFixture& f, const std::function<bool()>& condition) {
-  while (!condition()) ASSERT_TRUE(f.step());
 }
 
 // ---------------------------------------------------------------------------------------------------------
@@ -389,7 +379,7 @@ TEST(WriteBack, MovesOnlyWhatIsOldEnough) {
 // ---------------------------------------------------------------------------------------------------------
 // reading
 
-struct Damage : ::testing::Test {
+struct DamagedData : ::testing::Test {
   DataFixture f;
   const InodeId id = f.new_file();
   const ByteVector bytes = pattern(64 * page, 1);
@@ -425,7 +415,7 @@ struct Damage : ::testing::Test {
   }
 };
 
-TEST_F(Damage, OfAChecksumIsAnErrorUntilItIsMended) {
+TEST_F(DamagedData, OfAChecksumIsAnErrorUntilItIsMended) {
   const uint64_t at = place_of(17).value * page;
   const ByteVector disk = f.env().content("blocks");
   const ByteVector good(disk.begin() + static_cast<ptrdiff_t>(at),
@@ -439,7 +429,7 @@ TEST_F(Damage, OfAChecksumIsAnErrorUntilItIsMended) {
   EXPECT_EQ(*f.read(id, 0, 64 * page), bytes);
 }
 
-TEST_F(Damage, OfTheDeviceIsAnErrorUntilItIsOverwritten) {
+TEST_F(DamagedData, OfTheDeviceIsAnErrorUntilItIsOverwritten) {
   f.env().make_unreadable("blocks", place_of(17).value * page, page);
   expect_only_block_17_is_bad();
   ASSERT_TRUE(f.write(id, 17 * page, pattern(page, 3), Stable::file_sync));

@@ -11,8 +11,8 @@ namespace {
 
 using testing::DataFixture;
 using testing::DataFixtureOptions;
-
-constexpr uint64_t page = block_bytes;
+using testing::page;
+using testing::until;
 
 ByteVector filled(uint64_t pages, unsigned value) {
   return ByteVector(pages * page, static_cast<std::byte>(value));
@@ -36,10 +36,6 @@ std::shared_ptr<Committing> start_commit(DataFixture& f, InodeId id) {
         committing->release = release;
       });
   return committing;
-}
-
-void until(DataFixture& f, const std::function<bool()>& condition) {
-  while (!condition()) ASSERT_TRUE(f.step());
 }
 
 // While COMMIT's pages are on their way, somebody else makes them stable. COMMIT finds nothing left to do,

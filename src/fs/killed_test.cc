@@ -15,8 +15,8 @@ namespace {
 
 using testing::DataFixture;
 using testing::DataFixtureOptions;
+using testing::page;
 
-constexpr uint64_t page = block_bytes;
 const Principal root_user{.uid = 0, .gid = 0, .groups = {}};
 
 // What block `n` holds in version `version`; all zeros in version 0.

@@ -12,15 +12,8 @@ namespace {
 
 using testing::DataFixture;
 using testing::DataFixtureOptions;
-
-constexpr uint64_t page = block_bytes;
-
-ByteVector pattern(uint64_t size, uint64_t seed) {
-  ByteVector bytes(size);
-  for (uint64_t i = 0; i < size; ++i)
-    bytes[i] = static_cast<std::byte>(1 + (i * 7 + seed * 131 + i / 251) % 255);
-  return bytes;
-}
+using testing::page;
+using testing::pattern;
 
 // Islands in a file that is as large as can be, written in each of the three ways.
 class SparseFile : public ::testing::TestWithParam<std::tuple<Stable, uint64_t>> {

@@ -10,8 +10,7 @@ namespace {
 
 using testing::DataFixture;
 using testing::DataFixtureOptions;
-
-constexpr uint64_t page = block_bytes;
+using testing::page;
 
 // A file whose every second block is an extent of its own, made from rows: its content is never looked at.
 InodeId make_fragmented(DataFixture& f, uint64_t extents) {

@@ -8,13 +8,7 @@ namespace perdure::fs {
 namespace {
 
 using testing::DataFixture;
-
-ByteVector pattern(uint64_t size, uint32_t seed) {
-  ByteVector bytes(size);
-  for (uint64_t i = 0; i < size; ++i)
-    bytes[i] = static_cast<std::byte>((i * 7 + seed * 131 + i / 251) & 0xff);
-  return bytes;
-}
+using testing::pattern;
 
 TEST(Write, AllThreeWaysReadBack) {
   DataFixture f;

@@ -5,24 +5,6 @@
 
 namespace perdure::log {
 
-namespace {
-
-// One batch, from its first record until it is durable. Used again afterwards, with its memory.
-struct Batch {
-  Lsn start;
-  uint64_t records = 0;
-  uint64_t payload_bytes = 0;
-  env::Instant write_began;
-  AlignedBuffer memory;
-  std::vector<env::Task> waiters;
-
-  Lsn first_record() const { return start + Lsn(batch_header_bytes); }
-  Lsn next_record() const { return first_record() + Lsn(payload_bytes); }
-  Lsn end() const { return records == 0 ? start : start + Lsn(batch_bytes(payload_bytes)); }
-};
-
-}  // namespace
-
 // Shared with the write under way, whose buffer must outlive it.
 class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
  public:
@@ -47,6 +29,20 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
   uint64_t room() const;
 
  private:
+  // One batch, from its first record until it is durable. Used again afterwards, with its memory.
+  struct Batch {
+    Lsn start;
+    uint64_t records = 0;
+    uint64_t payload_bytes = 0;
+    env::Instant write_began;
+    AlignedBuffer memory;
+    std::vector<env::Task> waiters;
+
+    Lsn first_record() const { return start + Lsn(batch_header_bytes); }
+    Lsn next_record() const { return first_record() + Lsn(payload_bytes); }
+    Lsn end() const { return records == 0 ? start : start + Lsn(batch_bytes(payload_bytes)); }
+  };
+
   Batch& filling() { return *batches_.back(); }
   const Batch& filling() const { return *batches_.back(); }
   void open_batch(Lsn start);

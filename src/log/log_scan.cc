@@ -3,7 +3,7 @@
 namespace perdure::log {
 
 namespace {
-constexpr uint64_t chunk_bytes = 1U << 20U;
+constexpr uint64_t read_bytes = 1U << 20U;
 }
 
 Result<Superblock> read_superblock(const ReadAt& read_at, uint64_t bytes, const std::string& name) {
@@ -26,10 +26,10 @@ namespace {
 // Every header in the ring whose LSN belongs where it lies, in the order of its place.
 Result<std::vector<BatchHeader>> find_headers(const Source& source) {
   std::vector<BatchHeader> headers;
-  AlignedBuffer chunk(chunk_bytes);
+  AlignedBuffer chunk(read_bytes);
   const uint64_t end = area_begin + source.superblock.capacity;
-  for (uint64_t at = area_begin; at < end; at += chunk_bytes) {
-    const MutableBytes bytes = chunk.first(std::min(chunk_bytes, end - at));
+  for (uint64_t at = area_begin; at < end; at += read_bytes) {
+    const MutableBytes bytes = chunk.first(std::min(read_bytes, end - at));
     TRY(source.read_at(at, bytes));
     for (uint64_t i = 0; i < bytes.size(); i += sector_bytes) {
       const auto header = decode_batch_header(bytes.subspan(i, batch_header_bytes), source.superblock.salt);

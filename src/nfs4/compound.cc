@@ -198,6 +198,18 @@ log::ControlValues Compound::control() const {
           .saved = registers.saved.inode};
 }
 
+// Its machine holds the arguments, and is logged whenever it waits after it has changed something.
+uint64_t Compound::log_bytes_ahead() const {
+  if (registers.step == 0 && !registers.in_progress) return 0;
+  const fs::DataOptions& options = service_.fs().data().options;
+  const uint64_t operations_ahead = registers.operations - registers.operation;
+  uint64_t bytes = operations_ahead * options.record_bytes_max;
+  if (registers.in_progress || operations_ahead > 2) bytes += 2 * call_.arguments.size();
+  if (std::holds_alternative<fs::CommitRegisters>(registers.own))
+    bytes += uint64_t{options.commit_blocks} * block_bytes;
+  return bytes;
+}
+
 void Compound::released() {
   // It may have waited long for the log, and the client is due a whole lease from now on.
   if (registers.client != 0) clients().renew_lease(client::ClientId(registers.client));

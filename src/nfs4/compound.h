@@ -99,6 +99,7 @@ class Compound final : public processor::Transaction {
   void keep() override;
   void encode_machine(Encoder& out) const override;
   void released() override;
+  uint64_t log_bytes_ahead() const override;
   uint64_t client() const override { return registers.client; }
 
  private:

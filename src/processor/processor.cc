@@ -1,5 +1,8 @@
 #include "processor/processor.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/mark.h"
 #include "base/planted_bug.h"
 
@@ -18,14 +21,18 @@ Processor::~Processor() = default;
 
 bool Processor::admits() const {
   if (planted("no room in the log is reserved")) return true;
-  return database_.commit().room() > options_.log_reserve_bytes;
+  return database_.commit().room() > options_.log_reserve_bytes + reserved_bytes_;
+}
+
+bool Processor::admits_jobs() const {
+  return database_.commit().room() > options_.log_reserve_bytes / 2 + reserved_bytes_;
 }
 
 void Processor::submit(std::unique_ptr<Transaction> transaction) {
   transaction->since_ = env_.now();
   if (transaction->kind() != Kind::compound)
     ready_.push_back(std::move(transaction));
-  else if (executing_ != nullptr || !queued_.empty() || !admits())
+  else if (executing_ != nullptr || !returned_.empty() || !queued_.empty() || !admits())
     queued_.push_back(std::move(transaction));
   else
     execute(std::move(transaction));
@@ -53,8 +60,20 @@ void Processor::resume(TransactionId id) {
   }
   auto it = waiting_.find(id);
   if (it == waiting_.end()) return;
-  ready_.push_back(std::move(it->second));
+  go_on(std::move(it->second));
   waiting_.erase(it);
+}
+
+// What it has waited for, or was not in memory, is there. Many may be told so at once: a request that nobody
+// depends on is admitted again, as if it had just come, or all of them together could fill the log.
+void Processor::go_on(std::unique_ptr<Transaction> transaction) {
+  const bool again = transaction->kind() == Kind::compound && transaction->reserved_ == 0;
+  (again ? returned_ : ready_).push_back(std::move(transaction));
+}
+
+void Processor::reserve(Transaction& transaction, uint64_t bytes) {
+  reserved_bytes_ += bytes - transaction.reserved_;
+  transaction.reserved_ = bytes;
 }
 
 void Processor::execute(std::unique_ptr<Transaction> transaction) {
@@ -95,13 +114,15 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
   executing_ = nullptr;
   if (progress == Progress::waiting) {
     ++figures_.waits;
+    reserve(t, t.log_bytes_ahead());
     if (t.resumed_)
-      ready_.push_back(std::move(transaction));
+      go_on(std::move(transaction));
     else
       waiting_.emplace(t.id(), std::move(transaction));
     return;
   }
   ++figures_.finished;
+  reserve(t, 0);
   if (release == Lsn(0) || database_.commit().durable() > release ||
       planted("a reply leaves before the log is durable"))
     t.released();
@@ -121,26 +142,42 @@ void Processor::fetched(TransactionId id, Result<void> result) {
   if (!result && failed_) return std::exchange(failed_, nullptr)(std::move(result).error());
   auto it = faulted_.find(id);
   if (it == faulted_.end() || --it->second.missing != 0) return;
-  ready_.push_back(std::move(it->second.transaction));
+  go_on(std::move(it->second.transaction));
   faulted_.erase(it);
 }
 
+void Processor::execute_admitted(std::deque<std::unique_ptr<Transaction>>& queue) {
+  for (size_t n = queue.size(); n > 0 && !queue.empty() && admits(); --n) {
+    std::unique_ptr<Transaction> next = std::move(queue.front());
+    queue.pop_front();
+    execute(std::move(next));
+  }
+}
+
 void Processor::turn() {
+  if (admits_jobs()) {
+    std::ranges::move(postponed_, std::back_inserter(ready_));
+    postponed_.clear();
+  }
   // Only what is ready now: what becomes ready meanwhile has its turn next, so that the loop's sockets have
   // theirs.
   for (size_t n = ready_.size(); n > 0 && !ready_.empty(); --n) {
     std::unique_ptr<Transaction> next = std::move(ready_.front());
     ready_.pop_front();
-    execute(std::move(next));
+    const bool job = next->kind() == Kind::reclaim || next->kind() == Kind::expire_client;
+    if (job && !admits_jobs()) {
+      PERDURE_MARK("a job waits for room in the log");
+      postponed_.push_back(std::move(next));
+    } else {
+      execute(std::move(next));
+    }
   }
-  if (!queued_.empty() && !admits()) PERDURE_MARK("requests wait for room in the log");
-  while (!queued_.empty() && admits()) {
-    std::unique_ptr<Transaction> next = std::move(queued_.front());
-    queued_.pop_front();
-    execute(std::move(next));
-  }
+  execute_admitted(returned_);
+  if (returned_.empty()) execute_admitted(queued_);
+  const bool any = !returned_.empty() || !queued_.empty();
+  if (any && !admits()) PERDURE_MARK("requests wait for room in the log");
   database_.commit().flush();
-  if (!ready_.empty()) env_.post([] {});  // another turn
+  if (!ready_.empty() || (any && admits())) env_.post([] {});  // another turn
 }
 
 uint32_t Processor::oldest_fault_tick() const {
@@ -151,7 +188,8 @@ uint32_t Processor::oldest_fault_tick() const {
     if (t.fault_tick_ != 0 && static_cast<int32_t>(t.fault_tick_ - oldest) < 0) oldest = t.fault_tick_;
   };
   for (const auto& [id, faulted] : faulted_) consider(*faulted.transaction);
-  for (const auto& transaction : ready_) consider(*transaction);
+  for (const auto* queue : {&ready_, &returned_, &postponed_})
+    for (const auto& transaction : *queue) consider(*transaction);
   return oldest;
 }
 
@@ -172,6 +210,7 @@ Result<size_t> Processor::restore() {
     if (row.kind == Kind::reclaim && planted("a reclaim is forgotten at a restart")) return;
     transaction->logged_ = true;
     transaction->since_ = env_.now();
+    reserve(*transaction, transaction->log_bytes_ahead());
     ready_.push_back(std::move(transaction));
     ++resumed;
   });
@@ -185,7 +224,9 @@ auto Processor::in_flight() const -> std::vector<InFlight> {
   const auto add = [&](const Transaction& t, const char* state) {
     all.push_back({t.id(), t.kind(), t.control(), t.client(), now - t.since_, state});
   };
-  for (const auto& t : queued_) add(*t, "queued");
+  for (const auto* queue : {&returned_, &queued_})
+    for (const auto& t : *queue) add(*t, "queued");
+  for (const auto& t : postponed_) add(*t, "postponed");
   for (const auto& t : ready_) add(*t, "ready");
   for (const auto& [id, faulted] : faulted_) add(*faulted.transaction, "fetching");
   for (const auto& [id, t] : waiting_) add(*t, "waiting");

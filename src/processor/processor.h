@@ -28,18 +28,22 @@ class Processor {
  public:
   struct Options {
     StartNumber start;  // makes transaction ids unique over all starts
-    uint64_t log_reserve_bytes =
-        16U << 20U;  // of log room, kept for transactions in flight and the checkpoint
+    // Of log room: requests leave it to the server's own jobs, and these leave half of it to write-back and
+    // the checkpoint, which make room.
+    uint64_t log_reserve_bytes = 16U << 20U;
   };
   // `failed`: the vserver cannot go on (a fetch failed).
   Processor(env::Env& env, state::Database& database, Options options,
             std::move_only_function<void(Error)> failed);
   ~Processor();
 
-  TransactionId new_id() { return TransactionId((options_.start.value << 40U) | ++last_id_); }
+  TransactionId new_id() {
+    return TransactionId((options_.start.value << transaction_counter_bits) | ++last_id_);
+  }
 
-  // A client's request executes now, or as soon as the log has room. The server's own jobs, of which some
-  // make that room, execute at the end of the turn, whatever there is. From anywhere on the loop, inside runs
+  // A client's request executes now, or as soon as the log has room for it beside what those in flight have
+  // reserved. The server's own jobs execute at the end of the turn; logged ones wait for room too, while
+  // those that make it (Kind::unlogged) execute whatever there is. From anywhere on the loop, inside runs
   // too.
   void submit(std::unique_ptr<Transaction> transaction);
   // A waiting transaction goes on at the end of this turn (or as soon as its present run has ended). Unknown
@@ -57,8 +61,6 @@ class Processor {
 
   // Executes what is ready, then lets the log write. Called at the end of every turn.
   void turn();
-  // No transaction is executing, queued or waiting, but for those that wait for events that may never come.
-  bool idle() const { return ready_.empty() && faulted_.empty(); }
   // The tick before which no row is needed by a faulted run (Database::trim_memory).
   uint32_t oldest_fault_tick() const;
 
@@ -70,7 +72,7 @@ class Processor {
     log::ControlValues control;
     uint64_t client;
     env::Duration age;
-    const char* state;  // "ready", "fetching", "waiting"
+    const char* state;  // "queued", "postponed", "ready", "fetching", "waiting"
   };
   std::vector<InFlight> in_flight() const;
   struct Figures {
@@ -83,6 +85,10 @@ class Processor {
   void fetch(std::unique_ptr<Transaction> transaction, std::vector<state::Fetch> misses);
   void fetched(TransactionId id, Result<void> result);
   bool admits() const;
+  bool admits_jobs() const;
+  void go_on(std::unique_ptr<Transaction> transaction);
+  void execute_admitted(std::deque<std::unique_ptr<Transaction>>& queue);
+  void reserve(Transaction& transaction, uint64_t bytes);
   void put_machine(state::Run& run, Transaction& transaction);
 
   env::Env& env_;
@@ -95,13 +101,16 @@ class Processor {
     std::unique_ptr<Transaction> transaction;
     size_t missing = 0;
   };
-  std::deque<std::unique_ptr<Transaction>> queued_;  // not admitted yet
-  std::deque<std::unique_ptr<Transaction>> ready_;   // go on at the end of the turn
+  std::deque<std::unique_ptr<Transaction>> queued_;     // requests that are not admitted yet
+  std::deque<std::unique_ptr<Transaction>> returned_;   // which could go on, but are to be admitted again
+  std::deque<std::unique_ptr<Transaction>> postponed_;  // jobs that wait for room in the log
+  std::deque<std::unique_ptr<Transaction>> ready_;      // go on at the end of the turn
   absl::btree_map<TransactionId, Faulted> faulted_;
   absl::btree_map<TransactionId, std::unique_ptr<Transaction>> waiting_;
   absl::btree_map<Kind, Factory> factories_;
   Transaction* executing_ = nullptr;
   uint64_t last_id_ = 0;
+  uint64_t reserved_bytes_ = 0;  // of log room, for requests in flight
   Figures figures_;
 };
 

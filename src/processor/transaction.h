@@ -51,6 +51,10 @@ class Transaction {
   virtual void encode_machine(Encoder& out) const = 0;
   // It has finished, and all that it did and saw is durable: the reply may leave. The last call.
   virtual void released() = 0;
+  // While it waits: how many bytes it may still log, if others may depend on its going on (it holds
+  // something, or has changed something already). 0: it may be kept from going on for as long as the log is
+  // full.
+  virtual uint64_t log_bytes_ahead() const { return 0; }
   // NFS client id, 0 if none.
   virtual uint64_t client() const { return 0; }
 
@@ -58,8 +62,9 @@ class Transaction {
   friend class Processor;
   TransactionId id_;
   Kind kind_;
-  bool logged_ = false;   // has a row in `transactions`
-  bool resumed_ = false;  // resume() came before the run that waits had ended
+  bool logged_ = false;    // has a row in `transactions`
+  bool resumed_ = false;   // resume() came before the run that waits had ended
+  uint64_t reserved_ = 0;  // log_bytes_ahead() when it began to wait
   uint32_t fault_tick_ = 0;
   env::Instant since_{};
 };

@@ -47,7 +47,6 @@ bool take(InFlight& in_flight, TransactionId id, const processor::TransactionRow
 }
 
 Result<InFlight> check_transactions(const CheckArguments& arguments, state::Findings& findings) {
-  constexpr unsigned counter_bits = 40;  // of a transaction id, below the start number
   InFlight in_flight;
   const auto damaged = [&](const std::string& what) { findings.add("{}", what); };
   state::RowReader<processor::TransactionRow> rows(arguments.transactions, damaged);
@@ -58,7 +57,7 @@ Result<InFlight> check_transactions(const CheckArguments& arguments, state::Find
     if (!take(in_flight, id, rows.row()))
       findings.add("transaction {:#x} ({}): its machine cannot be read, it could not go on", id.value,
                    operation_name(rows.row().control.operation));
-    if (id.value >> counter_bits > arguments.fs.start().value)
+    if (id.value >> transaction_counter_bits > arguments.fs.start().value)
       findings.add("transaction {:#x}: of a later start of the server", id.value);
   }
   std::ranges::sort(in_flight.reclaims);

@@ -19,8 +19,6 @@ namespace perdure::server {
 
 namespace {
 
-constexpr unsigned counter_bits = 40;  // of a transaction id
-
 // What a row says, where its fields alone are hard to read.
 template <class Row>
 std::string words(const Row& row) {
@@ -163,7 +161,8 @@ std::string client_name(const client::ClientRow& row) {
 }
 
 std::string transaction_name(TransactionId id) {
-  return fmt::format("{}.{}", id.value >> counter_bits, id.value & ((uint64_t{1} << counter_bits) - 1));
+  return fmt::format("{}.{}", id.value >> transaction_counter_bits,
+                     id.value & ((uint64_t{1} << transaction_counter_bits) - 1));
 }
 
 std::optional<TransactionId> parse_transaction(std::string_view text) {
@@ -180,8 +179,9 @@ std::optional<TransactionId> parse_transaction(std::string_view text) {
   const auto first = number(text.substr(0, dot));
   if (!first || dot == text.npos) return first ? std::optional(TransactionId(*first)) : std::nullopt;
   const auto counter = number(text.substr(dot + 1));
-  if (!counter || *counter >> counter_bits != 0 || *first >> (64 - counter_bits) != 0) return std::nullopt;
-  return TransactionId(*first << counter_bits | *counter);
+  if (!counter || *counter >> transaction_counter_bits != 0 || *first >> (64 - transaction_counter_bits) != 0)
+    return std::nullopt;
+  return TransactionId(*first << transaction_counter_bits | *counter);
 }
 
 std::string step_words(const log::ControlValues& control) {

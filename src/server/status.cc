@@ -22,7 +22,7 @@ namespace perdure::server {
 
 namespace {
 
-double milliseconds(env::Duration d) {
+double in_milliseconds(env::Duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
 }
 
@@ -42,7 +42,7 @@ nlohmann::json log_json(Vserver& v) {
                    {"batches", commit.figures().batches},
                    {"bytes", commit.figures().bytes}};
   if (const uint64_t batches = commit.figures().batches; batches != 0)
-    j["batch_ms"] = milliseconds(commit.figures().write_time) / static_cast<double>(batches);
+    j["batch_ms"] = in_milliseconds(commit.figures().write_time) / static_cast<double>(batches);
   if (const log::LogRing* ring = v.ring()) {
     j["start_number"] = ring->start_number().value;
     j["tail_lsn"] = ring->tail().value;
@@ -61,7 +61,7 @@ nlohmann::json transactions_json(Vserver& v) {
                          {"step", t.control.step},
                          {"inode", t.control.current.value},
                          {"state", t.state},
-                         {"age_ms", milliseconds(t.age)}});
+                         {"age_ms", in_milliseconds(t.age)}});
   const processor::Processor::Figures& f = v.processor().figures();
   return {{"finished", f.finished}, {"runs", f.runs},       {"faults", f.faults},
           {"waits", f.waits},       {"records", f.records}, {"in_flight", in_flight}};
@@ -89,13 +89,13 @@ nlohmann::json checkpoint_json(Vserver& v) {
   return {{"made", f.checkpoints},
           {"under_way", v.checkpointer().under_way()},
           {"rows_applied", f.rows_applied},
-          {"last_ms", milliseconds(f.last_checkpoint)}};
+          {"last_ms", in_milliseconds(f.last_checkpoint)}};
 }
 
 nlohmann::json restoration_json(const RestorationFigures& r) {
-  return {{"records_redone", r.records},       {"bytes_redone", r.bytes},
-          {"transactions_resumed", r.resumed}, {"load_ms", milliseconds(r.load)},
-          {"redo_ms", milliseconds(r.redo)},   {"total_ms", milliseconds(r.total)}};
+  return {{"records_redone", r.records},        {"bytes_redone", r.bytes},
+          {"transactions_resumed", r.resumed},  {"load_ms", in_milliseconds(r.load)},
+          {"redo_ms", in_milliseconds(r.redo)}, {"total_ms", in_milliseconds(r.total)}};
 }
 
 }  // namespace

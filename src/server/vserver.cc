@@ -47,6 +47,9 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
   data.dirty_bytes_low = data.dirty_bytes_max / 2;
   data.page_row_bytes_max = std::min(options_.memory_bytes / 8, 2 * options_.checkpoint.bytes_max);
   data.page_row_bytes_low = data.page_row_bytes_max / 2;
+  if (parts_.ring != nullptr)  // pages that a COMMIT finds changed go into the log
+    data.commit_blocks = static_cast<uint32_t>(std::clamp<uint64_t>(
+        parts_.ring->capacity() / 64 / block_bytes, data.record_blocks_max + 1, data.commit_blocks));
   fs_ = std::make_unique<fs::FileSystem>(env, *database_, *parts_.blocks, options_.start, std::move(fs_hooks),
                                          file_options);
   client::ClientState::Hooks client_hooks;

@@ -168,6 +168,15 @@ void Blade::serve(std::unique_ptr<server::Vserver> vserver) {
   serving_since_ = world_.now();
 }
 
+bool Blade::at_rest() const {
+  if (!serving() || !vserver_->processor().in_flight().empty() || vserver_->checkpointer().under_way() ||
+      env_.io_under_way() != 0)
+    return false;
+  bool any = false;
+  vserver_->processor().transactions().for_each([&](const auto&, const auto&) { any = true; });
+  return !any;
+}
+
 void Blade::check() {
   uint64_t shown = 0;
   state::Findings findings([&](const std::string& line) {

@@ -42,6 +42,9 @@ class Blade {
   void start();
   bool serving() const { return state_ == State::serving; }
   bool down() const { return state_ == State::down; }
+  // It serves, and does nothing by itself: no transaction, also none that waits to go on, no checkpoint, no
+  // I/O.
+  bool at_rest() const;
   // From now on it dies as the profile says.
   void let_die() {
     dying_ = true;

@@ -6,12 +6,12 @@
 #include <set>
 
 #include "base/check.h"
+#include "sim/world.h"
 
 namespace perdure::sim {
 
 namespace {
 
-constexpr uint64_t block = 4096;
 constexpr unsigned place_bits = 12;
 
 // A word of the change `number` at `offset`: never zero.

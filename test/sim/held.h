@@ -61,7 +61,6 @@ class Held {
   std::vector<Hold>& all() { return holds_; }
 
  private:
-  static constexpr uint64_t never = UINT64_MAX;
   World& world_;
   std::vector<Hold> holds_;
 };

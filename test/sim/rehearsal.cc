@@ -140,7 +140,7 @@ void Rehearsal::play_act() {
   if (plan_.io) stall_io();
   bench::TaskGroup tasks;
   tasks.spawn(options_.scenario->act(*stage_));
-  world_.run("act", phase_max, [&] { return tasks.all_done() && stage_->settled(); });
+  world_.run("act", phase_max, [&] { return tasks.all_done() && blade_.at_rest(); });
   acting_ = false;
   stage_->let_act(false);
   found_.io_requests = blade_.env().io_count() - io_at_;

@@ -8,7 +8,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 namespace {
-constexpr uint64_t block = 4096;
 constexpr uint32_t io_bytes_max = 512U << 10U;
 
 }  // namespace
@@ -187,7 +186,7 @@ Task<> Stage::make_file(const char* name, uint64_t blocks) {
   OpenFile file = co_await create_file(slot, root(), file_name, owner_name);
   handles[file_name] = file.handle;
   for (uint64_t at = 0; at < blocks && !world_.failed(); at += io_bytes_max / block) {
-    const uint64_t n = std::min(blocks - at, io_bytes_max / block);
+    const uint64_t n = std::min<uint64_t>(blocks - at, io_bytes_max / block);
     Call& c = slot.begin().putfh(file.handle);
     add_write(c, file.stateid, at * block, bench::StableHow::FILE_SYNC4, static_cast<uint32_t>(n * block),
               at << 20U);
@@ -287,15 +286,8 @@ Task<> Stage::checkpoint() {
   }
 }
 
-bool Stage::settled() {
-  if (!blade().serving()) return false;
-  server::Vserver& v = blade().vserver();
-  return v.processor().in_flight().empty() && !v.checkpointer().under_way() &&
-         blade().env().io_under_way() == 0;
-}
-
 Task<> Stage::settle() {
-  while (!world_.failed() && !settled()) co_await observer_->sleep(milliseconds(1));
+  while (!world_.failed() && !blade().at_rest()) co_await observer_->sleep(milliseconds(1));
 }
 
 void Stage::fall_silent() {

@@ -20,6 +20,9 @@
 
 namespace perdure::sim {
 
+// Rows of a file: two and three runs of a reclaim.
+constexpr uint64_t pages = 300, extents = 560;
+
 class Stage;
 
 struct Scenario {
@@ -102,7 +105,6 @@ class Stage final : public Workload {
   Task<> checkpoint();
   // Until nothing is left to do for the server.
   Task<> settle();
-  bool settled();
   // The subject says nothing any more until its lease must have ended, also if the server starts meanwhile.
   void fall_silent();
   Task<> let_lease_end();

@@ -7,7 +7,7 @@ namespace perdure::sim {
 
 namespace {
 
-constexpr env::Duration phase_max = std::chrono::hours(10);
+constexpr env::Duration hang_time = std::chrono::hours(10);
 
 std::vector<const WorkloadType*> draw_workloads(Random& random, const std::string& wanted) {
   std::vector<const WorkloadType*> chosen;
@@ -40,18 +40,18 @@ void run(World& world, std::vector<std::unique_ptr<Workload>>& workloads) {
   blade.start();
   bench::TaskGroup setup;
   setup.spawn(in_turn(workloads, world, false));
-  world.run("setup", phase_max, [&] { return setup.all_done(); });
+  world.run("setup", hang_time, [&] { return setup.all_done(); });
   if (world.failed()) return;
 
   blade.let_die();
   for (auto& workload : workloads) workload->start();
-  world.run("the workloads", phase_max,
+  world.run("the workloads", hang_time,
             [&] { return std::ranges::all_of(workloads, [](const auto& w) { return w->ended(); }); });
   if (world.failed()) return;
 
   blade.spare();
   const auto serving = [&] { return blade.serving(); };
-  world.run("the last restart", phase_max, serving);
+  world.run("the last restart", hang_time, serving);
   switch (world.random().below(3)) {
     case 0:
       blade.kill();
@@ -61,14 +61,16 @@ void run(World& world, std::vector<std::unique_ptr<Workload>>& workloads) {
       break;
     default:
       blade.restart_cleanly();
-      world.run("a clean stop", phase_max, [&] { return blade.down(); });
+      world.run("a clean stop", hang_time, [&] { return blade.down(); });
       break;
   }
-  world.run("the last start", phase_max, serving);
+  world.run("the last start", hang_time, serving);
   if (world.failed()) return;
   bench::TaskGroup check;
   check.spawn(in_turn(workloads, world, true));
-  world.run("the checks", phase_max, [&] { return check.all_done(); });
+  world.run("the checks", hang_time, [&] { return check.all_done(); });
+  world.run("what the server still does", hang_time, [&] { return blade.at_rest(); });
+  if (!world.failed()) blade.check();
 }
 
 }  // namespace

@@ -90,6 +90,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"leases", make_leases, {}, adjust_leases},
       {"files", make_files, {}},
       {"growth", make_growth, {}},
+      {"flood", make_flood, {}, adjust_flood},
       {"full", make_full, {}, adjust_full, true},
   };
   return types;

@@ -77,6 +77,8 @@ struct WorkloadType {
 const std::vector<WorkloadType>& workload_types();
 
 std::unique_ptr<Workload> make_files(World&);
+std::unique_ptr<Workload> make_flood(World&);
+void adjust_flood(Profile&);
 std::unique_ptr<Workload> make_full(World&);
 void adjust_full(Profile&);
 std::unique_ptr<Workload> make_growth(World&);

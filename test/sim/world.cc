@@ -1,5 +1,6 @@
 #include "sim/world.h"
 
+#include "server/status.h"
 #include "sim/blade.h"
 #include "sim/network.h"
 
@@ -37,6 +38,11 @@ bool World::step() {
   events_.erase(events_.begin());
   task();
   return true;
+}
+
+void World::hangs(const std::string& what) {
+  if (blade_->serving()) trace("the server: {}", server::status_json(blade_->vserver()));
+  fail("{}", what);
 }
 
 void World::set_failure(std::string what) {

@@ -18,6 +18,9 @@
 
 namespace perdure::sim {
 
+constexpr uint32_t block = 4096;        // of a file
+constexpr uint64_t never = UINT64_MAX;  // a moment that has not come
+
 class Blade;
 class Network;
 
@@ -42,8 +45,9 @@ class World {
   void run(const char* what, env::Duration limit, Ended&& ended) {
     const env::Instant end = now_ + limit;
     while (!failed() && !ended()) {
-      if (!step()) return fail("{}: nothing happens any more", what);
-      if (now_ > end) return fail("{}: not over after {} s", what, limit / std::chrono::seconds(1));
+      if (!step()) return hangs(fmt::format("{}: nothing happens any more", what));
+      if (now_ > end)
+        return hangs(fmt::format("{}: not over after {} s", what, limit / std::chrono::seconds(1)));
     }
   }
 
@@ -74,6 +78,7 @@ class World {
 
  private:
   bool step();
+  void hangs(const std::string& what);  // fails, with the server's state in the trace
   void set_failure(std::string what);
   void keep_line(std::string line);
 

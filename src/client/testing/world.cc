@@ -105,13 +105,13 @@ auto World::make_client(std::string_view owner, uint64_t verifier) -> Client {
   const auto made = run([&](Run& r) -> Outcome<Client> {
     const ExchangedId id =
         TRY(exchange_id(cs(), r, {.owner = bytes_of(owner), .verifier = verifier, .principal = "root"}));
-    const ChannelAttributes channel{4096, 4096, 4096, 16, 64};
+    const ChannelAttributes attributes{4096, 4096, 4096, 16, 64};
     const CreatedSession session = TRY(create_session(cs(), r,
                                                       {.client = id.client,
                                                        .seqid = id.create_seqid,
                                                        .principal = "root",
-                                                       .fore = channel,
-                                                       .back = channel}));
+                                                       .fore = attributes,
+                                                       .back = attributes}));
     TRY(cache_create_session(cs(), r, id.client, ByteVector(4)));
     TRY(reclaim_complete(cs(), r, id.client, false));
     return Client{id.client, session.id, TRY(cs().find_session(r, session.id)).number};

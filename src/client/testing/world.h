@@ -17,6 +17,10 @@
 
 namespace perdure::client::testing {
 
+// What tests that need only one of it use.
+constexpr InodeId file(77);
+constexpr ChannelAttributes channel{4096, 4096, 1024, 16, 8};
+
 // Stands in for the processor's TransactionRow.
 struct JobRow {
   static constexpr TableId table = TableId::transaction;

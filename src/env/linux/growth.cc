@@ -16,7 +16,6 @@ namespace perdure::env {
 namespace {
 
 constexpr uint64_t piece_bytes = 1U << 20U;
-constexpr unsigned retries_max = 100;
 
 // Reads as zeros and takes no memory: every page of it is the kernel's zero page.
 const void* zeros() {

@@ -24,8 +24,6 @@ namespace perdure::env {
 
 namespace {
 
-// Enough for any shortage that passes; then it is a failure.
-constexpr unsigned retries_max = 100;
 constexpr size_t idle_requests_max = 256;
 
 Error open_error(int error_number, const std::string& path) {

@@ -12,4 +12,8 @@ inline ErrorKind kind_of_errno(int error_number) {
                                                                                    : ErrorKind::io;
 }
 
+// How often an I/O is tried again that moved nothing: enough for any shortage that passes; then it is a
+// failure.
+constexpr unsigned retries_max = 100;
+
 }  // namespace perdure::env

@@ -12,6 +12,17 @@ namespace {
 const VolumeId volume(1);
 }  // namespace
 
+ByteVector pattern(uint64_t size, uint64_t seed) {
+  ByteVector bytes(size);
+  for (uint64_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<std::byte>(1 + (i * 7 + seed * 131 + i / 251) % 255);
+  return bytes;
+}
+
+void until(DataFixture& fixture, const std::function<bool()>& condition) {
+  while (!condition()) CHECK(fixture.step());
+}
+
 DataFixture::DataFixture(DataFixtureOptions options)
     : options_(options), env_(options.seed), image_(std::make_shared<store::testing::MemoryKvImage>()) {
   bool created = false;
@@ -313,8 +324,8 @@ Outcome<ByteVector> DataFixture::read(InodeId id, uint64_t offset, uint64_t coun
     const InodeRow inode = TRY(fs_->load(r, id));
     const ReadResult result = TRY(fs::read(*fs_, r, id, inode, offset, count));
     ByteVector bytes;
-    for (const PageRef& page : result.pages)
-      bytes.insert(bytes.end(), page.bytes().begin(), page.bytes().end());
+    for (const PageRef& content : result.pages)
+      bytes.insert(bytes.end(), content.bytes().begin(), content.bytes().end());
     bytes.erase(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(result.first_offset));
     CHECK(bytes.size() >= result.length);
     bytes.resize(result.length);

@@ -29,6 +29,11 @@
 
 namespace perdure::fs::testing {
 
+constexpr uint64_t page = block_bytes;
+
+// Bytes that differ from place to place and from seed to seed, and are never 0.
+ByteVector pattern(uint64_t size, uint64_t seed);
+
 struct DataFixtureOptions {
   DataOptions data;
   uint64_t seed = 1;
@@ -174,5 +179,8 @@ auto DataFixture::complete(Registers registers, Step step) {
   while (!*result) CHECK(this->step());
   return std::move(**result);
 }
+
+// Executes steps until it is so.
+void until(DataFixture& fixture, const std::function<bool()>& condition);
 
 }  // namespace perdure::fs::testing

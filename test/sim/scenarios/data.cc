@@ -4,9 +4,6 @@
 namespace perdure::sim {
 
 namespace {
-// Rows of a file: two and three runs of a reclaim.
-constexpr uint64_t pages = 300, extents = 560;
-constexpr uint32_t block = 4096;
 constexpr auto stable = bench::StableHow::FILE_SYNC4;
 
 Task<> make_small(Stage& s) {

@@ -4,9 +4,6 @@
 namespace perdure::sim {
 
 namespace {
-// Rows of a file: two and three runs of a reclaim.
-constexpr uint64_t pages = 300, extents = 560;
-
 Task<> make_two_files(Stage& s) {
   co_await s.make_file("a", 3);
   co_await s.make_file("b", 2);

@@ -18,7 +18,7 @@ using Range = JudgedFile::Range;
 using std::chrono::seconds;
 
 // Less than a step of growth: a store that cannot grow because of an I/O error is full as well.
-constexpr uint64_t block = 4096, store_bytes = 7U << 20U;
+constexpr uint64_t store_bytes = 7U << 20U;
 constexpr uint64_t margin_bytes = 1024 * block;  // fs::DataOptions::margin_blocks
 constexpr uint64_t slack_bytes = 64 * block;
 

@@ -13,8 +13,6 @@
 namespace perdure::sim {
 namespace {
 
-constexpr uint64_t never = UINT64_MAX;
-
 struct Object {
   uint64_t id = 0;
   bool directory = false;

@@ -12,8 +12,6 @@
 namespace perdure::sim {
 namespace {
 
-constexpr uint64_t never = UINT64_MAX;
-
 struct Place {
   size_t directory = 0;
   std::string name;

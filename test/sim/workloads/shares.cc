@@ -13,7 +13,6 @@
 namespace perdure::sim {
 namespace {
 
-constexpr uint64_t never = UINT64_MAX;
 constexpr NfsStatus ok = NfsStatus::NFS4_OK;
 using Share = Call::Share;
 

@@ -8,7 +8,7 @@
 namespace perdure::sim {
 namespace {
 
-constexpr uint64_t block = 4096, part = 1024;  // sizes are whole blocks, or whole blocks and a part
+constexpr uint64_t part = 1024;  // sizes are whole blocks, or whole blocks and a part
 
 enum class Kind : uint8_t {
   lookup,
@@ -241,7 +241,7 @@ NfsStatus TreeModel::change_content(const TreeOp& op, Node& file) {
 
 NfsStatus TreeModel::read(const TreeOp& op, const Node& file) {
   const uint64_t begin = op.at * block;
-  const uint64_t length = file.size <= begin ? 0 : std::min(block, file.size - begin);
+  const uint64_t length = file.size <= begin ? 0 : std::min<uint64_t>(block, file.size - begin);
   if (op.length != length) return wrong;
   Content content;
   if (auto it = file.blocks.find(op.at); it != file.blocks.end()) content = it->second;
