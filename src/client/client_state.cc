@@ -30,7 +30,7 @@ void ClientState::restored() {
   client_twins_.clear(), by_lease_.clear(), session_twins_.clear(), file_twins_.clear(), connections_.clear();
   clients.for_each([&](const ClientRow::Key& key, const ClientRow&) {
     auto twin = std::make_unique<ClientTwin>();
-    twin->renewed = env_.now();
+    twin->renewed = lease_clock_.now();
     insert_client(key.client, std::move(twin));
   });
   sessions.for_each([&](const SessionRow::Key& key, const SessionRow& row) {
@@ -101,7 +101,7 @@ auto ClientState::extract_client(ClientId client) -> std::unique_ptr<ClientTwin>
 
 void ClientState::add_client(Run& run, ClientId client) {
   auto twin = std::make_unique<ClientTwin>();
-  twin->renewed = env_.now();
+  twin->renewed = lease_clock_.now();
   insert_client(client, std::move(twin));
   run.on_undo([this, client] { extract_client(client); });
 }
@@ -140,7 +140,7 @@ Outcome<void> ClientState::remove_client(Run& run, ClientId client, const Client
 void ClientState::renew_lease(ClientId client) {
   ClientTwin* twin = client_twin(client);
   if (twin == nullptr) return;
-  twin->renewed = env_.now();
+  twin->renewed = lease_clock_.now();
   by_lease_.splice(by_lease_.end(), by_lease_, twin->place);
 }
 
@@ -149,21 +149,21 @@ bool ClientState::was_told(const ClientTwin& twin) const {
   return twin.told == Lsn(0) || database_.commit().durable() > twin.told;
 }
 
+bool ClientState::is_renewed(const ClientTwin& twin) const {
+  return lease_clock_.now() - twin.renewed <= std::chrono::seconds(options_.lease_seconds);
+}
+
 bool ClientState::lease_has_ended(ClientId client) const {
   const ClientTwin* twin = client_twin(client);
-  if (planted("a lease ends while a request is in flight"))
-    return twin != nullptr && env_.now() - twin->renewed > std::chrono::seconds(options_.lease_seconds);
-  return twin != nullptr && twin->in_flight == 0 && was_told(*twin) &&
-         env_.now() - twin->renewed > std::chrono::seconds(options_.lease_seconds);
+  if (twin == nullptr || is_renewed(*twin)) return false;
+  return (twin->in_flight == 0 && was_told(*twin)) || planted("a lease ends while a request is in flight");
 }
 
 std::vector<ClientId> ClientState::take_expired(size_t max) {
   std::vector<ClientId> expired_clients;
-  const env::Instant now = env_.now();
   for (const ClientId client : by_lease_) {
     ClientTwin& twin = *client_twin(client);
-    if (expired_clients.size() == max || now - twin.renewed <= std::chrono::seconds(options_.lease_seconds))
-      break;
+    if (expired_clients.size() == max || is_renewed(twin)) break;
     if (twin.expiring || !lease_has_ended(client)) continue;
     twin.expiring = true;
     expired_clients.push_back(client);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/siphash.h"
+#include "client/lease_clock.h"
 #include "client/rows.h"
 #include "client/slots.h"
 #include "client/twins.h"
@@ -93,6 +94,10 @@ class ClientState {
   // ---- leases
 
   void renew_lease(ClientId client);
+  // The run ends a request that came without SEQUENCE (EXCHANGE_ID, CREATE_SESSION): the client's lease does
+  // not end before its answer has left.
+  void answer(Run& run, ClientId client);
+  LeaseClock& lease_clock() { return lease_clock_; }
   // The one place that decides whether a client may be expired now.
   bool lease_has_ended(ClientId client) const;
   // Up to `max` clients whose lease has ended, each to be given to a job (expire.h). Each is named once,
@@ -171,7 +176,9 @@ class ClientState {
  private:
   void finished(const SlotHandle& slot, TransactionId transaction, Lsn release, Lsn told,
                 SlotTwin::Reply reply_is, ByteVector reply);
+  void answered(ClientId client, Lsn told);
   bool was_told(const ClientTwin& twin) const;
+  bool is_renewed(const ClientTwin& twin) const;
   void insert_client(ClientId client, std::unique_ptr<ClientTwin> twin);
   std::unique_ptr<ClientTwin> extract_client(ClientId client);
   void insert_session(SessionNumber session, std::unique_ptr<SessionTwin> twin);
@@ -190,6 +197,7 @@ class ClientState {
   uint64_t last_client_ = 0, last_session_ = 0;
   uint32_t last_state_ = 0;
   absl::flat_hash_map<ClientId, std::unique_ptr<ClientTwin>> client_twins_;
+  LeaseClock lease_clock_{env_};
   std::list<ClientId> by_lease_;  // least recently renewed first
   absl::flat_hash_map<SessionNumber, std::unique_ptr<SessionTwin>> session_twins_;
   absl::flat_hash_map<InodeId, std::unique_ptr<FileTwin>> file_twins_;

@@ -67,6 +67,27 @@ TEST(Lease, RunsFromTheLastSequence) {
   EXPECT_EQ(w.cs().take_expired(10), std::vector{a.id});
 }
 
+TEST(Lease, DoesNotRunWhileRequestsMayWait) {
+  World w;
+  const World::Client a = w.make_client("a");
+  w.pass(std::chrono::seconds(80));
+  w.cs().lease_clock().stop();
+  w.cs().lease_clock().stop();
+  w.pass(std::chrono::seconds(1000));
+  EXPECT_FALSE(w.cs().lease_has_ended(a.id));
+  w.cs().lease_clock().go_on();
+  w.pass(std::chrono::seconds(9));
+  w.cs().lease_clock().put_back(std::chrono::seconds(9));
+  EXPECT_FALSE(w.cs().lease_has_ended(a.id));
+  w.pass(std::chrono::seconds(9));
+  w.cs().lease_clock().stop();
+  w.pass(std::chrono::seconds(1));
+  w.cs().lease_clock().go_on();
+  EXPECT_TRUE(w.cs().take_expired(10).empty());
+  w.pass(std::chrono::seconds(2));
+  EXPECT_EQ(w.cs().take_expired(10), std::vector{a.id});
+}
+
 TEST(Lease, RunsFromTheMomentServiceIsBack) {
   World w;
   const World::Client a = w.make_client("a");

@@ -21,6 +21,24 @@ void ClientState::mark_in_progress(Run& run, const SlotHandle& slot, Transaction
   slots.put(run, {slot.session, slot.slot}, {slot.seqid, slot.checksum, transaction, {}});
 }
 
+namespace {
+
+// An answer of this run leaves when that is durable.
+Lsn told_at(const Run& run) {
+  return run.changed() ? run.lsn() : run.seen();
+}
+
+}  // namespace
+
+void ClientState::answer(Run& run, ClientId client) {
+  run.on_commit([this, client, told = told_at(run)] { answered(client, told); });
+}
+
+void ClientState::answered(ClientId client, Lsn told) {
+  if (ClientTwin* twin = client_twin(client)) twin->told = std::max(twin->told, told);
+  renew_lease(client);
+}
+
 void ClientState::finish(Run& run, const SlotHandle& slot, ByteVector reply, bool changed, bool cached) {
   const SlotTwin* twin = slot_twin(slot);
   if (twin == nullptr) return;  // the session has been destroyed, by this transaction or meanwhile
@@ -32,9 +50,8 @@ void ClientState::finish(Run& run, const SlotHandle& slot, ByteVector reply, boo
     reply_is = SlotTwin::Reply::row;
     reply = {};
   }
-  const Lsn told = run.changed() ? run.lsn() : run.seen();
-  run.on_commit([this, slot, transaction = run.transaction(), release = run.seen(), told, reply_is,
-                 bytes = std::move(reply)]() mutable {
+  run.on_commit([this, slot, transaction = run.transaction(), release = run.seen(), told = told_at(run),
+                 reply_is, bytes = std::move(reply)]() mutable {
     finished(slot, transaction, release, told, reply_is, std::move(bytes));
   });
 }
@@ -48,11 +65,8 @@ void ClientState::finished(const SlotHandle& slot, TransactionId transaction, Ls
   twin->release = release;
   twin->reply = std::move(reply);
   const ClientId client = session_twin(slot.session)->client;
-  if (ClientTwin* c = client_twin(client)) {
-    --c->in_flight;
-    c->told = std::max(c->told, told);
-  }
-  renew_lease(client);
+  if (ClientTwin* c = client_twin(client)) --c->in_flight;
+  answered(client, told);
   for (const TransactionId follower : std::exchange(twin->followers, {})) hooks_.resume(follower);
 }
 

@@ -182,7 +182,10 @@ void Compound::end(Run& run) {
   reply.patch_u32(result_at, static_cast<uint32_t>(registers.status));
   reply.patch_u32(result_at + 8 + wire::padded(tag.size()), registers.operation);
   registers.ended = true;
-  if (!registers.slot) return;
+  if (!registers.slot) {
+    if (registers.client != 0) clients().answer(run, client::ClientId(registers.client));
+    return;
+  }
   const bool changed = run.changed() || registers.in_progress;
   // An unstable write that was executed again would be newer than what others have written meanwhile.
   const bool cached =

@@ -87,6 +87,10 @@ class Compound final : public processor::Transaction {
     registers.current = handle;
     registers.current_stateid = {};
   }
+  // Without SEQUENCE: it is this client's request.
+  void comes_from(client::ClientId client) {
+    if (registers.client == 0) registers.client = client.value;
+  }
   // This is a retransmission: `result`, a COMPOUND4res, is the reply.
   void replay(Bytes result);
   // Bytes that the result of the operation may still take.

@@ -109,6 +109,7 @@ Outcome<Nfsstat4> op_create_session(Compound& c, Run& run) {
   args.principal = principal;
 
   const client::CreatedSession created = TRY(client::create_session(c.clients(), run, args));
+  c.comes_from(args.client);
   if (created.replay) {
     c.reply.put_raw(created.replay->subspan(4));
     return static_cast<Nfsstat4>(wire::XdrDecoder(*created.replay).get_u32());
@@ -140,6 +141,7 @@ Outcome<Nfsstat4> op_bind_conn_to_session(Compound& c, Run& run) {
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   const client::Direction granted = TRY(client::bind_conn_to_session(
       c.clients(), run, id, client::ConnectionId(c.connection().value), direction));
+  c.comes_from(TRY(c.clients().find_session(run, id)).row->client);
   put_session_id(c.reply, id);
   c.reply.put_u32(static_cast<uint32_t>(granted));
   c.reply.put_bool(false);

@@ -78,6 +78,7 @@ Outcome<Nfsstat4> op_exchange_id(Compound& c, Run& run) {
   const std::string principal = principal_name(c.credential());
   args.principal = principal;
   const client::ExchangedId result = TRY(client::exchange_id(c.clients(), run, args));
+  c.comes_from(result.client);
 
   const Service::Options& options = c.service().options();
   c.reply.put_u64(result.client.value);

@@ -61,6 +61,8 @@ class Processor {
 
   // Executes what is ready, then lets the log write. Called at the end of every turn.
   void turn();
+  // Clients' requests wait for room in the log.
+  bool requests_wait() const { return !returned_.empty() || !queued_.empty(); }
   // The tick before which no row is needed by a faulted run (Database::trim_memory).
   uint32_t oldest_fault_tick() const;
 

@@ -42,6 +42,7 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
   fs_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
   fs::FileSystemOptions file_options;
   fs::DataOptions& data = file_options.data;
+  data = options_.data;
   data.memory_bytes = options_.memory_bytes / 4 * 3;
   data.dirty_bytes_max = options_.memory_bytes / 8;
   data.dirty_bytes_low = data.dirty_bytes_max / 2;
@@ -137,7 +138,8 @@ void Vserver::restored(env::Done<void> done) {
     restoration_.resumed = *resumed;
     open_ = true;
     every(write_back_interval, &Vserver::write_back_aged);
-    every(lease_check_interval, &Vserver::expire_leases);
+    leases_checked_ = env_.now();
+    every(lease_check_interval, &Vserver::check_leases);
     then({});
   };
   if (vservers_->peek({0}) != nullptr) return ready(std::move(done));
@@ -219,6 +221,11 @@ void Vserver::turn() {
     fs_->data().trim_memory(oldest_fault);
   }
   processor_->turn();
+  if (!open_) return;
+  if (processor_->requests_wait())
+    clients_->lease_clock().stop();
+  else
+    clients_->lease_clock().go_on();
 }
 
 // ----------------------------------------------------------------------------------------------- jobs
@@ -289,6 +296,13 @@ void Vserver::every(env::Duration interval, void (Vserver::*task)()) {
 
 void Vserver::write_back_aged() {
   if (!writing_back_ && fs_->data().dirty_bytes() != 0) write_back(fs::WriteBackScope::aged);
+}
+
+// If the process, or the machine, was stopped for a while, requests wait in the sockets.
+void Vserver::check_leases() {
+  const env::Duration since = env_.now() - std::exchange(leases_checked_, env_.now());
+  if (since > 5 * lease_check_interval) clients_->lease_clock().put_back(since - lease_check_interval);
+  expire_leases();
 }
 
 // Some at a time, and as fast as they go: a network that fails ends many leases at once, and others wait for

@@ -57,6 +57,7 @@ struct VserverOptions {
   StartNumber start;  // of the log ring; at level memory anything that grows
   Epoch epoch;
   uint64_t memory_bytes = 1U << 30U;  // for tables, pages and dirty data
+  fs::DataOptions data{};             // what of it does not follow from memory and log
   Checkpointer::Options checkpoint;
   client::ClientState::Options clients;
   nfs4::Service::Options nfs;  // owner, scope and verifier are filled in here
@@ -113,6 +114,7 @@ class Vserver {
   void free_blocks();
   void every(env::Duration interval, void (Vserver::*task)());
   void write_back_aged();
+  void check_leases();
   void expire_leases();
   uint64_t write_verifier() const;
   void note_clean_stop(state::Run& run);
@@ -134,6 +136,7 @@ class Vserver {
   std::string uuid_;
   bool open_ = false, stopping_ = false;
   bool writing_back_ = false, freeing_ = false;
+  env::Instant leases_checked_{};
   size_t expiring_ = 0;  // clients whose leases have ended, being removed
   // The pass that follows the one under way: one for all who ask meanwhile.
   std::optional<fs::WriteBackScope> next_write_back_;

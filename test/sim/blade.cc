@@ -107,10 +107,19 @@ void Blade::start() {
     parts_.store = std::make_unique<MemoryKvStore>(
         env_, image_,
         store::testing::MemoryKvOptions{.needs_io_percent = p.kv_needs_io_percent,
-                                        .delay_max = p.kv_delay_max});
+                                        .delay_max = p.kv_delay_max,
+                                        .fails = [this] { return store_fails(); }});
     if (env_.exists(log_path)) return open_ring();
     log::LogRing::create(env_, log_path, p.log_bytes, or_exit([this] { open_ring(); }));
   });
+}
+
+bool Blade::store_fails() {
+  const uint64_t one_in = world_.profile().kv_error_one_in;
+  if (!dying_ || one_in == 0 || !world_.random().one_in(one_in)) return false;
+  world_.trace("an I/O error: the store");
+  error_injected_ = true;
+  return true;
 }
 
 void Blade::open_ring() {
@@ -136,6 +145,13 @@ server::VserverOptions Blade::options() const {
   options.start = parts_.ring->start_number();
   options.epoch = Epoch(options.start.value);
   options.memory_bytes = p.memory_bytes;
+  if (p.small_steps) {
+    options.data.record_bytes_max = 2 * block_bytes;
+    options.data.record_blocks_max = 2;
+    options.data.commit_blocks = 4;
+    options.data.write_back_blocks = 8;
+    options.data.rows_max = 4;
+  }
   options.checkpoint = {.records_max = p.checkpoint_records_max,
                         .bytes_max = p.log_bytes / 4,
                         .interval = p.checkpoint_interval};

@@ -80,6 +80,7 @@ class Blade {
 
  private:
   enum class State : uint8_t { down, starting, serving, stopping };
+  bool store_fails();
   void open_ring();
   void open_blocks();
   void restore();

@@ -21,12 +21,14 @@ void draw_disks(Random& random, Profile& p, const ProfileLimits& limits) {
   p.io_min = random.pick<env::Duration>({microseconds(10), microseconds(60), milliseconds(4)});
   p.io_mean = p.io_min * static_cast<int64_t>(random.pick({1, 2, 5}));
   p.io_slow_one_in = random.pick({0, 0, 200, 20});
-  p.io_slow = random.pick<env::Duration>({milliseconds(20), milliseconds(300), seconds(3)});
+  p.io_slow = random.pick<env::Duration>({milliseconds(20), milliseconds(300), seconds(3), seconds(40)});
   p.io_shuffled = random.one_in(2);
   const uint64_t errors = random.pick({0, 0, 0, 2000, 200});
   p.io_error_one_in = limits.io_errors ? errors : 0;
   p.kv_needs_io_percent = random.pick({0U, 0U, 30U, 100U});
   p.kv_delay_max = random.pick<env::Duration>({microseconds(0), microseconds(200), milliseconds(20)});
+  const uint64_t kv_errors = random.pick({0, 0, 0, 2000, 200});
+  p.kv_error_one_in = limits.io_errors ? kv_errors : 0;
 }
 
 void draw_deaths(Random& random, Profile& p) {
@@ -40,7 +42,8 @@ void draw_deaths(Random& random, Profile& p) {
 }
 
 void draw_server(Random& random, Profile& p) {
-  p.memory_bytes = random.pick<uint64_t>({8U << 20U, 16U << 20U, 64U << 20U});
+  p.memory_bytes = random.pick<uint64_t>({1U << 20U, 8U << 20U, 64U << 20U});
+  p.small_steps = random.one_in(2);
   p.log_bytes = random.pick<uint64_t>({1U << 20U, 2U << 20U, 16U << 20U});
   p.checkpoint_records_max = random.pick<uint64_t>({10, 50, 300, 60'000});
   p.checkpoint_interval = random.pick<env::Duration>({milliseconds(5), milliseconds(200), seconds(30)});
@@ -62,13 +65,15 @@ std::string describe(const Profile& p) {
   const auto us = [](env::Duration d) { return d / std::chrono::microseconds(1); };
   return fmt::format(
       "network {}+{} us, cut 1/{}, twice 1/{}; disk {}+{} us, slow 1/{} {} us, errors 1/{}{}; "
-      "store needs_io {} %, {} us; deaths {} gap {} power {} % early {} % restart {} us, rot 1/{}, "
-      "clock {} us; memory {} log {} checkpoint {} records {} us, lease {} s",
+      "store needs_io {} %, {} us, errors 1/{}; deaths {} gap {} power {} % early {} % restart {} us, rot "
+      "1/{}, "
+      "clock {} us; memory {}{} log {} checkpoint {} records {} us, lease {} s",
       us(p.net_delay_min), us(p.net_delay_mean), p.cut_one_in, p.duplicate_one_in, us(p.io_min),
       us(p.io_mean), p.io_slow_one_in, us(p.io_slow), p.io_error_one_in, p.io_shuffled ? ", shuffled" : "",
-      p.kv_needs_io_percent, us(p.kv_delay_max), p.deaths_max, p.death_gap_mean, p.power_cut_percent,
-      p.early_death_percent, us(p.restart_delay_max), p.rot_one_in, us(p.clock_jump_max), p.memory_bytes,
-      p.log_bytes, p.checkpoint_records_max, us(p.checkpoint_interval), p.lease_seconds);
+      p.kv_needs_io_percent, us(p.kv_delay_max), p.kv_error_one_in, p.deaths_max, p.death_gap_mean,
+      p.power_cut_percent, p.early_death_percent, us(p.restart_delay_max), p.rot_one_in, us(p.clock_jump_max),
+      p.memory_bytes, p.small_steps ? ", small steps," : "", p.log_bytes, p.checkpoint_records_max,
+      us(p.checkpoint_interval), p.lease_seconds);
 }
 
 }  // namespace perdure::sim

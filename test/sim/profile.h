@@ -21,6 +21,7 @@ struct Profile {
   uint64_t io_error_one_in = 0;  // requests that fail; 0: none
   unsigned kv_needs_io_percent = 0;
   env::Duration kv_delay_max{};
+  uint64_t kv_error_one_in = 0;  // reads and applies of the store that fail; 0: none
 
   // Deaths of the server process. A gap is counted in the blade's callbacks, so that each of them may be the
   // last.
@@ -35,6 +36,7 @@ struct Profile {
 
   // The server.
   uint64_t memory_bytes = 64U << 20U;
+  bool small_steps = false;  // of writes, COMMITs, write-back and reclaims: a few blocks or rows each
   uint64_t log_bytes = 4U << 20U;
   uint64_t blocks_bytes_max = 64U << 20U;
   uint64_t checkpoint_records_max = 60'000;

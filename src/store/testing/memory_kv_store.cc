@@ -55,9 +55,13 @@ void MemoryKvStore::fail_apply_after(uint64_t calls, ErrorKind kind) {
   apply_failure_ = {calls, kind};
 }
 
+Error MemoryKvStore::injected_error(ErrorKind kind) {
+  return error(kind, "injected failure of the key-value store");
+}
+
 std::optional<Error> MemoryKvStore::due(std::optional<Failure>& failure) {
   if (!failure || failure->calls-- != 0) return std::nullopt;
-  Error e = error(failure->kind, "injected failure of the key-value store");
+  Error e = injected_error(failure->kind);
   failure.reset();
   return e;
 }
@@ -85,6 +89,7 @@ void MemoryKvStore::read(Work work, env::Done<T> done) {
   later([this, work = std::move(work), done = std::move(done)]() mutable {
     Result<T> result = poisoned_ ? Result<T>(poisoned_error()) : Result<T>(T{});
     if (auto e = due(read_failure_); e && !poisoned_) result = *std::move(e);
+    if (options_.fails && options_.fails() && result) result = injected_error(ErrorKind::io);
     if (result) *result = work();
     later([done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
   });
@@ -128,8 +133,8 @@ void MemoryKvStore::execute_apply() {
   Result<void> result;
   if (poisoned_) {
     result = poisoned_error();
-  } else if (auto e = due(apply_failure_)) {
-    result = *std::move(e);
+  } else if (auto e = due(apply_failure_); e || (options_.fails && options_.fails())) {
+    result = e ? *std::move(e) : injected_error(ErrorKind::io);
     poisoned_ = true;
     if (env_.random() % 2 == 0) image_->parts_.push_back(part);
   } else {

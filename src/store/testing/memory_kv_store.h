@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -63,6 +64,8 @@ struct MemoryKvOptions {
   // Each half of a call (until its effect, until its completion) takes a random time up to this; 0: one turn
   // of the loop.
   env::Duration delay_max{0};
+  // Asked for each read (get, scan) and each part of an apply: whether it fails. Null: none does.
+  std::function<bool()> fails{};
 };
 
 class MemoryKvStore final : public KvStore {
@@ -103,6 +106,7 @@ class MemoryKvStore final : public KvStore {
   void execute_apply();
   void finish_apply(Result<void> result);
   // The error of an injected failure whose turn it is.
+  static Error injected_error(ErrorKind kind);
   static std::optional<Error> due(std::optional<Failure>& failure);
 
   env::Env& env_;
