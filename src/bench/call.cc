@@ -182,8 +182,8 @@ Call& Call::open_current(const Owner& owner, const Share& share) {
   return *this;
 }
 
-Call& Call::open_truncate(const Owner& owner, std::string_view name) {
-  begin_open(owner, {});
+Call& Call::open_truncate(const Owner& owner, const Share& share, std::string_view name) {
+  begin_open(owner, share);
   put_u32(1);  // OPEN4_CREATE
   put_u32(std::to_underlying(CreateMode::UNCHECKED4));
   put_bitmap(attr::SIZE);

@@ -72,7 +72,7 @@ class Call {
   Call& open_create(const Owner& owner, const Share& share, std::string_view name, CreateMode how,
                     uint32_t mode, uint64_t verifier);
   // Creates it, or cuts what is there to nothing.
-  Call& open_truncate(const Owner& owner, std::string_view name);
+  Call& open_truncate(const Owner& owner, const Share& share, std::string_view name);
   Call& open_current(const Owner& owner, const Share& share);  // CLAIM_FH
   Call& open_downgrade(const Stateid& stateid, const Share& share);
   Call& close(const Stateid& stateid);

@@ -58,6 +58,7 @@ enum class NfsStatus : uint32_t {
   NFS4_OK = 0,
   NFS4ERR_NOENT = 2,
   NFS4ERR_IO = 5,
+  NFS4ERR_ACCESS = 13,
   NFS4ERR_EXIST = 17,
   NFS4ERR_NOTDIR = 20,
   NFS4ERR_INVAL = 22,

@@ -34,6 +34,7 @@ class FreedRows {
   void added(uint64_t sequence, Lsn lsn) { lsns_.emplace(sequence, lsn); }
   void erased(uint64_t sequence) { lsns_.erase(sequence); }
   bool covered(FileSystem& fs, uint64_t sequence) const;
+  bool empty() const { return lsns_.empty(); }
 
  private:
   absl::btree_map<uint64_t, Lsn> lsns_;

@@ -8,7 +8,7 @@
 namespace perdure::server {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::string error_of(std::string_view text, const Overrides& overrides = {}) {
   Overrides with_data = overrides;

@@ -61,7 +61,7 @@ class TestHandler final : public RequestHandler {
   ServerThread& server_;
 };
 
-struct ConnectionTest : testing::Test {
+struct ConnectionTest : ::testing::Test {
   void start(const FrontEndOptions& options = {}) {
     server.emplace([](ServerThread& s) { return std::make_unique<TestHandler>(s); }, options);
   }

@@ -13,12 +13,12 @@ namespace perdure::server {
 namespace {
 
 namespace files = std::filesystem;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class DataDirectoryTest : public testing::Test {
+class DataDirectoryTest : public ::testing::Test {
  protected:
   DataDirectoryTest() {
-    std::string pattern = testing::TempDir() + "data_directory.XXXXXX";
+    std::string pattern = ::testing::TempDir() + "data_directory.XXXXXX";
     root_ = mkdtemp(pattern.data());
   }
   ~DataDirectoryTest() override { files::remove_all(root_); }

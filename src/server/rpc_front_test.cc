@@ -32,7 +32,7 @@ struct FakeSink : wire::CallbackSink {
   std::vector<std::tuple<wire::ConnectionId, uint32_t, std::string>> replies;
 };
 
-struct RpcFrontTest : testing::Test {
+struct RpcFrontTest : ::testing::Test {
   RpcFrontTest() {
     front.add_program(nfs, 3, 3, 22, v3);
     front.add_program(nfs, 4, 4, 2, v4);

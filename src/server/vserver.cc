@@ -216,6 +216,7 @@ void Vserver::open_service() {
 void Vserver::turn() {
   if (open_) {
     checkpointer_->turn();
+    if (planted("a freed block is used again at once") && !fs_->data().freed_rows.empty()) free_blocks();
     const uint32_t oldest_fault = processor_->oldest_fault_tick();
     database_->trim_memory(oldest_fault);
     fs_->data().trim_memory(oldest_fault);

@@ -1,7 +1,8 @@
 #include "state/database.h"
-#include "base/planted_bug.h"
 
 #include <algorithm>
+
+#include "base/planted_bug.h"
 
 namespace perdure::state {
 
@@ -192,17 +193,18 @@ void Database::settle() {
 // memory
 
 void Database::trim_memory(uint32_t oldest_fault) {
-  constexpr size_t scan = 256;
+  const bool all = planted("what a faulted run needs is evicted");
+  const size_t scan = all ? SIZE_MAX : 256;
   const size_t used = memory_bytes();
   if (used <= memory_limit_) return;
+  const size_t enough = all ? SIZE_MAX : used - memory_limit_;
   // What the last runs touched stays as well, so that a table smaller than its working set is not emptied
   // blindly.
   const uint32_t limit = oldest_fault - std::min<uint32_t>(oldest_fault, 64);
   size_t tables_seen = 0;
   while (tables_seen < tables_.size()) {
     TableBase* table = tables_[evict_next_];
-    if (table != nullptr && table->residence() == Residence::cached &&
-        table->evict(scan, limit, used - memory_limit_))
+    if (table != nullptr && table->residence() == Residence::cached && table->evict(scan, limit, enough))
       return;
     evict_next_ = static_cast<uint8_t>((evict_next_ + 1U) % tables_.size());
     ++tables_seen;

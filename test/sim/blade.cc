@@ -22,10 +22,10 @@ Blade::Blade(World& world)
       image_(std::make_shared<store::testing::MemoryKvImage>()),
       history_(world) {
   const Profile& p = world_.profile();
-  env_.set_io_latency([this, &p](const std::string&, IoKind) {
+  env_.set_io_latency([this, &p](const std::string& path, IoKind) {
     Random& random = world_.random();
     if (p.io_slow_one_in != 0 && random.one_in(p.io_slow_one_in)) return random.exponential(p.io_slow);
-    return p.io_min + random.exponential(p.io_mean);
+    return (p.io_min + random.exponential(p.io_mean)) * (path == log_path ? p.log_factor : 1);
   });
   env_.set_io_shuffled(p.io_shuffled);
   env_.set_fault([this, &p](const std::string& path, IoKind kind) -> std::optional<ErrorKind> {

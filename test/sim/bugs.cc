@@ -15,17 +15,18 @@ const std::vector<Bug>& bugs() {
       {"a start number is not durable", "a start number is durable before its first record", ""},
       {"what a start has read is not made durable", "what a start has read is durable", ""},
       {"redo leaves out what was erased", "restoration redoes every change", ""},
-      {"no room in the log is reserved", "transactions in flight always have room in the log", ""},
+      {"no room in the log is reserved", "transactions in flight always have room in the log", "flood"},
       // Checkpoints and caches.
       {"a checkpoint does not wait for the log", "a checkpoint is applied once its LSN is durable", ""},
       {"a checkpoint leaves out what was erased", "a checkpoint has every change", ""},
-      {"the log's tail moves before the checkpoint is applied", "the tail moves behind the checkpoint", ""},
+      {"the log's tail moves before the checkpoint is applied", "the tail moves behind the checkpoint",
+       "flood"},
       {"a fetch is not repeated after a checkpoint", "a fetch sees the newest checkpoint", ""},
-      {"what a faulted run needs is evicted", "fetched rows stay until their run has used them", ""},
+      {"what a faulted run needs is evicted", "fetched rows stay until their run has used them", "growth"},
       // File data.
       {"an extent names a block before it is flushed", "an extent names only blocks that are on disk",
        "files"},
-      {"a freed block is used again at once", "a freed block waits for its checkpoint", "files"},
+      {"a freed block is used again at once", "a freed block waits for its checkpoint", "flood"},
       {"a block's checksum is not checked", "data is checked whenever it comes from the store", "files"},
       {"write-back maps a page that has changed", "a page is mapped as it is now", "files"},
       {"a truncated block keeps its end", "what lies behind the end of a file reads as zeros", ""},
@@ -35,8 +36,9 @@ const std::vector<Bug>& bugs() {
       {"change attributes begin anew with each start", "a change attribute is never given again",
        "exclusive"},
       // Steps and replies.
-      {"an operation that fails keeps its changes", "an error takes an operation back to its savepoint", ""},
-      {"an absence does not count as read", "absences count as read for the release of replies", ""},
+      {"an operation that fails keeps its changes", "an error takes an operation back to its savepoint",
+       "shares"},
+      {"an absence does not count as read", "absences count as read for the release of replies", "shares"},
       {"a replay does not count as read", "replays wait for what they tell", ""},
       {"the slot is not in the record", "effect, slot and reply are one record", ""},
       {"the slot of a transaction in flight is not in its record",
@@ -46,7 +48,7 @@ const std::vector<Bug>& bugs() {
       // Client state.
       {"a restart forgets deny modes", "opens survive a restart", "shares"},
       {"a restart forgets locks", "locks survive a restart", "counters"},
-      {"a lease ends while a request is in flight", "a slow server does not end leases", ""},
+      {"a lease ends while a request is in flight", "a slow server does not end leases", "leases"},
   };
   return all;
 }

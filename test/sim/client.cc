@@ -162,9 +162,13 @@ void Client::send(Bytes record) {
 // ------------------------------------------------------------------------------------ requests and answers
 
 Call& Slot::begin() {
+  return begin_as(client_.options_.uid);
+}
+
+Call& Slot::begin_as(uint32_t uid) {
   CHECK(!waiting_);
   xid_ = (++client_.requests_ << xid_slot_bits) | number_;
-  call_.begin(xid_, {.uid = client_.options_.uid, .gid = client_.options_.uid}, 2);
+  call_.begin(xid_, {.uid = uid, .gid = uid}, 2);
   const auto highest = static_cast<uint32_t>(client_.slots_.size() - 1);
   // Where the answer is kept if anything was changed, whatever is asked for.
   call_.sequence(client_.session_, sequence_, number_, highest, client_.world_.random().one_in(2));

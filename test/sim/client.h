@@ -42,6 +42,7 @@ class Slot {
  public:
   // Begins a COMPOUND with its SEQUENCE.
   Call& begin();
+  Call& begin_as(uint32_t uid);
   struct Ask {
     Slot& slot;
     bool await_ready() const noexcept { return false; }

@@ -68,6 +68,7 @@ Options parse(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
+    if (options.bugs && app["--seeds"]->count() == 0) options.runner.seeds = 20'000;
     bool known = options.runner.workload.empty();
     for (const WorkloadType& type : workload_types()) known |= options.runner.workload == type.name;
     if (!known) throw CLI::ValidationError("--workload", "there is none of this name; there are: " + names);
@@ -154,6 +155,7 @@ int run_bugs(const Options& options) {
     plant(bug.name);
     RunnerOptions runner = options.runner;
     runner.workload = bug.workload;
+    runner.hang_seconds = 20;
     const RunnerResult result = run_seeds(runner);
     const bool seen = !result.failures.empty();
     found += seen;

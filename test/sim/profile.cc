@@ -22,6 +22,7 @@ void draw_disks(Random& random, Profile& p, const ProfileLimits& limits) {
   p.io_mean = p.io_min * static_cast<int64_t>(random.pick({1, 2, 5}));
   p.io_slow_one_in = random.pick({0, 0, 200, 20});
   p.io_slow = random.pick<env::Duration>({milliseconds(20), milliseconds(300), seconds(3), seconds(40)});
+  p.log_factor = random.pick({1, 1, 1, 30});
   p.io_shuffled = random.one_in(2);
   const uint64_t errors = random.pick({0, 0, 0, 2000, 200});
   p.io_error_one_in = limits.io_errors ? errors : 0;
@@ -64,16 +65,16 @@ Profile draw_profile(Random& random, const ProfileLimits& limits) {
 std::string describe(const Profile& p) {
   const auto us = [](env::Duration d) { return d / std::chrono::microseconds(1); };
   return fmt::format(
-      "network {}+{} us, cut 1/{}, twice 1/{}; disk {}+{} us, slow 1/{} {} us, errors 1/{}{}; "
+      "network {}+{} us, cut 1/{}, twice 1/{}; disk {}+{} us (log x {}), slow 1/{} {} us, errors 1/{}{}; "
       "store needs_io {} %, {} us, errors 1/{}; deaths {} gap {} power {} % early {} % restart {} us, rot "
       "1/{}, "
       "clock {} us; memory {}{} log {} checkpoint {} records {} us, lease {} s",
       us(p.net_delay_min), us(p.net_delay_mean), p.cut_one_in, p.duplicate_one_in, us(p.io_min),
-      us(p.io_mean), p.io_slow_one_in, us(p.io_slow), p.io_error_one_in, p.io_shuffled ? ", shuffled" : "",
-      p.kv_needs_io_percent, us(p.kv_delay_max), p.kv_error_one_in, p.deaths_max, p.death_gap_mean,
-      p.power_cut_percent, p.early_death_percent, us(p.restart_delay_max), p.rot_one_in, us(p.clock_jump_max),
-      p.memory_bytes, p.small_steps ? ", small steps," : "", p.log_bytes, p.checkpoint_records_max,
-      us(p.checkpoint_interval), p.lease_seconds);
+      us(p.io_mean), p.log_factor, p.io_slow_one_in, us(p.io_slow), p.io_error_one_in,
+      p.io_shuffled ? ", shuffled" : "", p.kv_needs_io_percent, us(p.kv_delay_max), p.kv_error_one_in,
+      p.deaths_max, p.death_gap_mean, p.power_cut_percent, p.early_death_percent, us(p.restart_delay_max),
+      p.rot_one_in, us(p.clock_jump_max), p.memory_bytes, p.small_steps ? ", small steps," : "", p.log_bytes,
+      p.checkpoint_records_max, us(p.checkpoint_interval), p.lease_seconds);
 }
 
 }  // namespace perdure::sim

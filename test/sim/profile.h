@@ -17,6 +17,7 @@ struct Profile {
   // Disks: the usual latency, and now and then a slow one.
   env::Duration io_min{}, io_mean{}, io_slow{};
   uint64_t io_slow_one_in = 0;
+  int log_factor = 1;  // so many times the others' latency has the log
   bool io_shuffled = false;
   uint64_t io_error_one_in = 0;  // requests that fail; 0: none
   unsigned kv_needs_io_percent = 0;

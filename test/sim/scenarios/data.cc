@@ -107,7 +107,7 @@ std::vector<Scenario> data_scenarios() {
       {.name = "open-truncates-big-file",
        .prepare = make_fragmented_on_blocks,
        .act = [](Stage& s) -> Task<> {
-         s.call().putfh(s.root()).open_truncate(s.owner(), "f").getattr(attr::SIZE);
+         s.call().putfh(s.root()).open_truncate(s.owner(), {}, "f").getattr(attr::SIZE);
          co_await s.ask();
          s.stateids["f"] = s.stateid;
        }},

@@ -20,7 +20,7 @@ class FloodWorkload final : public Workload {
   explicit FloodWorkload(World& world) : Workload(world, "flood") {}
 
   Task<> setup() override {
-    clients_ = co_await start_clients(random().between(1, 3), 8, 32);
+    clients_ = co_await start_clients(random().between(1, 3), 4, 16);
     if (world_.failed()) co_return;
     for (Client* client : clients_)
       for (size_t n = 0; n < client->slots(); ++n) slots_.push_back(&client->slot(n));
@@ -36,7 +36,7 @@ class FloodWorkload final : public Workload {
   }
 
   void start() override {
-    operations_ = random().between(100, 1500);
+    operations_ = random().between(100, 800);
     for (Slot* slot : slots_) spawn(work(*slot));
   }
 

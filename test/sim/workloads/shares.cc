@@ -3,7 +3,9 @@
 //
 // Judged: no two opens that conflict are there at once, and none is denied without a reason (held.h). Each
 // open allows what it was opened for: READ and WRITE work, and WRITE under one that only reads is refused. A
-// removed file is there as long as somebody has it open, and its handle is stale only then, and always then.
+// removed file is there as long as somebody has it open, and its handle is stale only then, and always then;
+// once it was stale to somebody, it stays so. An open that fails, because it would truncate what its user may
+// not write, leaves nothing behind.
 #include <deque>
 #include <map>
 
@@ -24,6 +26,7 @@ struct File {
   FileHandle handle;
   uint64_t asked = 0, there = never, leaving = never, gone = never;
   uint64_t written = never;  // from then on it has its content: its id
+  uint64_t stale = never;    // from then on somebody knows that it is gone
 };
 
 struct OpenHold {
@@ -115,12 +118,17 @@ class SharesWorkload final : public Workload {
   Task<> work(Worker& worker) {
     while (operations_ > 0 && !world_.failed()) {
       --operations_;
-      const size_t what = random().below(12), opens = worker.opens.size();
+      const size_t what = random().below(14), opens = worker.opens.size();
       if (worker.number < current_.size() &&
           (what == 0 || (what < 4 && current_[worker.number] == nullptr))) {
         co_await make_or_remove(worker);
-      } else if (what == 3 && !files_.empty()) {
-        File& file = files_[random().below(files_.size())];
+      } else if (what == 12 && worker.number < current_.size() && current_[worker.number] != nullptr) {
+        co_await may_not_truncate(worker);
+      } else if ((what == 3 || what == 13) && !files_.empty()) {
+        // Often one that has just gone, or is about to.
+        const size_t newest =
+            random().below(random().one_in(2) ? files_.size() : std::min<size_t>(files_.size(), 4));
+        File& file = files_[files_.size() - 1 - newest];
         co_await probe(*worker.slot, file);
       } else if (opens == 0 || (opens < 4 && what < 5)) {
         co_await open_by_name(worker, random().below(current_.size()));
@@ -160,7 +168,7 @@ class SharesWorkload final : public Workload {
     const size_t hold = held_.ask({{worker.number, owner}, file.name, &file, share});
     worker.slot->begin()
         .putfh(root_)
-        .open_create({worker.slot->client().id(), opener}, share, name, bench::CreateMode::GUARDED4, 0666, 0)
+        .open_create({worker.slot->client().id(), opener}, share, name, bench::CreateMode::GUARDED4, 0644, 0)
         .getfh()
         .getattr(attr::FILEID);
     Reply& reply = co_await worker.slot->ask();
@@ -247,6 +255,25 @@ class SharesWorkload final : public Workload {
     if (reply.error() == NfsStatus::NFS4ERR_NOENT && !surely_there) co_return;
     if (reply.error() == NfsStatus::NFS4ERR_SHARE_DENIED && reason != nullptr) co_return;
     fail("{}: {}", held_[hold].what.words(), bench::status_name(reply.error()));
+  }
+
+  // Its own file, so that it is there. The open itself is possible, if no other conflicts: reading is allowed
+  // to all. What it would do then is not.
+  Task<> may_not_truncate(Worker& worker) {
+    constexpr uint32_t stranger = 1000;
+    const std::string name = name_of(worker.number), opener = fmt::format("stranger {}", worker.number);
+    const Share share{bench::share_access_read, static_cast<uint32_t>(random().below(4))};
+    const size_t hold = held_.ask({{worker.number, SIZE_MAX}, worker.number, nullptr, share});
+    worker.slot->begin_as(stranger).putfh(root_).open_truncate({worker.slot->client().id(), opener}, share,
+                                                               name);
+    Reply& reply = co_await worker.slot->ask();
+    Stateid stateid;
+    bench::ChangeInfo info;
+    if (reply.putfh() && reply.open(stateid, info)) co_return fail("{} is truncated by a stranger", name);
+    const auto* reason = held_.denied(hold);
+    if (reply.error() == NfsStatus::NFS4ERR_ACCESS) co_return;
+    if (reply.error() == NfsStatus::NFS4ERR_SHARE_DENIED && reason != nullptr) co_return;
+    fail("a stranger opens and truncates {}: {}", name, bench::status_name(reply.error()));
   }
 
   // By its handle, so that it is surely this file, removed or not.
@@ -368,6 +395,8 @@ class SharesWorkload final : public Workload {
         file.leaving == never || held([&](const auto& h) {
           return h.what.file == &file && h.granted != 0 && h.granted < asked && h.surely();
         });
+    if (there && file.stale < asked) co_return fail("file {} was stale, and is there again", file.id);
+    if (!there) file.stale = std::min(file.stale, world_.moment());
     if (there ? !may_be_there : must_be_there)
       fail("file {}, {}, is {}", file.id, file.gone == never ? "not removed" : "removed",
            there ? "there" : "stale");
