@@ -2,6 +2,11 @@
 
 namespace perdure::sim {
 
+env::Duration Workload::patience() const {
+  const Profile& p = world_.profile();
+  return std::chrono::seconds(10) + (p.io_slow_one_in != 0 ? p.io_slow * 40 : env::Duration(0));
+}
+
 Client& Workload::add_client(Client::Options options, std::string called) {
   if (called.empty()) called = fmt::format("{} {}", name_, clients_.size());
   clients_.push_back(std::make_unique<Client>(world_, std::move(called), world_.random().next(), options));
@@ -90,6 +95,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"leases", make_leases, {}, adjust_leases},
       {"files", make_files, {}},
       {"growth", make_growth, {}},
+      {"glances", make_glances, {}, adjust_glances},
       {"flood", make_flood, {}, adjust_flood},
       {"full", make_full, {}, adjust_full, true},
   };

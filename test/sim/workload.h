@@ -37,6 +37,8 @@ class Workload {
   // Several at once, each with a number of slots between these. The world has failed unless all have a
   // session.
   Task<std::vector<Client*>> start_clients(uint64_t count, uint64_t slots_min, uint64_t slots_max);
+  // What the server does by itself is done within this time, also on a slow disk.
+  env::Duration patience() const;
   void spawn(Task<> task) { tasks_.spawn(std::move(task)); }
   Random& random() { return world_.random(); }
   template <class... Args>
@@ -81,6 +83,8 @@ std::unique_ptr<Workload> make_flood(World&);
 void adjust_flood(Profile&);
 std::unique_ptr<Workload> make_full(World&);
 void adjust_full(Profile&);
+std::unique_ptr<Workload> make_glances(World&);
+void adjust_glances(Profile&);
 std::unique_ptr<Workload> make_growth(World&);
 std::unique_ptr<Workload> make_tree(World&);
 std::unique_ptr<Workload> make_ring(World&);

@@ -55,7 +55,8 @@ class FullWorkload final : public Workload {
       while (!user.files.empty() && !world_.failed()) co_await remove(slot, user);
     }
     uint64_t now = co_await space(slot);
-    for (int i = 0; i < 60 && now != space_ && !world_.failed(); ++i) {
+    const env::Instant limit = world_.now() + seconds(50) + patience();  // a checkpoint's interval, too
+    while (now != space_ && world_.now() < limit && !world_.failed()) {
       co_await slot.client().sleep(seconds(1));
       now = co_await space(slot);
     }

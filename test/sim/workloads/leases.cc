@@ -97,10 +97,6 @@ class LeasesWorkload final : public Workload {
   env::Duration lease() const { return seconds(world_.profile().lease_seconds); }
   // How long the end of a lease may take, here: the server looks every second, late copies of requests renew
   // it, and disks may be slow.
-  env::Duration patience() const {
-    const Profile& p = world_.profile();
-    return seconds(10) + (p.io_slow_one_in != 0 ? p.io_slow * 40 : env::Duration(0));
-  }
   env::Duration some_time(env::Duration mean) { return random().exponential(mean); }
 
   Task<Reply*> ask(Life& life) {
