@@ -261,7 +261,8 @@ void LogRing::read(Lsn from, Lsn applied, StartNumber since, EachRecord each, en
   CHECK(state_->phase == RingState::Phase::opened);
   state_->phase = RingState::Phase::reading;
   std::optional<Error> problem;
-  if (from.value % sector_bytes != 0)
+  // Far from the end of the numbers, which no log will reach.
+  if (from.value % sector_bytes != 0 || from.value > UINT64_MAX / 2)
     problem = error(ErrorKind::corrupt, "{}: no log batch begins at LSN {}", state_->path, from);
   // Everything that is written from now on would be a dead tail to the next reader.
   if (since >= state_->superblock.start)

@@ -11,8 +11,17 @@
 #include <span>
 #include <utility>
 
-#define TOML_EXCEPTIONS 0
+// toml++ aborts at some texts that are not TOML ("x = [[1],!{a = 2}]"), unless its assertions do something
+// else.
+namespace {
+struct TomlAssertion {};
+}  // namespace
+#define TOML_ASSERT(condition) ((condition) ? void() : throw TomlAssertion())
+#define TOML_EXCEPTIONS 1
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wterminate"  // in functions that must not throw they still abort
 #include <toml++/toml.h>
+#pragma GCC diagnostic pop
 
 namespace perdure::server {
 namespace {
@@ -232,9 +241,15 @@ class Parser {
   Parser(Config& config, std::string file) : config_(config), file_(std::move(file)) {}
 
   Result<void> parse(std::string_view text) {
-    toml::parse_result parsed = toml::parse(text, file_);
-    if (!parsed) return failed(parsed.error().source().begin.line, std::string(parsed.error().description()));
-    for (const auto& [name, node] : parsed.table()) {
+    toml::table table;
+    try {
+      table = toml::parse(text, file_);
+    } catch (const toml::parse_error& e) {
+      return failed(e.source().begin.line, std::string(e.description()));
+    } catch (const TomlAssertion&) {
+      return error(ErrorKind::invalid, "{}: this is not TOML", file_);
+    }
+    for (const auto& [name, node] : table) {
       size_t line = name.source().begin.line;
       if (name == "export") {
         TRY(exports(node, line));

@@ -21,6 +21,11 @@ wire::Address peer(const std::string& host) {
   return parse_address((host.find(':') == std::string::npos ? host : "[" + host + "]") + ":1000").value();
 }
 
+TEST(Config, WhatTomlPlusPlusCannotBearIsAnError) {
+  EXPECT_THAT(error_of("x = [[1],!{a = 2}]\n"), HasSubstr("perdure.toml"));
+  EXPECT_THAT(error_of("[[!e"), HasSubstr("perdure.toml"));
+}
+
 TEST(Config, AnEmptyFileGivesTheDefaults) {
   Config config = parse_config("", "perdure.toml", {.data = "/d"}).value();
   EXPECT_EQ(config.data, "/d");

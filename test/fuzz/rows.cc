@@ -55,7 +55,7 @@ class World {
   void fill_store(const std::vector<Change>& kept) {
     store::testing::KvMap rows;
     for (const Change& c : kept) {
-      if (c.action != Action::keep) continue;
+      if (c.action != Action::keep || c.table == 0) continue;  // no table: the store's own
       ByteVector key{std::byte{c.table}};
       key.insert(key.end(), c.key.begin(), c.key.end());
       rows[key] = ByteVector(c.row.begin(), c.row.end());
