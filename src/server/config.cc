@@ -19,7 +19,11 @@ struct TomlAssertion {};
 #define TOML_ASSERT(condition) ((condition) ? void() : throw TomlAssertion())
 #define TOML_EXCEPTIONS 1
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wterminate"  // in functions that must not throw they still abort
+// In functions that must not throw they still abort; g++ calls that -Wterminate, and clang -Wexceptions.
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
+#pragma GCC diagnostic ignored "-Wterminate"
+#pragma GCC diagnostic ignored "-Wexceptions"
 #include <toml++/toml.h>
 #pragma GCC diagnostic pop
 
