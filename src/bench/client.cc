@@ -344,7 +344,11 @@ void Client::watch() {
   const Nanoseconds now = clock_now();
   for (Link& link : links_) {
     const Nanoseconds age = now - link.state_since;
-    bool hangs = link.state == Link::State::connecting && age > connect_max;
+    // A machine that loses its power between a connection's beginning and its first answer says nothing of
+    // it.
+    const bool binding = link.control_waiting && !link.control_waiter;
+    bool hangs = (link.state == Link::State::connecting && age > connect_max) ||
+                 (binding && options_.suspect_after != 0 && age > options_.suspect_after);
     for (const uint32_t i : link.slots) {
       const Slot& slot = slots_[i];
       if (!slot.waiting_) continue;
