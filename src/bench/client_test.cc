@@ -95,6 +95,18 @@ TEST(Client, SendsUnansweredRequestsAgainByteForByteAndTheyAreExecutedOnce) {
   }
 }
 
+TEST(Client, GivesUpAConnectionThatIsSilentBeforeItIsBound) {
+  FakeServer server;
+  server.plan(set_up_requests + 20, Fault::lose_and_be_dumb);
+  ClientOptions options = options_for(server);
+  options.suspect_after = 100'000'000;
+  const Outcome outcome = run_all(options);
+  ASSERT_TRUE(outcome.result) << outcome.result.error().message;
+  EXPECT_EQ(outcome.answered, all_requests);
+  EXPECT_EQ(outcome.counters.connections_lost, 2U);
+  EXPECT_EQ(server.executed(), all_requests + set_up_requests);
+}
+
 TEST(Client, CutsItsOwnConnectionsInTheMiddleOfRequests) {
   FakeServer server;
   auto client = Client::create(options_for(server));

@@ -170,6 +170,7 @@ bool FakeServer::handle(Peer& peer, Bytes record) {
     }
     case Op::BIND_CONN_TO_SESSION: {
       ++binds_;
+      if (std::exchange(dumb_, false)) return true;
       const uint32_t status = session_known_ ? 0 : badsession_status;
       Writer w = begin_reply(header.xid, status, 1);
       w.u32(number).u32(status);
@@ -205,7 +206,8 @@ bool FakeServer::handle_sequenced(Peer& peer, Bytes record, size_t arguments_at)
   violated_ = violated_ || sequence != slot.sequence + 1;
 
   const Fault fault = next_fault();
-  if (fault == Fault::lose_request) return false;
+  if (fault == Fault::lose_and_be_dumb) dumb_ = true;
+  if (fault == Fault::lose_request || fault == Fault::lose_and_be_dumb) return false;
   if (fault == Fault::forget_session) return session_known_ = false;
   if (fault == Fault::delay) {
     answer(peer, begin_reply(header.xid, delay_status, 1).u32(number).u32(delay_status).take());
@@ -258,6 +260,7 @@ bool FakeServer::handle_sequenced(Peer& peer, Bytes record, size_t arguments_at)
     case Fault::none:
     case Fault::wrong_xid:
     case Fault::lose_request:
+    case Fault::lose_and_be_dumb:
     case Fault::delay:
     case Fault::forget_session:
       break;

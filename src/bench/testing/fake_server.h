@@ -20,15 +20,16 @@ class FakeServer {
   // What to do with a request that has not been executed before.
   enum class Fault : uint8_t {
     none,
-    lose_request,     // close the connection instead of executing it
-    lose_reply,       // execute it, then close the connection
-    lose_half_reply,  // the same, after half of the reply's bytes
-    delay,            // SEQUENCE answers NFS4ERR_DELAY, nothing is executed
-    fragments,        // the reply comes in several fragments, and in small pieces
-    forget_session,   // close the connection and forget all sessions
-    wrong_xid,        // the reply is to something else
-    huge_record,      // a record mark of a gigabyte
-    garbage,          // a reply that is none
+    lose_request,      // close the connection instead of executing it
+    lose_and_be_dumb,  // the same, and the next BIND_CONN_TO_SESSION is never answered
+    lose_reply,        // execute it, then close the connection
+    lose_half_reply,   // the same, after half of the reply's bytes
+    delay,             // SEQUENCE answers NFS4ERR_DELAY, nothing is executed
+    fragments,         // the reply comes in several fragments, and in small pieces
+    forget_session,    // close the connection and forget all sessions
+    wrong_xid,         // the reply is to something else
+    huge_record,       // a record mark of a gigabyte
+    garbage,           // a reply that is none
   };
 
   FakeServer();
@@ -69,6 +70,7 @@ class FakeServer {
   std::mutex mutex_;
   std::map<uint64_t, Fault> plan_;  // under the mutex
   uint64_t requests_ = 0;
+  bool dumb_ = false;
   bool session_known_ = false;
   std::map<uint32_t, SlotState> slots_;
   std::atomic<bool> stop_ = false;
