@@ -174,6 +174,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
       : ring_(ring),
         from_(from),
         applied_(applied),
+        since_(since),
         replay_(ring, from, applied, since, std::move(each)),
         done_(std::move(done)) {}
 
@@ -192,10 +193,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
   void replayed(Result<void> read) {
     if (!read) return done_(std::move(read).error());
     if (!replay_.result()) return done_(std::move(replay_.result()).error());
-    if (replay_.dead_tail()) {
-      PERDURE_MARK("the log ends at a dead tail");
-      return secure();
-    }
+    if (replay_.dead_tail()) PERDURE_MARK("the log ends at a dead tail");
     const Lsn end = replay_.end();
     const uint64_t bytes = std::min(in_flight_bytes_max + sector_bytes, ring_.superblock.capacity);
     stream(
@@ -206,16 +204,18 @@ class Reader : public std::enable_shared_from_this<Reader> {
         });
   }
 
-  // The second pass: a batch that was written after the one that is missing.
+  // The second pass: a batch that was written after the one that is missing. What lies in that one's place
+  // may be a dead tail: then its write was lost.
   bool search(Lsn begin, Bytes chunk) {
     const Lsn end = replay_.end();
+    const StartNumber alive = replay_.last() ? std::max(since_, replay_.last()->start) : since_;
     for (size_t i = 0; i < chunk.size() && !later_; i += sector_bytes) {
       const auto header = decode_batch_header(chunk.subspan(i, batch_header_bytes), ring_.superblock.salt);
       if (header && header->lsn > end && header->durable <= end)
         PERDURE_MARK("a later batch lies behind one that was not written");
       if (!header || header->durable <= end) continue;
       if (ring_.offset_of(header->lsn) != ring_.offset_of(begin + Lsn(i))) continue;
-      if (replay_.last() && header->start < replay_.last()->start) continue;
+      if (header->start < alive) continue;
       if (!planted("a damaged batch ends the log")) later_ = header->lsn;
     }
     return !later_;
@@ -250,6 +250,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
 
   RingState& ring_;
   const Lsn from_, applied_;
+  const StartNumber since_;
   Replay replay_;
   env::Done<Lsn> done_;
   std::optional<Lsn> later_;

@@ -403,6 +403,35 @@ TEST_F(RingTest, ABatchThatFollowsAnotherPredecessorIsADeadTail) {
   expect_end(Lsn(3 * sector_bytes), expected);
 }
 
+// A disk that has lost the write of a batch shows what lay there before. If that is the dead tail of an
+// earlier start, the log does not end there: later batches know that there was another one.
+TEST_F(RingTest, ADeadTailInThePlaceOfADurableBatchIsDamage) {
+  create_and_open(64 * kib);
+  const ByteVector empty = env_.content(path);
+  append_batch(1, 'x');
+  append_batch(1, 'y');
+  const ByteVector dead = env_.content(path);
+  env_.overwrite(path, 0, empty);
+  for (int start = 0; start < 2; ++start) {
+    crash(SectorFate::drop);
+    ASSERT_TRUE(open());
+  }
+  const ReadRecord a = append_batch(1, 'a');
+  append_batch(1, 'b');
+  const ByteVector before = env_.content(path);
+  for (const char c : {'c', 'd'}) append_batch(1, c);
+  const uint64_t at = offset_of(Lsn(sector_bytes));
+  env_.overwrite(path, at, Bytes(dead).subspan(at, sector_bytes));
+  crash(SectorFate::drop);
+  expect_corrupt(Lsn(sector_bytes));
+
+  // Without them it is the end, as far as anybody can tell.
+  env_.overwrite(path, 0, before);
+  env_.overwrite(path, at, Bytes(dead).subspan(at, sector_bytes));
+  crash(SectorFate::drop);
+  expect_end(Lsn(sector_bytes), {a});
+}
+
 TEST_F(RingTest, ALowerStartNumberEndsTheLog) {
   // Behind a batch of start 2 lies one of start 1 that even has the right chain.
   create_and_open(64 * kib);
