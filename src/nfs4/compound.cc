@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/planted_bug.h"
+#include "fs/data.h"
 #include "nfs4/machine.h"
 #include "nfs4/operations.h"
 #include "nfs4/service.h"
