@@ -32,7 +32,7 @@ void Processor::submit(std::unique_ptr<Transaction> transaction) {
   transaction->since_ = env_.now();
   if (transaction->kind() != Kind::compound)
     ready_.push_back(std::move(transaction));
-  else if (executing_ != nullptr || !returned_.empty() || !queued_.empty() || !admits())
+  else if (executing_ != nullptr || requests_wait() || !admits())
     queued_.push_back(std::move(transaction));
   else
     execute(std::move(transaction));
@@ -174,10 +174,9 @@ void Processor::turn() {
   }
   execute_admitted(returned_);
   if (returned_.empty()) execute_admitted(queued_);
-  const bool any = !returned_.empty() || !queued_.empty();
-  if (any && !admits()) PERDURE_MARK("requests wait for room in the log");
+  if (requests_wait() && !admits()) PERDURE_MARK("requests wait for room in the log");
   database_.commit().flush();
-  if (!ready_.empty() || (any && admits())) env_.post([] {});  // another turn
+  if (!ready_.empty() || (requests_wait() && admits())) env_.post([] {});  // another turn
 }
 
 uint32_t Processor::oldest_fault_tick() const {

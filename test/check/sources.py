@@ -28,7 +28,7 @@ def read(name):
 def arguments(description, *options, files=False):
     """Parses the command line that all checks share: --build DIR, plus flags of their own and file names."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--build", default="build/release", help="a configured build directory")
+    parser.add_argument("--build", default="build/lint", help="a configured build directory")
     for option, text in options:
         parser.add_argument(option, action="store_true", help=text)
     if files:

@@ -23,6 +23,13 @@ Task<std::vector<Client*>> Workload::start_clients(uint64_t count, uint64_t slot
   co_return started;
 }
 
+std::vector<Slot*> Workload::slots_of(const std::vector<Client*>& clients) {
+  std::vector<Slot*> slots;
+  for (Client* client : clients)
+    for (size_t n = 0; n < client->slots(); ++n) slots.push_back(&client->slot(n));
+  return slots;
+}
+
 Task<FileHandle> Workload::make_directory(Slot& slot, FileHandle parent, const std::string& name) {
   FileHandle handle;
   bench::ChangeInfo change;

@@ -37,6 +37,7 @@ class Workload {
   // Several at once, each with a number of slots between these. The world has failed unless all have a
   // session.
   Task<std::vector<Client*>> start_clients(uint64_t count, uint64_t slots_min, uint64_t slots_max);
+  static std::vector<Slot*> slots_of(const std::vector<Client*>& clients);
   // What the server does by itself is done within this time, also on a slow disk.
   env::Duration patience() const;
   void spawn(Task<> task) { tasks_.spawn(std::move(task)); }

@@ -22,8 +22,7 @@ class FloodWorkload final : public Workload {
   Task<> setup() override {
     clients_ = co_await start_clients(random().between(1, 3), 4, 16);
     if (world_.failed()) co_return;
-    for (Client* client : clients_)
-      for (size_t n = 0; n < client->slots(); ++n) slots_.push_back(&client->slot(n));
+    slots_ = slots_of(clients_);
     Slot& slot = clients_[0]->slot(0);
     const std::string name = "flood", owner = "owner";
     const FileHandle root = co_await make_directory(slot, clients_[0]->root(), name);

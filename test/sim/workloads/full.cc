@@ -30,8 +30,7 @@ class FullWorkload final : public Workload {
     const uint64_t clients = random().between(1, 3);
     const std::vector<Client*> started = co_await start_clients(clients, 1, 4);
     if (world_.failed()) co_return;
-    for (Client* client : started)
-      for (size_t n = 0; n < client->slots(); ++n) slots_.push_back(&client->slot(n));
+    slots_ = slots_of(started);
     const std::string name = "full";
     directory_ = co_await make_directory(*slots_[0], slots_[0]->client().root(), name);
     space_ = co_await space(*slots_[0]);
