@@ -24,6 +24,8 @@ wire::Address peer(const std::string& host) {
 TEST(Config, WhatTomlPlusPlusCannotBearIsAnError) {
   EXPECT_THAT(error_of("x = [[1],!{a = 2}]\n"), HasSubstr("perdure.toml"));
   EXPECT_THAT(error_of("[[!e"), HasSubstr("perdure.toml"));
+  EXPECT_THAT(error_of("x = \u015A"), HasSubstr("perdure.toml:1"));
+  EXPECT_THAT(error_of("\u015A = 1"), HasSubstr("perdure.toml:1"));
 }
 
 TEST(Config, AnEmptyFileGivesTheDefaults) {
