@@ -20,7 +20,7 @@ using StartNumber = Strong<struct StartNumberTag>;
 // A file system object. Never given twice within a volume's life; also NFS's fileid.
 using InodeId = Strong<struct InodeIdTag>;
 
-// A file transaction: start number << transaction_counter_bits | counter. Never given twice.
+// A file transaction: epoch << transaction_counter_bits | counter. Never given twice.
 using TransactionId = Strong<struct TransactionIdTag>;
 inline constexpr unsigned transaction_counter_bits = 40;
 

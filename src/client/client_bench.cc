@@ -73,7 +73,7 @@ class Fixture {
   log::GroupCommit commit{env, nullptr, Epoch(1), [](Error) {}};
   ClientState cs{env,
                  database,
-                 {.start = StartNumber(1)},
+                 {},
                  {.released = [](Run&, InodeId) -> Outcome<void> { return {}; },
                   .start_expire = [](Run&, ClientId) {},
                   .resume = [](TransactionId) {}}};

@@ -20,7 +20,6 @@ ClientState::ClientState(env::Env& env, state::Database& database, Options optio
       database_(database),
       options_(options),
       hooks_(std::move(hooks)) {
-  CHECK(options_.start.value < (uint64_t{1} << 32U));
   CHECK(options_.slots_per_session_max >= 1 && options_.slots_per_session_max <= 1024);
 }
 
@@ -285,8 +284,8 @@ void ClientState::erase_client_state(Run& run, ClientId client, StateKind kind, 
 }
 
 Outcome<uint32_t> ClientState::new_state_number(Run& run, StateKind kind, InodeId inode) {
-  // Each start counts from a place of its own, far from those of the starts before it.
-  const uint32_t base = static_cast<uint32_t>(options_.start.value) * 0x9E3779B1U;
+  // Each epoch counts from a place of its own, far from those of the epochs before it.
+  const uint32_t base = static_cast<uint32_t>(epoch_.value) * 0x9E3779B1U;
   for (;;) {
     const uint32_t number = (static_cast<uint32_t>(kind) << Stateid::kind_shift) |
                             ((base + ++last_state_) & Stateid::counter_mask);

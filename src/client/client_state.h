@@ -43,7 +43,6 @@ class ClientState {
     std::function<void(TransactionId)> resume;
   };
   struct Options {
-    StartNumber start;       // makes ids unique over all starts. Below 2^32
     bool persistent = true;  // sessions survive: not at durability level memory
     uint32_t lease_seconds = 90;
     uint32_t clients_max = 100'000;
@@ -63,6 +62,11 @@ class ClientState {
   ClientState(env::Env& env, state::Database& database, Options options, Hooks hooks);
   ~ClientState();
 
+  // In which this primary serves: it makes ids unique. Below 2^32. Before any run.
+  void set_epoch(Epoch epoch) {
+    CHECK(epoch.value < (uint64_t{1} << 32U));
+    epoch_ = epoch;
+  }
   // The vserver's secret: the same at every start. Before anything is hashed, so right after restoration.
   void set_key(SipKey key) { key_ = key; }
   // After restoration (the tables are loaded and the log is redone): makes the volatile parts from the rows.
@@ -115,10 +119,8 @@ class ClientState {
   // Status::bad_session: none with this id, or its client is gone.
   Outcome<FoundSession> find_session(Run& run, const SessionId& id);
   SessionId make_session_id(SessionNumber session, ClientId client) const;
-  ClientId new_client_id() { return ClientId((options_.start.value << 32U) | ++last_client_); }
-  SessionNumber new_session_number() {
-    return SessionNumber((options_.start.value << 32U) | ++last_session_);
-  }
+  ClientId new_client_id() { return ClientId((epoch_.value << 32U) | ++last_client_); }
+  SessionNumber new_session_number() { return SessionNumber((epoch_.value << 32U) | ++last_session_); }
   // The number of a new open or lock state in a file. Used numbers do not come back for a long time: a
   // stateid that has ended, or that an earlier start has given, names nothing.
   Outcome<uint32_t> new_state_number(Run& run, StateKind kind, InodeId inode);
@@ -195,6 +197,7 @@ class ClientState {
   Hooks hooks_;
   SipKey key_;
   uint64_t last_client_ = 0, last_session_ = 0;
+  Epoch epoch_;
   uint32_t last_state_ = 0;
   absl::flat_hash_map<ClientId, std::unique_ptr<ClientTwin>> client_twins_;
   LeaseClock lease_clock_{env_};

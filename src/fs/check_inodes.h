@@ -55,7 +55,7 @@ class CheckedInodes {
     return [this](const std::string& what) { findings_.add("{}", what); };
   }
   // A change number or stamp of a start that has not been yet.
-  bool in_future(uint64_t change) const { return change >> change_counter_bits > fs_.start().value; }
+  bool in_future(uint64_t change) const { return change >> change_counter_bits > fs_.epoch().value; }
 
  private:
   Result<void> load_volumes();

@@ -15,8 +15,8 @@ bool Principal::in_group(uint32_t group) const {
   return group == gid || std::find(groups.begin(), groups.end(), group) != groups.end();
 }
 
-FileSystem::FileSystem(env::Env& env, state::Database& database, store::BlockStore& blocks, StartNumber start,
-                       Hooks hooks, FileSystemOptions options)
+FileSystem::FileSystem(env::Env& env, state::Database& database, store::BlockStore& blocks, Hooks hooks,
+                       FileSystemOptions options)
     : volumes(database),
       inodes(database),
       dirents(database),
@@ -29,7 +29,6 @@ FileSystem::FileSystem(env::Env& env, state::Database& database, store::BlockSto
       pending_inodes(database),
       env_(env),
       database_(database),
-      start_(start),
       hooks_(std::move(hooks)),
       options_(options),
       data_(std::make_unique<Data>(*this, blocks, options.data)) {

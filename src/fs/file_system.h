@@ -31,7 +31,7 @@ struct Principal {
 
 // Of an inode id: the volume, and the counter in it.
 inline constexpr unsigned inode_counter_bits = 48;
-// Of a change number: the start that gave it.
+// Of a change number: the epoch that gave it.
 inline constexpr unsigned change_counter_bits = 44;
 
 class Data;  // fs/data.h: pages, blocks, allocation, write-back
@@ -55,11 +55,14 @@ class FileSystem {
     std::function<void(TransactionId)> resume;
   };
 
-  // Tables register with `database`. The change numbers of `start` are above those of every earlier start.
-  FileSystem(env::Env& env, state::Database& database, store::BlockStore& blocks, StartNumber start,
-             Hooks hooks, FileSystemOptions options = {});
+  // Tables register with `database`.
+  FileSystem(env::Env& env, state::Database& database, store::BlockStore& blocks, Hooks hooks,
+             FileSystemOptions options = {});
   ~FileSystem();
 
+  // In which this primary serves: change numbers are above those of every earlier one. Before any run.
+  void set_epoch(Epoch epoch) { epoch_ = epoch; }
+  Epoch epoch() const { return epoch_; }
   // After restoration (all resident tables are loaded and the log is redone): makes the volatile parts from
   // the rows.
   void restored();
@@ -72,10 +75,10 @@ class FileSystem {
   void touch_content(Run& run, InodeRow& inode);
   void touch_attributes(Run& run, InodeRow& inode);
 
-  // Never given twice, growing: start number << 44 | counter.
+  // Never given twice, growing: epoch << 44 | counter.
   uint64_t new_change() {
-    const uint64_t start = planted("change attributes begin anew with each start") ? 1 : start_.value;
-    return (start << change_counter_bits) | ++last_change_;
+    const uint64_t epoch = planted("change attributes begin anew with each start") ? 1 : epoch_.value;
+    return (epoch << change_counter_bits) | ++last_change_;
   }
   // A fresh inode id: no row of any table has ever had it. (Volume - 1) << 48 | counter, so that the first
   // volume's file ids are small numbers; the volume's row holds the counter's limit, which is moved up by
@@ -89,7 +92,6 @@ class FileSystem {
   state::Database& database() { return database_; }
   Hooks& hooks() { return hooks_; }
   Data& data() { return *data_; }
-  StartNumber start() const { return start_; }
 
   state::Table<VolumeRow> volumes;
   state::Table<InodeRow> inodes;
@@ -105,7 +107,7 @@ class FileSystem {
  private:
   env::Env& env_;
   state::Database& database_;
-  StartNumber start_;
+  Epoch epoch_;
   Hooks hooks_;
   FileSystemOptions options_;
   uint64_t last_change_ = 0;

@@ -22,14 +22,14 @@ void FreedBlocks::put(FileSystem& fs, Run& run) {
 
 void FreedRows::restored(FileSystem& fs) {
   lsns_.clear();
-  restored_checkpoints_ = fs.database().applied_count();
+  restored_end_ = fs.database().commit().next_lsn();
 }
 
 bool FreedRows::covered(FileSystem& fs, uint64_t sequence) const {
   if (planted("a freed block is used again at once")) return true;
   auto it = lsns_.find(sequence);
-  if (it == lsns_.end()) return fs.database().applied_count() > restored_checkpoints_;
-  return it->second < fs.database().applied_lsn();
+  const Lsn applied = fs.database().applied_everywhere();
+  return it == lsns_.end() ? applied >= restored_end_ : it->second < applied;
 }
 
 bool free_pending(FileSystem& fs, Run& run) {

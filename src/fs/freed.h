@@ -38,7 +38,7 @@ class FreedRows {
 
  private:
   absl::btree_map<uint64_t, Lsn> lsns_;
-  uint64_t restored_checkpoints_ = 0;  // applied when restoration ended
+  Lsn restored_end_;  // every row that was there after restoration has a record before it
 };
 
 // One run of the job that the server starts after each checkpoint: frees the blocks of some covered rows.

@@ -41,7 +41,7 @@ PlacementId Placements::place(Run& run, std::vector<PlacedPage> pages) {
     allocator_.add_placed(count);
     run.on_undo([this, count] { allocator_.add_placed(-count); });
   }
-  const PlacementId id = (fs_.start().value << 40U) | ++last_id_;
+  const PlacementId id = (fs_.epoch().value << 40U) | ++last_id_;
   run.on_commit([this, id] { start(id); });
   run.on_undo([this, id] { placements_.erase(id); });
   placements_.emplace(id, std::move(placement));

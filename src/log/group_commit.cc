@@ -1,73 +1,97 @@
 #include "log/group_commit.h"
 
+#include <algorithm>
+
 #include "base/planted_bug.h"
 #include "log/aligned_buffer.h"
 
 namespace perdure::log {
 
-// Shared with the write under way, whose buffer must outlive it.
+// Shared with the writes under way, whose buffers must outlive it.
 class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(env::Env& env, LogRing* ring, Epoch epoch, std::move_only_function<void(Error)> failed)
       : env_(env), ring_(ring), epoch_(epoch), failed_(std::move(failed)) {
-    local_ = ring != nullptr ? ring->position() : Lsn(0);
+    stable_end_ = durable_end_ = ring != nullptr ? ring->position() : Lsn(0);
     bytes_full_ = ring != nullptr ? std::min(batch_bytes_full, ring->capacity() / 4) : UINT64_MAX;
-    open_batch(local_);
+    open_batch(stable_end_);
   }
 
   Epoch epoch() const { return epoch_; }
+  void set_epoch(Epoch epoch) { epoch_ = epoch; }
   StartNumber start() const { return ring_ != nullptr ? ring_->start_number() : StartNumber(0); }
   Lsn next_lsn() const { return filling().next_record(); }
   Lsn batch_start() const { return filling().start; }
-  Lsn durable() const { return batches_.front()->first_record(); }
+  Lsn durable() const { return durable_end_ + Lsn(batch_header_bytes); }
+  Lsn stable_end() const { return stable_end_; }
   const Figures& figures() const { return figures_; }
   void detach() { detached_ = true; }
 
   Lsn append(Bytes record);
+  void append_batch(Bytes payload, uint64_t records, Epoch epoch);
   void flush();
   void when_durable(Lsn lsn, env::Task task);
+  void when_stable(Lsn lsn, env::Task task);
+  std::optional<BatchView> closed_batch(Lsn lsn) const;
+  void require(Homes homes);
+  void mirrored(Lsn end);
+  void set_gate(std::function<bool()> open) { gate_ = std::move(open); }
+  bool gate_open() const { return !gate_ || gate_(); }
   uint64_t room() const;
 
  private:
-  // One batch, from its first record until it is durable. Used again afterwards, with its memory.
+  // One batch, from its first record until every home has it. Used again afterwards, with its memory.
   struct Batch {
     Lsn start;
+    Epoch epoch;
     uint64_t records = 0;
     uint64_t payload_bytes = 0;
     env::Instant write_began;
     AlignedBuffer memory;
-    std::vector<env::Task> waiters;
+    std::vector<env::Task> waiters, stable_waiters;
 
     Lsn first_record() const { return start + Lsn(batch_header_bytes); }
     Lsn next_record() const { return first_record() + Lsn(payload_bytes); }
     Lsn end() const { return records == 0 ? start : start + Lsn(batch_bytes(payload_bytes)); }
   };
 
+  // Nearly always the last or the one before. A position in a batch's header belongs to the batch before.
+  Batch& batch_of(Lsn lsn) {
+    auto batch = batches_.rbegin();
+    while (lsn < (*batch)->first_record()) ++batch;
+    return **batch;
+  }
   Batch& filling() { return *batches_.back(); }
   const Batch& filling() const { return *batches_.back(); }
   void open_batch(Lsn start);
+  void close_batch();
   bool may_write() const;
   void start_write();
   void written(Result<Lsn> end);
   void advance();
   void run(std::vector<env::Task>& tasks);
+  void tell(std::vector<env::Task>& tasks);
 
   env::Env& env_;
   LogRing* ring_;
   Epoch epoch_;
   std::move_only_function<void(Error)> failed_;
+  std::function<bool()> gate_;
   bool stopped_ = false, detached_ = false;
   uint64_t bytes_full_;
 
-  // The sinks: up to where each has everything on stable storage. Durable is the least of them.
-  Lsn local_;
+  // Up to where each home has everything, and what follows from it.
+  Homes required_;
+  Lsn stable_end_, mirror_end_, durable_end_;
 
-  // In the order of the log. The first `handed_over_` are with the sinks, the last one fills, and those
-  // between are full.
+  // In the order of the log. The first ones are stable, the next ones are being written, the last one fills,
+  // and those between wait. Of the stable ones those remain that the mirror lacks; of all of them the first
+  // `durable_` are durable.
   std::deque<std::unique_ptr<Batch>> batches_;
-  size_t handed_over_ = 0;
+  size_t stable_ = 0, handed_over_ = 0, durable_ = 0;
   std::vector<std::unique_ptr<Batch>> unused_;
-  std::vector<env::Task> due_;  // for records that were durable already
+  std::vector<env::Task> due_;   // for records that were durable already
+  std::vector<env::Task> held_;  // by the gate
   Figures figures_;
 };
 
@@ -84,11 +108,19 @@ Lsn GroupCommit::Impl::append(Bytes record) {
   }
   ++batch.records;
   batch.payload_bytes += bytes;
-  if (batch.payload_bytes >= bytes_full_) {
-    CHECK(batch_bytes(batch.payload_bytes) <= ring_->capacity());
-    open_batch(batch.end());
-  }
+  if (batch.payload_bytes >= bytes_full_) close_batch();
   return lsn;
+}
+
+void GroupCommit::Impl::append_batch(Bytes payload, uint64_t records, Epoch epoch) {
+  Batch& batch = filling();
+  CHECK(batch.records == 0 && records != 0 && !payload.empty() && ring_ != nullptr);
+  batch.memory.reserve(batch_bytes(payload.size()), 0);
+  std::memcpy(batch.memory.data() + batch_header_bytes, payload.data(), payload.size());
+  batch.records = records;
+  batch.payload_bytes = payload.size();
+  epoch_ = epoch;
+  close_batch();
 }
 
 void GroupCommit::Impl::open_batch(Lsn start) {
@@ -98,18 +130,29 @@ void GroupCommit::Impl::open_batch(Lsn start) {
   Batch& batch = filling();
   batch.start = start;
   batch.records = batch.payload_bytes = 0;
-  CHECK(batch.waiters.empty());
+  CHECK(batch.waiters.empty() && batch.stable_waiters.empty());
+}
+
+// The batch takes no more records, and the next one fills.
+void GroupCommit::Impl::close_batch() {
+  Batch& batch = filling();
+  CHECK(ring_ == nullptr || batch_bytes(batch.payload_bytes) <= ring_->capacity());
+  batch.epoch = epoch_;
+  open_batch(batch.end());
 }
 
 void GroupCommit::Impl::flush() {
   if (stopped_) return;
-  run(due_);
+  if (gate_open()) {
+    run(held_);
+    run(due_);
+  }
   if (ring_ != nullptr) {
     while (!stopped_ && may_write()) start_write();
   } else if (!stopped_ && filling().records != 0) {
-    open_batch(filling().end());
-    ++handed_over_;
-    local_ = filling().start;
+    close_batch();
+    stable_ = ++handed_over_;
+    stable_end_ = filling().start;
     advance();
   }
 }
@@ -118,19 +161,20 @@ void GroupCommit::Impl::flush() {
 // or the tail has moved.
 bool GroupCommit::Impl::may_write() const {
   const Batch& next = *batches_[handed_over_];
-  if (next.records == 0 || handed_over_ >= log_writes_max) return false;
+  const size_t under_way = handed_over_ - stable_;
+  if (next.records == 0 || under_way >= log_writes_max) return false;
   const uint64_t bytes = batch_bytes(next.payload_bytes);
-  return bytes <= ring_->room() && (handed_over_ == 0 || ring_->in_flight() + bytes <= in_flight_bytes_max);
+  return bytes <= ring_->room() && (under_way == 0 || ring_->in_flight() + bytes <= in_flight_bytes_max);
 }
 
 void GroupCommit::Impl::start_write() {
   Batch& batch = *batches_[handed_over_];
   CHECK(batch.start == ring_->position());
-  if (&batch == &filling()) open_batch(batch.end());
+  if (&batch == &filling()) close_batch();
   ++handed_over_;
   batch.write_began = env_.now();
   ring_->write(batch.memory.first(batch_bytes(batch.payload_bytes)),
-               static_cast<uint32_t>(batch.payload_bytes), epoch_,
+               static_cast<uint32_t>(batch.payload_bytes), batch.epoch,
                [self = shared_from_this()](Result<Lsn> end) { self->written(std::move(end)); });
 }
 
@@ -141,24 +185,56 @@ void GroupCommit::Impl::written(Result<Lsn> end) {
     failed_(std::move(end).error());
     return;
   }
-  local_ =
+  stable_end_ =
       planted("a batch is durable before those in front of it") ? batches_[handed_over_ - 1]->end() : *end;
+  while (stable_ < handed_over_ && batches_[stable_]->end() <= stable_end_) {
+    Batch& batch = *batches_[stable_++];
+    figures_.write_time += env_.now() - batch.write_began;
+    run(batch.stable_waiters);
+  }
   advance();
 }
 
-// Some sink got further: what all of them have is durable.
+void GroupCommit::Impl::require(Homes homes) {
+  CHECK(homes.ring || homes.mirror);
+  required_ = homes;
+  advance();
+}
+
+void GroupCommit::Impl::mirrored(Lsn end) {
+  CHECK(end <= filling().start);
+  mirror_end_ = end;
+  advance();
+}
+
+// Some home got further: what all of the required ones have is durable.
 void GroupCommit::Impl::advance() {
-  const Lsn durable_end = local_;
-  while (handed_over_ != 0 && batches_.front()->end() <= durable_end) {
-    std::unique_ptr<Batch> batch = std::move(batches_.front());
-    batches_.pop_front();
-    --handed_over_;
-    figures_.records += batch->records;
+  Lsn end = filling().start;
+  if (required_.ring) end = std::min(end, stable_end_);
+  if (required_.mirror) end = std::min(end, mirror_end_);
+  durable_end_ = std::max(durable_end_, end);  // a mirror that joins may have less
+  while (!stopped_ && !detached_ && durable_ + 1 < batches_.size() &&
+         batches_[durable_]->end() <= durable_end_) {
+    Batch& batch = *batches_[durable_++];
+    figures_.records += batch.records;
     figures_.batches += 1;
-    figures_.bytes += (batch->end() - batch->start).value;
-    if (ring_ != nullptr) figures_.write_time += env_.now() - batch->write_began;
-    run(batch->waiters);
-    unused_.push_back(std::move(batch));
+    figures_.bytes += (batch.end() - batch.start).value;
+    tell(batch.waiters);
+  }
+  while (stable_ != 0 && durable_ != 0 && (!required_.mirror || batches_.front()->end() <= mirror_end_)) {
+    unused_.push_back(std::move(batches_.front()));
+    batches_.pop_front();
+    --stable_, --handed_over_, --durable_;
+  }
+}
+
+// Runs the tasks, or keeps them while the gate is closed.
+void GroupCommit::Impl::tell(std::vector<env::Task>& tasks) {
+  if (!held_.empty() || !gate_open()) {
+    for (env::Task& task : tasks) held_.push_back(std::move(task));
+    tasks.clear();
+  } else {
+    run(tasks);
   }
 }
 
@@ -179,10 +255,21 @@ void GroupCommit::Impl::when_durable(Lsn lsn, env::Task task) {
     due_.push_back(std::move(task));
     return;
   }
-  // Nearly always the last or the one before. A position in a batch's header belongs to the batch before.
-  auto batch = batches_.rbegin();
-  while (lsn < (*batch)->first_record()) ++batch;
-  (*batch)->waiters.push_back(std::move(task));
+  batch_of(lsn).waiters.push_back(std::move(task));
+}
+
+void GroupCommit::Impl::when_stable(Lsn lsn, env::Task task) {
+  CHECK(lsn < next_lsn());
+  if (lsn < stable_end_ + Lsn(batch_header_bytes)) return env_.post(std::move(task));
+  batch_of(lsn).stable_waiters.push_back(std::move(task));
+}
+
+std::optional<GroupCommit::BatchView> GroupCommit::Impl::closed_batch(Lsn lsn) const {
+  const auto at = std::ranges::lower_bound(batches_, lsn, {}, [](const auto& b) { return b->start; });
+  if (at == batches_.end() || at + 1 == batches_.end() || (*at)->start != lsn) return std::nullopt;
+  Batch& batch = **at;
+  return BatchView{batch.start, batch.end(), batch.epoch, batch.records,
+                   batch.memory.first(batch_header_bytes + batch.payload_bytes).subspan(batch_header_bytes)};
 }
 
 uint64_t GroupCommit::Impl::room() const {
@@ -201,6 +288,9 @@ GroupCommit::~GroupCommit() {
 Epoch GroupCommit::epoch() const {
   return impl_->epoch();
 }
+void GroupCommit::set_epoch(Epoch epoch) {
+  impl_->set_epoch(epoch);
+}
 StartNumber GroupCommit::start() const {
   return impl_->start();
 }
@@ -212,6 +302,30 @@ Lsn GroupCommit::append(Bytes record) {
 }
 void GroupCommit::flush() {
   impl_->flush();
+}
+void GroupCommit::append_batch(Bytes payload, uint64_t records, Epoch epoch) {
+  impl_->append_batch(payload, records, epoch);
+}
+std::optional<GroupCommit::BatchView> GroupCommit::closed_batch(Lsn lsn) const {
+  return impl_->closed_batch(lsn);
+}
+void GroupCommit::require(Homes homes) {
+  impl_->require(homes);
+}
+void GroupCommit::mirrored(Lsn end) {
+  impl_->mirrored(end);
+}
+Lsn GroupCommit::stable_end() const {
+  return impl_->stable_end();
+}
+void GroupCommit::when_stable(Lsn lsn, env::Task task) {
+  impl_->when_stable(lsn, std::move(task));
+}
+void GroupCommit::set_gate(std::function<bool()> open) {
+  impl_->set_gate(std::move(open));
+}
+bool GroupCommit::gate_open() const {
+  return impl_->gate_open();
 }
 Lsn GroupCommit::durable() const {
   return impl_->durable();

@@ -2,10 +2,15 @@
 // turn in which it was filled, unless some are being written already; then it fills on until one of them has
 // ended.
 //
+// A log has up to two homes: this blade's ring, and a mirror, to which somebody else (mirror/) carries the
+// closed batches, and says how far it has them. On the mirror another GroupCommit appends them as they are,
+// at the same LSNs.
+//
 // Invariants:
-//   durable() <= first record of the first batch under way <= first record of the batch that fills <=
-//   next_lsn() a record never spans batches durable() never decreases, and passes a record only when its
-//   whole batch is on stable storage and every sink that must have it (the mirror) has acknowledged it
+//   durable() <= first record of the batch that fills <= next_lsn()
+//   a record never spans batches; a closed batch never changes
+//   durable() never decreases, and passes a record only when every home that is required has its whole batch
+//   what waits for a record runs only while the gate is open (a primary's lease)
 // A record with LSN x is durable when durable() > x. No record has an LSN below batch_header_bytes, and
 // durable() is never less than that. One thread: the loop of its Env. Waiters run batch by batch, within a
 // batch in the order of the calls, from the loop or from flush(), never inside when_durable(). They may call
@@ -15,6 +20,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/ids.h"
@@ -36,7 +42,9 @@ class GroupCommit {
   GroupCommit(env::Env& env, LogRing* ring, Epoch epoch, std::move_only_function<void(Error)> failed);
   ~GroupCommit();
 
+  // Of what is appended from now on.
   Epoch epoch() const;
+  void set_epoch(Epoch epoch);
   StartNumber start() const;  // the ring's; 0 without one
   // The LSN that the next append gives, provided that no flush() comes between.
   Lsn next_lsn() const;
@@ -52,6 +60,38 @@ class GroupCommit {
   // Runs `task` when every record up to and including `lsn` is durable; if it is already, at the next
   // flush(). `lsn` is below next_lsn(). After a failed write no task runs any more.
   void when_durable(Lsn lsn, env::Task task);
+
+  // On a mirror, instead of append(): a whole batch of the primary's, which begins at batch_start().
+  void append_batch(Bytes payload, uint64_t records, Epoch epoch);
+
+  // What the mirror is sent: the closed batch that begins at `lsn`, as long as it is in memory, which it is
+  // while a required home lacks it. Valid until the loop's next callback.
+  struct BatchView {
+    Lsn start, end;
+    Epoch epoch;
+    uint64_t records = 0;
+    Bytes payload;
+  };
+  std::optional<BatchView> closed_batch(Lsn lsn) const;
+  // Where the batch begins that is not closed yet.
+  Lsn closed_end() const { return batch_start(); }
+
+  // Which homes must have a batch before it is durable. At first the ring alone.
+  struct Homes {
+    bool ring = true, mirror = false;
+  };
+  void require(Homes homes);
+  // The mirror has everything before `end`, in the way that is asked of it (in memory, or stable).
+  void mirrored(Lsn end);
+  // Everything before it is on this blade's stable storage.
+  Lsn stable_end() const;
+  // `task` runs when this blade's ring has everything up to and including `lsn`, whatever the gate says.
+  void when_stable(Lsn lsn, env::Task task);
+
+  // Whether what is durable may be told, asked anew each time. What it has held back runs at the first
+  // flush() that finds it open.
+  void set_gate(std::function<bool()> open);
+  bool gate_open() const;
 
   // Bytes of log that can still be appended before the tail must move; what is buffered has its place
   // already. A record of n bytes takes at most batch_bytes(n), because it may get a batch of its own. Callers

@@ -187,6 +187,10 @@ uint64_t LogRing::room() const {
   return capacity() - (state_->position - state_->tail).value;
 }
 
+Epoch LogRing::last_epoch() const {
+  return state_->last ? state_->last->epoch : Epoch(0);
+}
+
 void LogRing::trim(Lsn tail) {
   CHECK(tail >= state_->tail && tail <= state_->position);
   state_->tail = tail;
@@ -258,6 +262,59 @@ void LogRing::write(MutableBytes batch, uint32_t payload_bytes, Epoch epoch, Don
   };
   write_piece(offset, batch.first(wraps ? to_end : batch.size()));
   if (wraps) write_piece(area_begin, batch.subspan(to_end));
+}
+
+namespace {
+
+// Reads one batch again: its first sectors, and then, if there are more, the whole. Lives in the callbacks of
+// its requests.
+struct BatchReading : std::enable_shared_from_this<BatchReading> {
+  BatchReading(RingState& r, Lsn at, Done<LogRing::ReadBatch> d) : ring(r), lsn(at), done(std::move(d)) {}
+
+  void read(uint64_t bytes) {
+    memory.reserve(bytes, 0);
+    const uint64_t offset = ring.offset_of(lsn);
+    const uint64_t to_wrap = std::min(bytes, area_begin + ring.superblock.capacity - offset);
+    under_way = to_wrap < bytes ? 2 : 1;
+    read_piece(offset, memory.first(to_wrap), bytes);
+    if (to_wrap < bytes) read_piece(area_begin, memory.first(bytes).subspan(to_wrap), bytes);
+  }
+
+  void read_piece(uint64_t offset, MutableBytes into, uint64_t bytes) {
+    ring.file->read(offset, {&into, 1}, [self = shared_from_this(), bytes](Result<void> result) {
+      if (!result) self->problem = std::move(result).error();
+      if (--self->under_way == 0) self->ended(bytes);
+    });
+  }
+
+  void ended(uint64_t bytes) {
+    if (problem) return done(std::move(*problem));
+    const auto header = decode_batch_header(memory.first(batch_header_bytes), ring.superblock.salt);
+    const bool there = header && header->lsn == lsn && header->end() <= ring.durable();
+    if (there && batch_bytes(header->payload_bytes) > bytes) return read(batch_bytes(header->payload_bytes));
+    const Bytes payload =
+        there ? memory.first(bytes).subspan(batch_header_bytes, header->payload_bytes) : Bytes();
+    if (!there || !payload_matches(*header, payload))
+      return done(error(ErrorKind::not_found, "{}: the log batch at LSN {} is gone", ring.path, lsn));
+    done(LogRing::ReadBatch{{header->lsn, header->end(), header->epoch}, payload});
+  }
+
+  RingState& ring;
+  const Lsn lsn;
+  Done<LogRing::ReadBatch> done;
+  AlignedBuffer memory;
+  size_t under_way = 0;
+  std::optional<Error> problem;
+};
+
+constexpr uint64_t batch_reading_bytes = 64U << 10U;
+
+}  // namespace
+
+void LogRing::read_batch(Lsn lsn, Done<ReadBatch> done) {
+  CHECK(lsn.value % sector_bytes == 0 && lsn < state_->durable());
+  const uint64_t bytes = std::min({batch_reading_bytes, capacity(), (state_->durable() - lsn).value});
+  std::make_shared<BatchReading>(*state_, lsn, std::move(done))->read(bytes);
 }
 
 }  // namespace perdure::log

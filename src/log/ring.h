@@ -57,8 +57,28 @@ class LogRing {
   // the position at which the next batch will be written; fails with `corrupt` if a batch is damaged before
   // the durable point, if the log ends before `applied`, or if `since` is not before this start. Must be
   // called once, before the first write. The ring must live until it is done.
+  //
+  // `wanted`, if given, is asked for each batch: the log ends at the first one that is not wanted, as if the
+  // disk had never got it (a pair's blade that comes back: mirror/). What lies there is a dead tail as soon
+  // as something else has been written; until then the next start may read it again.
+  struct BatchInfo {
+    Lsn start, end;
+    Epoch epoch;
+  };
+  using Wanted = std::function<bool(const BatchInfo&)>;
   using EachRecord = std::function<Result<void>(Bytes record, Lsn lsn)>;
-  void read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done);
+  void read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done,
+            Wanted wanted = nullptr);
+  // The epoch of the last batch in the ring that was read or written; 0 if there is none.
+  Epoch last_epoch() const;
+
+  // Reads again the batch at `lsn`, which is on stable storage. not_found if it has been overwritten. The
+  // payload is valid until the end of `done`. The ring must live until then.
+  struct ReadBatch {
+    BatchInfo info;
+    Bytes payload;
+  };
+  void read_batch(Lsn lsn, env::Done<ReadBatch> done);
 
   // Writes one batch at position(), which moves behind it, as one durable write (two where it wraps). `batch`
   // is batch_bytes(payload_bytes) long, at most room(), and its address a multiple of sector_bytes; it starts

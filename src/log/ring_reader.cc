@@ -93,8 +93,15 @@ class ChunkStream : public std::enable_shared_from_this<ChunkStream> {
 // The first pass: takes chunks, gives records.
 class Replay {
  public:
-  Replay(RingState& ring, Lsn from, Lsn applied, StartNumber since, LogRing::EachRecord each)
-      : ring_(ring), from_(from), applied_(applied), since_(since), each_(std::move(each)), at_(from) {}
+  Replay(RingState& ring, Lsn from, Lsn applied, StartNumber since, LogRing::EachRecord each,
+         LogRing::Wanted wanted)
+      : ring_(ring),
+        from_(from),
+        applied_(applied),
+        since_(since),
+        each_(std::move(each)),
+        wanted_(std::move(wanted)),
+        at_(from) {}
 
   // The consumer of the stream.
   bool take(Lsn begin, Bytes chunk) {
@@ -123,6 +130,7 @@ class Replay {
 
   Lsn end() const { return at_; }
   bool dead_tail() const { return dead_tail_; }
+  bool unwanted() const { return unwanted_; }
   const std::optional<BatchHeader>& last() const { return last_; }
   Result<void>& result() { return result_; }
 
@@ -137,7 +145,8 @@ class Replay {
       return false;
     }
     dead_tail_ = last_ ? !continues(*last_, *header_) : header_->start < since_;
-    return !dead_tail_;
+    unwanted_ = !dead_tail_ && wanted_ && !wanted_({header_->lsn, header_->end(), header_->epoch});
+    return !dead_tail_ && !unwanted_;
   }
 
   bool take_batch(Bytes batch) {
@@ -157,12 +166,13 @@ class Replay {
   const Lsn from_, applied_;
   const StartNumber since_;
   LogRing::EachRecord each_;
+  LogRing::Wanted wanted_;
   Lsn at_;                             // every batch before it was good
   std::optional<BatchHeader> header_;  // of the batch at at_
   std::optional<BatchHeader> last_;
   AlignedBuffer assembly_;  // a batch that lies in more than one chunk, so far
   uint64_t assembled_ = 0;
-  bool dead_tail_ = false;
+  bool dead_tail_ = false, unwanted_ = false;
   Result<void> result_;
 };
 
@@ -170,12 +180,12 @@ class Replay {
 class Reader : public std::enable_shared_from_this<Reader> {
  public:
   Reader(RingState& ring, Lsn from, Lsn applied, StartNumber since, LogRing::EachRecord each,
-         env::Done<Lsn> done)
+         env::Done<Lsn> done, LogRing::Wanted wanted)
       : ring_(ring),
         from_(from),
         applied_(applied),
         since_(since),
-        replay_(ring, from, applied, since, std::move(each)),
+        replay_(ring, from, applied, since, std::move(each), std::move(wanted)),
         done_(std::move(done)) {}
 
   void start() {
@@ -194,6 +204,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
     if (!read) return done_(std::move(read).error());
     if (!replay_.result()) return done_(std::move(replay_.result()).error());
     if (replay_.dead_tail()) PERDURE_MARK("the log ends at a dead tail");
+    if (replay_.unwanted()) return secure();
     const Lsn end = replay_.end();
     const uint64_t bytes = std::min(in_flight_bytes_max + sector_bytes, ring_.superblock.capacity);
     stream(
@@ -258,7 +269,8 @@ class Reader : public std::enable_shared_from_this<Reader> {
 
 }  // namespace
 
-void LogRing::read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done) {
+void LogRing::read(Lsn from, Lsn applied, StartNumber since, EachRecord each, env::Done<Lsn> done,
+                   Wanted wanted) {
   CHECK(state_->phase == RingState::Phase::opened);
   state_->phase = RingState::Phase::reading;
   std::optional<Error> problem;
@@ -275,7 +287,8 @@ void LogRing::read(Lsn from, Lsn applied, StartNumber since, EachRecord each, en
     state_->env.post([done = std::move(done), problem = std::move(*problem)]() mutable { done(problem); });
     return;
   }
-  std::make_shared<Reader>(*state_, from, applied, since, std::move(each), std::move(done))->start();
+  std::make_shared<Reader>(*state_, from, applied, since, std::move(each), std::move(done), std::move(wanted))
+      ->start();
 }
 
 }  // namespace perdure::log

@@ -123,11 +123,11 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
   }
   ++figures_.finished;
   reserve(t, 0);
-  if (release == Lsn(0) || database_.commit().durable() > release ||
-      planted("a reply leaves before the log is durable"))
+  log::GroupCommit& log = database_.commit();
+  if ((log.durable() > release && log.gate_open()) || planted("a reply leaves before the log is durable"))
     t.released();
   else
-    database_.commit().when_durable(release, [t = std::move(transaction)] { t->released(); });
+    log.when_durable(release, [t = std::move(transaction)] { t->released(); });
 }
 
 void Processor::fetch(std::unique_ptr<Transaction> transaction, std::vector<state::Fetch> misses) {

@@ -27,7 +27,6 @@ namespace perdure::processor {
 class Processor {
  public:
   struct Options {
-    StartNumber start;  // makes transaction ids unique over all starts
     // Of log room: requests leave it to the server's own jobs, and these leave half of it to write-back and
     // the checkpoint, which make room.
     uint64_t log_reserve_bytes = 16U << 20U;
@@ -37,9 +36,9 @@ class Processor {
             std::move_only_function<void(Error)> failed);
   ~Processor();
 
-  TransactionId new_id() {
-    return TransactionId((options_.start.value << transaction_counter_bits) | ++last_id_);
-  }
+  // In which this primary serves: it makes transaction ids unique. Before any run.
+  void set_epoch(Epoch epoch) { epoch_ = epoch; }
+  TransactionId new_id() { return TransactionId((epoch_.value << transaction_counter_bits) | ++last_id_); }
 
   // A client's request executes now, or as soon as the log has room for it beside what those in flight have
   // reserved. The server's own jobs execute at the end of the turn; logged ones wait for room too, while
@@ -111,6 +110,7 @@ class Processor {
   absl::btree_map<TransactionId, std::unique_ptr<Transaction>> waiting_;
   absl::btree_map<Kind, Factory> factories_;
   Transaction* executing_ = nullptr;
+  Epoch epoch_;
   uint64_t last_id_ = 0;
   uint64_t reserved_bytes_ = 0;  // of log room, for requests in flight
   Figures figures_;

@@ -57,7 +57,7 @@ Result<InFlight> check_transactions(const CheckArguments& arguments, state::Find
     if (!take(in_flight, id, rows.row()))
       findings.add("transaction {:#x} ({}): its machine cannot be read, it could not go on", id.value,
                    operation_name(rows.row().control.operation));
-    if (id.value >> transaction_counter_bits > arguments.fs.start().value)
+    if (id.value >> transaction_counter_bits > arguments.fs.epoch().value)
       findings.add("transaction {:#x}: of a later start of the server", id.value);
   }
   std::ranges::sort(in_flight.reclaims);

@@ -24,8 +24,8 @@ struct TomlAssertion {};
 #pragma GCC diagnostic ignored "-Wunknown-warning-option"
 #pragma GCC diagnostic ignored "-Wterminate"
 #pragma GCC diagnostic ignored "-Wexceptions"
-// It also takes for unreachable what some letters reach ("x = \u015A"), where it asks what kind of letter they are:
-// the answer must be no.
+// It also takes for unreachable what some letters reach ("x = \u015A"), where it asks what kind of letter
+// they are: the answer must be no.
 #include <toml++/impl/forward_declarations.h>
 #pragma push_macro("TOML_UNREACHABLE")
 #undef TOML_UNREACHABLE

@@ -110,9 +110,8 @@ class Server final : private wire::RpcProgram {
     VserverOptions options;
     const auto seconds =
         std::chrono::duration_cast<std::chrono::seconds>(env_->wall_time().time_since_epoch());
-    options.start = parts_.ring != nullptr ? parts_.ring->start_number()
-                                           : StartNumber(static_cast<uint64_t>(seconds.count()));
-    options.epoch = Epoch(options.start.value);
+    options.epoch = Epoch(parts_.ring != nullptr ? parts_.ring->start_number().value
+                                                 : static_cast<uint64_t>(seconds.count()));
     options.memory_bytes = config_.memory_bytes - config_.memory_bytes / 8;
     options.checkpoint.records_max = config_.checkpoint_records_max;
     options.checkpoint.bytes_max = config_.checkpoint_bytes_max;

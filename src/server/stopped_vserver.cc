@@ -45,17 +45,16 @@ Result<void> StoppedVserver::open_files() {
 }
 
 Result<void> StoppedVserver::redo() {
-  // Without a log there is no start number, and none is checked.
-  const StartNumber start =
-      ring_ != nullptr ? ring_->start_number() : StartNumber(UINT64_MAX >> fs::change_counter_bits);
   database_ = std::make_unique<state::Database>(env_, *store_);
   vservers_ = std::make_unique<state::Table<VserverRow>>(*database_);
   transactions_ = std::make_unique<state::Table<processor::TransactionRow>>(*database_);
-  fs_ = std::make_unique<fs::FileSystem>(env_, *database_, *blocks_, start, fs::FileSystem::Hooks{});
-  client::ClientState::Options options;
-  options.start = start;
-  clients_ = std::make_unique<client::ClientState>(env_, *database_, options, client::ClientState::Hooks{});
+  fs_ = std::make_unique<fs::FileSystem>(env_, *database_, *blocks_, fs::FileSystem::Hooks{});
+  clients_ = std::make_unique<client::ClientState>(env_, *database_, client::ClientState::Options{},
+                                                   client::ClientState::Hooks{});
 
+  // Without a log there is no epoch, and none is checked.
+  fs_->set_epoch(
+      Epoch(ring_ != nullptr ? ring_->start_number().value : UINT64_MAX >> fs::change_counter_bits));
   const store::Applied applied = store_->applied();
   figures_.applied = figures_.end = applied.lsn;
   if (ring_ == nullptr) return {};

@@ -51,18 +51,16 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
   if (parts_.ring != nullptr)  // pages that a COMMIT finds changed go into the log
     data.commit_blocks = static_cast<uint32_t>(std::clamp<uint64_t>(
         parts_.ring->capacity() / 64 / block_bytes, data.record_blocks_max + 1, data.commit_blocks));
-  fs_ = std::make_unique<fs::FileSystem>(env, *database_, *parts_.blocks, options_.start, std::move(fs_hooks),
-                                         file_options);
+  fs_ = std::make_unique<fs::FileSystem>(env, *database_, *parts_.blocks, std::move(fs_hooks), file_options);
   client::ClientState::Hooks client_hooks;
   client_hooks.released = [this](Run& run, InodeId inode) { return fs::released(*fs_, run, inode); };
   client_hooks.start_expire = [this](Run& run, client::ClientId client) {
     processor_->start(run, expire_job(processor_->new_id(), {client, client::ExpireRegisters::Step::remove}));
   };
   client_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
-  options_.clients.start = options_.start;
   clients_ =
       std::make_unique<client::ClientState>(env, *database_, options_.clients, std::move(client_hooks));
-  processor::Processor::Options processing{.start = options_.start};
+  processor::Processor::Options processing;
   if (parts_.ring != nullptr)
     processing.log_reserve_bytes = std::min(processing.log_reserve_bytes, parts_.ring->capacity() / 4);
   processor_ = std::make_unique<processor::Processor>(env, *database_, processing,
@@ -78,30 +76,41 @@ void Vserver::fail(Error error) {
 
 // ------------------------------------------------------------------------------------------- restoration
 
-void Vserver::start(env::Env& env, Parts parts, VserverOptions options,
-                    std::move_only_function<void(Error)> failed, env::Done<std::unique_ptr<Vserver>> done) {
+void Vserver::load(env::Env& env, Parts parts, VserverOptions options,
+                   std::move_only_function<void(Error)> failed, env::Done<std::unique_ptr<Vserver>> done,
+                   log::LogRing::Wanted wanted) {
   auto vserver =
       std::unique_ptr<Vserver>(new Vserver(env, std::move(parts), std::move(options), std::move(failed)));
   Vserver& v = *vserver;
-  const env::Instant began = env.now();
-  v.database_->load_resident([&v, began, vserver = std::move(vserver),
+  v.began_ = env.now();
+  v.database_->load_resident([&v, vserver = std::move(vserver), wanted = std::move(wanted),
                               done = std::move(done)](Result<void> loaded) mutable {
     if (!loaded) return done(std::move(loaded).error());
-    v.restoration_.load = v.env_.now() - began;
-    v.redo([&v, began, vserver = std::move(vserver), done = std::move(done)](Result<void> redone) mutable {
-      if (!redone) return done(std::move(redone).error());
-      v.connect_log();
-      v.restored(
-          [&v, began, vserver = std::move(vserver), done = std::move(done)](Result<void> restored) mutable {
-            if (!restored) return done(std::move(restored).error());
-            v.restoration_.total = v.env_.now() - began;
-            done(std::move(vserver));
-          });
-    });
+    v.restoration_.load = v.env_.now() - v.began_;
+    v.redo(std::move(wanted),
+           [&v, vserver = std::move(vserver), done = std::move(done)](Result<void> redone) mutable {
+             if (!redone) return done(std::move(redone).error());
+             v.loaded();
+             done(std::move(vserver));
+           });
   });
 }
 
-void Vserver::redo(env::Done<void> done) {
+void Vserver::start(env::Env& env, Parts parts, VserverOptions options,
+                    std::move_only_function<void(Error)> failed, env::Done<std::unique_ptr<Vserver>> done) {
+  const Epoch epoch = options.epoch;
+  load(env, std::move(parts), std::move(options), std::move(failed),
+       [epoch, done = std::move(done)](Result<std::unique_ptr<Vserver>> loaded) mutable {
+         if (!loaded) return done(std::move(loaded).error());
+         Vserver& v = **loaded;
+         v.serve(epoch, [vserver = std::move(*loaded), done = std::move(done)](Result<void> served) mutable {
+           if (!served) return done(std::move(served).error());
+           done(std::move(vserver));
+         });
+       });
+}
+
+void Vserver::redo(log::LogRing::Wanted wanted, env::Done<void> done) {
   if (parts_.ring == nullptr) return done({});
   const env::Instant began = env_.now();
   const store::Applied applied = parts_.store->applied();
@@ -116,19 +125,56 @@ void Vserver::redo(env::Done<void> done) {
         if (!end) return done(std::move(end).error());
         restoration_.redo = env_.now() - began;
         done({});
-      });
+      },
+      std::move(wanted));
 }
 
-void Vserver::connect_log() {
-  commit_ = std::make_unique<log::GroupCommit>(env_, parts_.ring.get(), options_.epoch,
+// From now on it is a standby: the log's end is known, and checkpoints are made.
+void Vserver::loaded() {
+  commit_ = std::make_unique<log::GroupCommit>(env_, parts_.ring.get(), Epoch(0),
                                                [this](Error error) { fail(std::move(error)); });
   database_->connect(*commit_);
+  Checkpointer::Work work;
+  work.write_back = [this](env::Task done) {
+    if (open_) return write_back(fs::WriteBackScope::checkpoint, std::move(done));
+    env_.post(std::move(done));  // the primary's write-back comes with its log
+  };
+  work.applied = [this] {
+    if (open_) free_blocks();
+    if (on_checkpoint_) on_checkpoint_();
+  };
+  work.failed = [this](Error error) { fail(std::move(error)); };
+  checkpointer_ = std::make_unique<Checkpointer>(
+      env_, *database_, parts_.ring.get(), options_.checkpoint,
+      Checkpointer::Redone{restoration_.records, restoration_.bytes}, std::move(work));
   env_.at_turn_end([this] { turn(); });
   env_.post([] {});  // the turn that registers it may not call it
 }
 
+Result<void> Vserver::redo_batch(Bytes payload, Epoch epoch) {
+  CHECK(!open_);
+  Lsn lsn = commit_->next_lsn();
+  uint64_t records = 0;
+  for (Bytes rest = payload; !rest.empty(); ++records) {
+    const Bytes record = TRY(log::first_record(rest));
+    TRY(database_->redo(record, lsn));
+    const size_t bytes = std::min(log::aligned_record_bytes(record.size()), rest.size());
+    rest = rest.subspan(bytes);
+    lsn += Lsn(bytes);
+  }
+  if (records == 0) return error(ErrorKind::corrupt, "a log batch without records");
+  commit_->append_batch(payload, records, epoch);
+  return {};
+}
+
 // Makes the volatile parts from the rows, and every machine of the `transactions` table ready to go on.
-void Vserver::restored(env::Done<void> done) {
+void Vserver::serve(Epoch epoch, env::Done<void> done) {
+  CHECK(!open_ && epoch > commit_->epoch());
+  options_.epoch = epoch;
+  commit_->set_epoch(epoch);
+  fs_->set_epoch(epoch);
+  clients_->set_epoch(epoch);
+  processor_->set_epoch(epoch);
   fs_->restored();
   clients_->restored();
   const auto ready = [this](env::Done<void> then) {
@@ -136,6 +182,7 @@ void Vserver::restored(env::Done<void> done) {
     Result<size_t> resumed = processor_->restore();
     if (!resumed) return then(std::move(resumed).error());
     restoration_.resumed = *resumed;
+    restoration_.total = env_.now() - began_;
     open_ = true;
     every(write_back_interval, &Vserver::write_back_aged);
     leases_checked_ = env_.now();
@@ -147,6 +194,11 @@ void Vserver::restored(env::Done<void> done) {
     if (!made) return done(std::move(made).error());
     ready(std::move(done));
   });
+}
+
+void Vserver::mirror_applied(Lsn lsn) {
+  database_->set_mirror_applied(lsn);
+  if (open_) free_blocks();
 }
 
 struct NoRegisters {
@@ -177,9 +229,9 @@ void Vserver::make_volume(env::Done<void> done) {
 uint64_t Vserver::write_verifier() const {
   const VserverRow& row = *vservers_->peek({0});
   if (planted("the write verifier stays after a crash")) return row.uuid[0];
-  if (row.clean_stop.value != 0 && row.clean_stop.value + 1 == options_.start.value)
+  if (row.clean_stop.value != 0 && row.clean_stop.value + 1 == options_.epoch.value)
     return row.write_verifier;
-  return row.uuid[0] ^ options_.start.value;
+  return row.uuid[0] ^ options_.epoch.value;
 }
 
 void Vserver::open_service() {
@@ -198,13 +250,6 @@ void Vserver::open_service() {
     client::ExpireRegisters registers;
     return state::decode(machine, registers) ? expire_job(id, registers) : nullptr;
   });
-  Checkpointer::Work work;
-  work.write_back = [this](env::Task done) { write_back(fs::WriteBackScope::checkpoint, std::move(done)); };
-  work.applied = [this] { free_blocks(); };
-  work.failed = [this](Error error) { fail(std::move(error)); };
-  checkpointer_ = std::make_unique<Checkpointer>(
-      env_, *database_, parts_.ring.get(), options_.checkpoint,
-      Checkpointer::Redone{restoration_.records, restoration_.bytes}, std::move(work));
   fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
   fs_->data().hooks.failed = [this](const Error& error) { fail(error); };
   fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything); };
@@ -214,8 +259,10 @@ void Vserver::open_service() {
 
 // The processor comes last: the others may give it work, and it sees to another turn if any is left.
 void Vserver::turn() {
-  if (open_) {
-    checkpointer_->turn();
+  checkpointer_->turn();
+  if (!open_) {
+    database_->trim_memory(database_->tick());
+  } else {
     if (planted("a freed block is used again at once") && !fs_->data().freed_rows.empty()) free_blocks();
     const uint32_t oldest_fault = processor_->oldest_fault_tick();
     database_->trim_memory(oldest_fault);
@@ -326,6 +373,7 @@ constexpr int stop_passes = 3;
 
 void Vserver::stop(env::Task done) {
   stopping_ = true;
+  if (!open_) return checkpointer_->request(std::move(done));
   stop_when_clean(stop_passes, std::move(done));
 }
 
@@ -342,7 +390,7 @@ void Vserver::stop_when_clean(int passes, env::Task done) {
 
 void Vserver::note_clean_stop(Run& run) {
   VserverRow row = *vservers_->peek({0});
-  row.clean_stop = options_.start;
+  row.clean_stop = options_.epoch;
   row.write_verifier = options_.nfs.write_verifier;
   vservers_->put(run, {0}, row);
 }

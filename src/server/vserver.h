@@ -1,9 +1,11 @@
 // Vserver: one file server as its clients see it, assembled from its parts: tables, log, stores, file system,
 // client state, processor, NFS. It knows no sockets and no files by name, so the simulator runs it as it is.
 //
-// start() is restoration: load the resident tables, redo the log behind the checkpoint, resume the
-// transactions that were in flight (DESIGN.md §5). An empty store becomes a new vserver with one volume.
-// Thread: the loop of its Env, where everything happens.
+// Restoration (DESIGN.md §5) is load(), which loads the resident tables and redoes the log behind the
+// checkpoint, and serve(), which resumes the transactions that were in flight. Between the two it is a
+// standby: on a mirror's blade it stays one, redoes what the primary logs, and is ready to serve at any time.
+// An empty store becomes a new vserver with one volume. Thread: the loop of its Env, where everything
+// happens.
 #pragma once
 
 #include <memory>
@@ -42,9 +44,9 @@ struct VserverRow {
   };
   std::array<uint64_t, 2> uuid{};  // clients see it
   SipKey secret;                   // ClientState::set_key
-  // Of the last clean stop, which lost nothing unstable: whose it was (0: there was none), and the write
-  // verifier of that process. The next start goes on under it.
-  StartNumber clean_stop;
+  // Of the last clean stop, which lost nothing unstable: the epoch (0: there was none), and the write
+  // verifier that was in use. The next epoch goes on under it.
+  Epoch clean_stop;
   uint64_t write_verifier = 0;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
@@ -54,8 +56,7 @@ struct VserverRow {
 };
 
 struct VserverOptions {
-  StartNumber start;  // of the log ring; at level memory anything that grows
-  Epoch epoch;
+  Epoch epoch;                        // in which start() serves: greater at each start
   uint64_t memory_bytes = 1U << 30U;  // for tables, pages and dirty data
   fs::DataOptions data{};             // what of it does not follow from memory and log
   Checkpointer::Options checkpoint;
@@ -75,13 +76,28 @@ class Vserver {
     std::unique_ptr<log::LogRing> ring;  // null: durability level memory
     std::unique_ptr<store::BlockStore> blocks;
   };
-  // `failed`: it cannot serve any longer (a write of the log or the store failed): nothing more will be
-  // answered.
+  // `failed`: it cannot go on (a write of the log or the store failed): nothing more will be answered.
+  // `wanted`: what of the log counts (LogRing::read).
+  static void load(env::Env& env, Parts parts, VserverOptions options,
+                   std::move_only_function<void(Error)> failed, env::Done<std::unique_ptr<Vserver>> done,
+                   log::LogRing::Wanted wanted = nullptr);
+  // A standby becomes a primary, in an epoch that is higher than all before. Once. It must live until then.
+  void serve(Epoch epoch, env::Done<void> done);
+  // Both: of a blade that has no peer.
   static void start(env::Env& env, Parts parts, VserverOptions options,
                     std::move_only_function<void(Error)> failed, env::Done<std::unique_ptr<Vserver>> done);
   ~Vserver();
 
-  nfs4::Service& nfs() { return *nfs_; }
+  // A standby's log goes on with this batch of the primary's, which begins where it ends
+  // (GroupCommit::closed_end). An error: it is no such batch, and nothing more may be redone.
+  Result<void> redo_batch(Bytes payload, Epoch epoch);
+  bool serving() const { return open_; }
+  // Called after each checkpoint, with applied().
+  void on_checkpoint(env::Task task) { on_checkpoint_ = std::move(task); }
+  // The mirror's checkpoint has everything before `lsn`.
+  void mirror_applied(Lsn lsn);
+
+  nfs4::Service& nfs() { return *nfs_; }  // once it serves
   // Makes everything stable and a last checkpoint; then nothing has to be redone. No more requests meanwhile.
   void stop(env::Task done);
 
@@ -100,9 +116,8 @@ class Vserver {
  private:
   Vserver(env::Env& env, Parts parts, VserverOptions options, std::move_only_function<void(Error)> failed);
   void fail(Error error);
-  void redo(env::Done<void> done);
-  void connect_log();
-  void restored(env::Done<void> done);
+  void redo(log::LogRing::Wanted wanted, env::Done<void> done);
+  void loaded();
   void make_volume(env::Done<void> done);
   void open_service();
   void turn();
@@ -133,6 +148,8 @@ class Vserver {
   std::unique_ptr<nfs4::Service> nfs_;
   std::unique_ptr<Checkpointer> checkpointer_;
   RestorationFigures restoration_;
+  env::Instant began_;
+  env::Task on_checkpoint_;
   std::string uuid_;
   bool open_ = false, stopping_ = false;
   bool writing_back_ = false, freeing_ = false;

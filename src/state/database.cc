@@ -85,6 +85,7 @@ void Database::load_rows(TableBase& table, ByteVector from, env::Done<void> done
 
 Result<void> Database::redo(Bytes record, Lsn lsn) {
   std::string problem;
+  next_tick();
   TRY(log::for_each_change(record, [&](const log::RowChange& change) {
     TableBase* t = table(change.table);
     const std::optional<Bytes> row = change.erased ? std::nullopt : std::optional(change.row);
@@ -111,15 +112,16 @@ void Database::begin_checkpoint(env::Done<store::Applied> done) {
     if (table != nullptr && table->logged()) table->freeze();
   ++generation_;
   const Lsn lsn = checkpoint_->applied.lsn;
-  if (lsn.value == 0 || commit_->durable() >= lsn || planted("a checkpoint does not wait for the log")) {
+  const auto durable = [this] {
     checkpoint_->durable = true;
-    env_.post([this] { continue_checkpoint(); });
-  } else {
-    commit_->when_durable(lsn - Lsn(1), [this] {
-      checkpoint_->durable = true;
-      continue_checkpoint();
-    });
-  }
+    continue_checkpoint();
+  };
+  if (planted("a checkpoint does not wait for the log")) return env_.post(durable);
+  // In every home that it needs, so that no other blade's log can take it back; and in this blade's own.
+  commit_->when_durable(lsn - Lsn(1), [this, lsn, durable] {
+    if (commit_->stable_end() + Lsn(log::batch_header_bytes) >= lsn) return durable();
+    commit_->when_stable(lsn - Lsn(1), durable);
+  });
 }
 
 void Database::add_change(TableBase&, Encoder& key, std::optional<Bytes> row) {

@@ -8,6 +8,7 @@
 // done the log's tail moves. At most one checkpoint is under way.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <memory>
@@ -27,7 +28,8 @@ class Database {
   Database(env::Env& env, store::KvStore& store);
   ~Database();
 
-  // Restoration, in this order: load the resident tables from the store, redo records, then connect the log.
+  // Restoration, in this order: load the resident tables from the store, redo records, connect the log. A
+  // mirror goes on to redo records then, also while a checkpoint is under way.
   void load_resident(env::Done<void> done);
   Result<void> redo(Bytes record, Lsn lsn);
   void connect(log::GroupCommit& commit) { commit_ = &commit; }
@@ -39,6 +41,9 @@ class Database {
   bool checkpoint_under_way() const { return checkpoint_ != nullptr; }
   // Everything before it is in the store.
   Lsn applied_lsn() const { return applied_lsn_; }
+  // The same of a mirror that is in sync, and so of every copy.
+  void set_mirror_applied(Lsn lsn) { mirror_applied_ = lsn; }
+  Lsn applied_everywhere() const { return std::min(applied_lsn_, mirror_applied_); }
 
   // Drops clean entries until the tables' memory is below the limit, as far as possible in a small amount of
   // work. `oldest_fault`: tick of the oldest run that waits for a fetch (what it touched stays), or tick() if
@@ -85,7 +90,7 @@ class Database {
   uint8_t evict_next_ = 0;
   uint32_t tick_ = 0, generation_ = 1, applied_generation_ = 0;
   uint64_t applied_count_ = 0;
-  Lsn applied_lsn_;
+  Lsn applied_lsn_, mirror_applied_ = Lsn(UINT64_MAX);
 };
 
 }  // namespace perdure::state

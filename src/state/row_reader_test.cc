@@ -66,6 +66,7 @@ struct RowReaderTest : ::testing::Test {
   void checkpoint(bool evict) {
     bool done = false;
     database.begin_checkpoint([&](Result<store::Applied> applied) { done = applied.has_value(); });
+    commit.flush();
     env.run_until_idle();
     CHECK(done);
     for (int i = 0; evict && i < 200; ++i) database.trim_memory(database.tick() + 1'000'000);

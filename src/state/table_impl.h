@@ -403,6 +403,8 @@ bool Table<Row>::redo(Bytes key_bytes, std::optional<Bytes> row_bytes, Lsn lsn) 
     const bool known_absent = gap_before_is_known(it);
     it = insert_entry(it, key);
     it->second.in_store = !known_absent;
+  } else {
+    capture(key, it->second);
   }
   Entry& entry = it->second;
   rows_ += items(row.get());
@@ -411,6 +413,8 @@ bool Table<Row>::redo(Bytes key_bytes, std::optional<Bytes> row_bytes, Lsn lsn) 
   memory_bytes_ -= memory(entry.row.get());
   entry.row = std::move(row);
   entry.lsn = lsn;
+  entry.touched = database_.tick();
+  entry.encoded = false;
   if (entry.generation != database_.generation()) {
     entry.generation = database_.generation();
     dirty_.push_back(key);

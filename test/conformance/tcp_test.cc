@@ -42,7 +42,7 @@ class WholeServer final : public server::RequestHandler {
         thread.env(), std::make_shared<store::testing::MemoryKvImage>());
     parts.blocks = std::move(blocks);
     server::VserverOptions options;
-    options.start = StartNumber(1);
+    options.epoch = Epoch(1);
     options.memory_bytes = 64U << 20U;
     options.nfs.squash = nfs4::Squash::none;
     server::Vserver::start(

@@ -75,10 +75,9 @@ class World {
     state::Database database(env_, store);
     state::Table<server::VserverRow> vservers(database);
     state::Table<processor::TransactionRow> transactions(database);
-    fs::FileSystem fs(env_, database, *blocks, StartNumber(9), fs::FileSystem::Hooks{});
-    client::ClientState::Options options;
-    options.start = StartNumber(9);
-    client::ClientState clients(env_, database, options, client::ClientState::Hooks{});
+    fs::FileSystem fs(env_, database, *blocks, fs::FileSystem::Hooks{});
+    fs.set_epoch(Epoch(9));
+    client::ClientState clients(env_, database, client::ClientState::Options{}, client::ClientState::Hooks{});
     if (!redo(database, changes)) return;
     state::Findings findings([](const std::string& line) { CHECK(!line.empty()); });
     (void)server::check({.fs = fs,
@@ -94,7 +93,6 @@ class World {
     parts.store = std::make_unique<MemoryKvStore>(env_, image_);
     parts.blocks = open_blocks();
     server::VserverOptions options;
-    options.start = StartNumber(9);
     options.epoch = Epoch(9);
     options.memory_bytes = 64U << 20U;
     bool failed = false;

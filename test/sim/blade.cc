@@ -142,8 +142,7 @@ void Blade::open_blocks() {
 server::VserverOptions Blade::options() const {
   const Profile& p = world_.profile();
   server::VserverOptions options;
-  options.start = parts_.ring->start_number();
-  options.epoch = Epoch(options.start.value);
+  options.epoch = Epoch(parts_.ring->start_number().value);
   options.memory_bytes = p.memory_bytes;
   if (p.small_steps) {
     options.data.record_bytes_max = 2 * block_bytes;

@@ -45,9 +45,10 @@ ClientState::Hooks World::hooks() {
 
 // Restoration, as a vserver does it.
 void World::start() {
-  options_.start = options_.start.next();
+  epoch_ = epoch_.next();
   life_ = std::make_unique<Life>(*this);
   Life& life = *life_;
+  life.cs.set_epoch(epoch_);
   const auto expect = [](auto& done) { return [&done](auto r) { done = r.has_value(); }; };
   bool loaded = false, read = false;
   life.database.load_resident(expect(loaded));

@@ -128,6 +128,7 @@ class World {
   env::TestEnv env_;
   std::shared_ptr<store::testing::MemoryKvImage> image_ = std::make_shared<store::testing::MemoryKvImage>();
   ClientState::Options options_;
+  Epoch epoch_;
   uint64_t last_id_ = 0;
   std::unique_ptr<Life> life_;
 };

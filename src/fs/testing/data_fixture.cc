@@ -76,8 +76,7 @@ void DataFixture::start() {
   hooks.resume = [this](TransactionId id) { resume(id); };
   FileSystemOptions options;
   options.data = options_.data;
-  fs_ = std::make_unique<FileSystem>(env_, *database_, *blocks_, ring_->start_number(), std::move(hooks),
-                                     options);
+  fs_ = std::make_unique<FileSystem>(env_, *database_, *blocks_, std::move(hooks), options);
   write_back_runs_ = checkpoint_wanted_ = write_back_wanted_ = false;
   if (options_.serve_hooks) {
     data().hooks.want_checkpoint = [this] { checkpoint_wanted_ = true; };
@@ -98,6 +97,7 @@ void DataFixture::start() {
       std::make_unique<log::GroupCommit>(env_, ring_.get(), Epoch(1), [](const Error&) { CHECK(false); });
   database_->connect(*commit_);
   run_ = std::make_unique<state::Run>(*database_);
+  fs_->set_epoch(Epoch(ring_->start_number().value));
   fs_->restored();
   std::set<InodeId> known;
   std::swap(known, files);

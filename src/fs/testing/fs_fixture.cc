@@ -80,8 +80,9 @@ void FsFixture::build() {
   hooks.start_reclaim = [this](Run&, InodeId id) { reclaims.push_back(id); };
   hooks.resume = [this](TransactionId id) { resumed.push_back(id); };
   fs_ =
-      std::make_unique<FileSystem>(env_, *database_, blocks_, StartNumber(++start_), std::move(hooks),
+      std::make_unique<FileSystem>(env_, *database_, blocks_, std::move(hooks),
                                    FileSystemOptions{.name_hash_bits = options_.name_hash_bits, .data = {}});
+  fs_->set_epoch(Epoch(++epoch_));
   bool loaded = false;
   database_->load_resident([&](Result<void> result) { loaded = result.has_value(); });
   env_.run_until_idle();

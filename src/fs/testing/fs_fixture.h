@@ -144,7 +144,7 @@ class FsFixture {
   std::vector<std::string> before_;  // check_abandoned
   bool looking_ = false;
   InodeId root_;
-  uint64_t start_ = 0, operations_ = 0;
+  uint64_t epoch_ = 0, operations_ = 0;
   size_t faults_ = 0, fetches_ = 0;
   Lsn release_;
 };

@@ -104,9 +104,8 @@ void VserverFixture::start() {
                            {.bytes_max = 64U << 20U, .step_bytes = 16U << 20U, .keep_free_bytes = 0},
                            std::move(done));
   });
-  options.start = parts.ring->start_number();
   failed_ = false;
-  options.epoch = Epoch(options.start.value);
+  options.epoch = Epoch(parts.ring->start_number().value);
   vserver_ = wait<std::unique_ptr<Vserver>>([&](auto done) {
     Vserver::start(env, std::move(parts), options, [this](Error) { failed_ = true; }, std::move(done));
   });
