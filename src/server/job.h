@@ -21,7 +21,8 @@ enum class InternalOperation : uint16_t {
   expire_client = 2002,
   write_back = 2003,
   free_blocks = 2004,
-  make_volume = 2005
+  make_volume = 2005,
+  begin_epoch = 2006
 };
 
 template <class Registers>

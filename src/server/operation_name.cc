@@ -21,6 +21,8 @@ std::string operation_name(uint16_t operation) {
       return "free_blocks";
     case InternalOperation::make_volume:
       return "make_volume";
+    case InternalOperation::begin_epoch:
+      return "begin_epoch";
   }
   const std::string name = nfs4::name(static_cast<nfs4::Opnum4>(operation));
   return name.starts_with("OP_") ? name.substr(3) : name;

@@ -111,7 +111,8 @@ constexpr TableWords tables[] = {words_of<fs::VolumeRow>(),
                                  words_of<client::LockRow>(),
                                  words_of<client::ClientStateRow>(),
                                  words_of<processor::TransactionRow>(),
-                                 words_of<VserverRow>()};
+                                 words_of<VserverRow>(),
+                                 words_of<EpochRow>()};
 
 const TableWords* find_table(uint8_t table) {
   for (const TableWords& words : tables)

@@ -27,6 +27,7 @@ Result<std::unique_ptr<StoppedVserver>> StoppedVserver::open(const Config& confi
   TRY(stopped->open_files());
   TRY(stopped->redo());
   TRY(stopped->read_identity());
+  TRY(stopped->find_epoch());
   return stopped;
 }
 
@@ -47,14 +48,11 @@ Result<void> StoppedVserver::open_files() {
 Result<void> StoppedVserver::redo() {
   database_ = std::make_unique<state::Database>(env_, *store_);
   vservers_ = std::make_unique<state::Table<VserverRow>>(*database_);
+  epochs_ = std::make_unique<state::Table<EpochRow>>(*database_);
   transactions_ = std::make_unique<state::Table<processor::TransactionRow>>(*database_);
   fs_ = std::make_unique<fs::FileSystem>(env_, *database_, *blocks_, fs::FileSystem::Hooks{});
   clients_ = std::make_unique<client::ClientState>(env_, *database_, client::ClientState::Options{},
                                                    client::ClientState::Hooks{});
-
-  // Without a log there is no epoch, and none is checked.
-  fs_->set_epoch(
-      Epoch(ring_ != nullptr ? ring_->start_number().value : UINT64_MAX >> fs::change_counter_bits));
   const store::Applied applied = store_->applied();
   figures_.applied = figures_.end = applied.lsn;
   if (ring_ == nullptr) return {};
@@ -77,6 +75,19 @@ Result<void> StoppedVserver::read_identity() {
                                     [&damage](const std::string& what) { damage = what; });
   if (TRY(rows.next())) clients_->set_key(rows.row().secret);
   if (!damage.empty()) return error(ErrorKind::corrupt, "{}", damage);
+  return {};
+}
+
+// The newest that gave any numbers. Without a log there is none, and none is checked.
+Result<void> StoppedVserver::find_epoch() {
+  Epoch epoch(UINT64_MAX >> fs::change_counter_bits);
+  if (ring_ != nullptr) {
+    epoch = std::max(Epoch(ring_->start_number().value), ring_->last_epoch());
+    state::RowReader<EpochRow> rows(static_cast<state::Table<EpochRow>&>(*epochs_),
+                                    [](const std::string&) {});
+    while (TRY(rows.next())) epoch = std::max(epoch, rows.key().epoch);
+  }
+  fs_->set_epoch(epoch);
   return {};
 }
 

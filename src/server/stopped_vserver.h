@@ -45,6 +45,7 @@ class StoppedVserver {
   Result<void> open_files();
   Result<void> redo();
   Result<void> read_identity();
+  Result<void> find_epoch();
   // Makes an asynchronous call and runs until it has completed.
   template <class T, class Call>
   Result<T> wait(Call call);
@@ -59,7 +60,7 @@ class StoppedVserver {
   std::unique_ptr<fs::FileSystem> fs_;
   std::unique_ptr<client::ClientState> clients_;
   std::unique_ptr<state::Table<processor::TransactionRow>> transactions_;
-  std::unique_ptr<state::TableBase> vservers_;
+  std::unique_ptr<state::TableBase> vservers_, epochs_;
   Figures figures_;
 };
 

@@ -24,6 +24,11 @@ constexpr env::Duration write_back_interval = std::chrono::seconds(5);
 constexpr env::Duration dirty_age = std::chrono::seconds(10);
 constexpr env::Duration lease_check_interval = std::chrono::seconds(1);
 constexpr size_t expire_at_once = 16;
+
+struct NoRegisters {
+  template <class Self, class V>
+  static void fields(Self&, V&&) {}
+};
 }  // namespace
 
 Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
@@ -33,7 +38,8 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
       options_(std::move(options)),
       failed_(std::move(failed)),
       database_(std::make_unique<state::Database>(env, *parts_.store)),
-      vservers_(std::make_unique<state::Table<VserverRow>>(*database_)) {
+      vservers_(std::make_unique<state::Table<VserverRow>>(*database_)),
+      epochs_(std::make_unique<state::Table<EpochRow>>(*database_)) {
   fs::FileSystem::Hooks fs_hooks;
   fs_hooks.is_open = [this](Run& run, InodeId inode) { return client::is_open(*clients_, run, inode); };
   fs_hooks.start_reclaim = [this](Run& run, InodeId inode) {
@@ -133,6 +139,7 @@ void Vserver::redo(log::LogRing::Wanted wanted, env::Done<void> done) {
 void Vserver::loaded() {
   commit_ = std::make_unique<log::GroupCommit>(env_, parts_.ring.get(), Epoch(0),
                                                [this](Error error) { fail(std::move(error)); });
+  if (parts_.ring != nullptr) commit_->set_epoch(parts_.ring->last_epoch());
   database_->connect(*commit_);
   Checkpointer::Work work;
   work.write_back = [this](env::Task done) {
@@ -167,10 +174,28 @@ Result<void> Vserver::redo_batch(Bytes payload, Epoch epoch) {
   return {};
 }
 
+Result<std::vector<mirror::NamedBlocks>> Vserver::named_blocks(Bytes payload) {
+  std::vector<mirror::NamedBlocks> named;
+  bool valid = true;
+  for (Bytes rest = payload; !rest.empty();) {
+    const Bytes record = TRY(log::first_record(rest));
+    TRY(log::for_each_change(record, [&](const log::RowChange& change) {
+      if (change.table != static_cast<uint8_t>(state::TableId::extent) || change.erased) return;
+      fs::ExtentRow row;
+      valid = valid && state::decode(change.row, row);
+      named.push_back({row.block, std::move(row.crcs)});
+    }));
+    rest = rest.subspan(std::min(log::aligned_record_bytes(record.size()), rest.size()));
+  }
+  if (!valid) return error(ErrorKind::corrupt, "a log batch with an invalid extent");
+  return named;
+}
+
 // Makes the volatile parts from the rows, and every machine of the `transactions` table ready to go on.
 void Vserver::serve(Epoch epoch, env::Done<void> done) {
   CHECK(!open_ && epoch > commit_->epoch());
   options_.epoch = epoch;
+  served_from_ = commit_->closed_end();
   commit_->set_epoch(epoch);
   fs_->set_epoch(epoch);
   clients_->set_epoch(epoch);
@@ -179,6 +204,7 @@ void Vserver::serve(Epoch epoch, env::Done<void> done) {
   clients_->restored();
   const auto ready = [this](env::Done<void> then) {
     open_service();
+    if (options_.paired) begin_epoch();
     Result<size_t> resumed = processor_->restore();
     if (!resumed) return then(std::move(resumed).error());
     restoration_.resumed = *resumed;
@@ -196,15 +222,40 @@ void Vserver::serve(Epoch epoch, env::Done<void> done) {
   });
 }
 
+// The first of its records, so that where there is any of them, this one is there, too.
+void Vserver::begin_epoch() {
+  constexpr size_t epochs_max = 64;
+  using BeginEpoch = Job<NoRegisters>;
+  processor_->submit(std::make_unique<BeginEpoch>(*processor_, processor_->new_id(), Kind::unlogged,
+                                                  InternalOperation::begin_epoch, NoRegisters{},
+                                                  [this](Run& run, NoRegisters&) -> Outcome<bool> {
+                                                    const mirror::History all = history();
+                                                    for (size_t i = 0; i + epochs_max < all.size(); ++i)
+                                                      epochs_->erase(run, {all[i].epoch});
+                                                    epochs_->put(run, {options_.epoch}, {served_from_});
+                                                    return true;
+                                                  }));
+}
+
+mirror::History Vserver::history() const {
+  mirror::History all;
+  epochs_->for_each(
+      [&](const EpochRow::Key& key, const EpochRow& row) { all.push_back({key.epoch, row.lsn}); });
+  if (options_.paired && open_ && (all.empty() || all.back().epoch < options_.epoch))
+    all.push_back({options_.epoch, served_from_});
+  return all;
+}
+
+void Vserver::prepare_check(Epoch epoch) {
+  CHECK(!open_);
+  fs_->set_epoch(epoch);
+  if (const VserverRow* row = vservers_->peek({0})) clients_->set_key(row->secret);
+}
+
 void Vserver::mirror_applied(Lsn lsn) {
   database_->set_mirror_applied(lsn);
   if (open_) free_blocks();
 }
-
-struct NoRegisters {
-  template <class Self, class V>
-  static void fields(Self&, V&&) {}
-};
 
 // A new vserver: its identity, and one volume.
 void Vserver::make_volume(env::Done<void> done) {

@@ -20,6 +20,7 @@
 #include "fs/write_back.h"
 #include "log/group_commit.h"
 #include "log/ring.h"
+#include "mirror/replica.h"
 #include "nfs4/service.h"
 #include "processor/processor.h"
 #include "server/checkpointer.h"
@@ -55,8 +56,30 @@ struct VserverRow {
   }
 };
 
+// When a primary of a pair began: the log from there on is its own. What a blade that comes back has of
+// earlier epochs behind it was never durable (mirror/configuration.h).
+struct EpochRow {
+  static constexpr state::TableId table = state::TableId::epoch;
+  static constexpr state::Residence residence = state::Residence::resident;
+  static constexpr const char* name = "epoch";
+  struct Key {
+    Epoch epoch;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("epoch", k.epoch);
+    }
+  };
+  Lsn lsn;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("lsn", r.lsn);
+  }
+};
+
 struct VserverOptions {
   Epoch epoch;                        // in which start() serves: greater at each start
+  bool paired = false;                // keeps EpochRows
   uint64_t memory_bytes = 1U << 30U;  // for tables, pages and dirty data
   fs::DataOptions data{};             // what of it does not follow from memory and log
   Checkpointer::Options checkpoint;
@@ -92,6 +115,12 @@ class Vserver {
   // (GroupCommit::closed_end). An error: it is no such batch, and nothing more may be redone.
   Result<void> redo_batch(Bytes payload, Epoch epoch);
   bool serving() const { return open_; }
+  // The blocks that this batch's extents name, with their checksums. Of a batch that has not been redone.
+  static Result<std::vector<mirror::NamedBlocks>> named_blocks(Bytes payload);
+  // The epochs of a pair's primaries, oldest first, its own included.
+  mirror::History history() const;
+  // What check() needs of a standby: the epoch that its rows are of, and the key of its hashes.
+  void prepare_check(Epoch epoch);
   // Called after each checkpoint, with applied().
   void on_checkpoint(env::Task task) { on_checkpoint_ = std::move(task); }
   // The mirror's checkpoint has everything before `lsn`.
@@ -118,6 +147,7 @@ class Vserver {
   void fail(Error error);
   void redo(log::LogRing::Wanted wanted, env::Done<void> done);
   void loaded();
+  void begin_epoch();
   void make_volume(env::Done<void> done);
   void open_service();
   void turn();
@@ -141,6 +171,7 @@ class Vserver {
   std::move_only_function<void(Error)> failed_;
   std::unique_ptr<state::Database> database_;
   std::unique_ptr<state::Table<VserverRow>> vservers_;
+  std::unique_ptr<state::Table<EpochRow>> epochs_;
   std::unique_ptr<fs::FileSystem> fs_;
   std::unique_ptr<client::ClientState> clients_;
   std::unique_ptr<processor::Processor> processor_;
@@ -149,6 +180,7 @@ class Vserver {
   std::unique_ptr<Checkpointer> checkpointer_;
   RestorationFigures restoration_;
   env::Instant began_;
+  Lsn served_from_;
   env::Task on_checkpoint_;
   std::string uuid_;
   bool open_ = false, stopping_ = false;

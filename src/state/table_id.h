@@ -31,6 +31,7 @@ enum class TableId : uint8_t {
   // processor/
   transaction = 40,
   vserver = 41,
+  epoch = 42,
   // Unlogged tables (volatile: never in the log or the checkpoint).
   dirty_page = 100,
   pending_inode = 101,

@@ -74,6 +74,7 @@ class World {
     std::unique_ptr<store::BlockStore> blocks = open_blocks();
     state::Database database(env_, store);
     state::Table<server::VserverRow> vservers(database);
+    state::Table<server::EpochRow> epochs(database);
     state::Table<processor::TransactionRow> transactions(database);
     fs::FileSystem fs(env_, database, *blocks, fs::FileSystem::Hooks{});
     fs.set_epoch(Epoch(9));

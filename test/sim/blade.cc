@@ -4,6 +4,7 @@
 
 #include "log/log_scan.h"
 #include "sim/network.h"
+#include "sim/pair_net.h"
 #include "sim/world.h"
 #include "store/block_store.h"
 
@@ -16,9 +17,10 @@ namespace {
 const std::string log_path = "log", blocks_path = "blocks";
 }
 
-Blade::Blade(World& world)
+Blade::Blade(World& world, size_t number)
     : world_(world),
-      env_(world.seed()),
+      number_(number),
+      env_(world.seed() + number),
       image_(std::make_shared<store::testing::MemoryKvImage>()),
       history_(world) {
   const Profile& p = world_.profile();
@@ -55,7 +57,7 @@ std::optional<env::Instant> Blade::next_event() const {
   if (state_ == State::down) return std::nullopt;
   const std::optional<env::Instant> next = env_.next_event();
   if (!next) return std::nullopt;
-  return std::max(*next, busy_until_);
+  return std::max({*next, busy_until_, paused_until_});
 }
 
 void Blade::step() {
@@ -63,7 +65,7 @@ void Blade::step() {
   env_.run_one();
   busy_until_ = world_.now() + std::chrono::nanoseconds(world_.random().below(3000));
   if (exiting_) {
-    world_.trace("the server process ends: {}", exit_reason_);
+    world_.trace("blade {}: the server process ends: {}", name(), exit_reason_);
     return die(false), restart_later();
   }
   if (after_step_) after_step_();
@@ -93,6 +95,8 @@ void Blade::exit(const Error& error) {
   exit_reason_ = error.message;
   const bool excused = std::exchange(error_injected_, false);
   if (flipped_ && error.kind == ErrorKind::corrupt) return put_bit_back();
+  // It is no longer a part of the pair: that is no failure.
+  if (member_ != nullptr && error.kind == ErrorKind::stopped) return;
   if (!excused) world_.fail("the server process ends: {}", error.message);
 }
 
@@ -160,25 +164,66 @@ server::VserverOptions Blade::options() const {
 }
 
 void Blade::restore() {
+  if (world_.profile().pair) return join_pair();
   const server::VserverOptions vserver_options = options();
   server::Vserver::start(
       env_, std::move(parts_), vserver_options, [this](Error error) { exit(error); },
-      or_exit([this](std::unique_ptr<server::Vserver> vserver) { serve(std::move(vserver)); }));
+      or_exit([this](std::unique_ptr<server::Vserver> vserver) {
+        alone_ = std::move(vserver);
+        vserver_ = alone_.get();
+        serve();
+      }));
 }
 
-void Blade::serve(std::unique_ptr<server::Vserver> vserver) {
-  vserver_ = std::move(vserver);
+void Blade::join_pair() {
+  arbiter_ = world_.pair_net().arbiter(number_);
+  connector_ = world_.pair_net().connector(number_);
+  replica_ = std::make_unique<server::VserverReplica>(env_, std::move(parts_), options(),
+                                                      [this](Error error) { exit(error); });
+  mirror::Member::Options member_options;
+  member_options.self = {name(), world_.random().next() | 1U};
+  member_options.peer = number_ == 0 ? "b" : "a";
+  member_options.level = static_cast<mirror::Level>(world_.profile().level);
+  mirror::Member::Hooks hooks;
+  hooks.serving = [this] {
+    vserver_ = replica_->vserver();
+    serve();
+  };
+  hooks.ended = [this](Error error) { exit(error); };
+  member_ = std::make_unique<mirror::Member>(env_, *replica_, *arbiter_, *connector_, member_options,
+                                             std::move(hooks));
+  member_->start();
+}
+
+void Blade::accept(std::unique_ptr<mirror::Channel> channel) {
+  post([this, channel = std::move(channel)]() mutable { member_->accept(std::move(channel)); });
+}
+
+void Blade::pause(env::Duration time) {
+  if (state_ == State::down) return;
+  world_.trace("blade {} stands still for {} us", name(), time / std::chrono::microseconds(1));
+  paused_until_ = std::max(paused_until_, world_.now() + time);
+}
+
+std::string Blade::says() const {
+  if (state_ == State::down) return "down";
+  if (member_ == nullptr) return serving() ? "serving" : "starting or stopping";
+  return fmt::format("{}, {}, epoch {}", mirror::name(member_->role()), member_->says(),
+                     member_->configuration().epoch);
+}
+
+void Blade::serve() {
   if (flipped_) return world_.fail("the server starts with a damaged log, at {}", flipped_->first);
   const server::RestorationFigures& r = vserver_->restoration();
-  world_.trace("the server is there: start {}, {} records redone, {} transactions resumed",
+  world_.trace("blade {} serves: start {}, {} records redone, {} transactions resumed", name(),
                vserver_->commit().start(), r.records, r.resumed);
   world_.note(r.records);
   check();
-  history_.compare(*vserver_);
+  if (member_ == nullptr) history_.compare(*vserver_);
   front_ = std::make_unique<server::RpcFront>();
   front_->add_program(100003, 4, 4, 2, vserver_->nfs());
   vserver_->nfs().attach(world_.network().transport());
-  world_.network().server_up(*front_);
+  world_.network().server_up(*front_, *this);
   state_ = State::serving;
   serving_since_ = world_.now();
 }
@@ -190,6 +235,15 @@ bool Blade::at_rest() const {
   bool any = false;
   vserver_->processor().transactions().for_each([&](const auto&, const auto&) { any = true; });
   return !any;
+}
+
+void Blade::compare(Blade& mirror) {
+  mirror.vserver_ = mirror.replica_->vserver();
+  mirror.vserver_->prepare_check(vserver_->fs().epoch());
+  mirror.check();
+  if (all_rows(vserver_->database()) != all_rows(mirror.vserver_->database()))
+    world_.fail("the mirror's rows are not the primary's");
+  mirror.vserver_ = nullptr;
 }
 
 void Blade::check() {
@@ -227,11 +281,13 @@ void Blade::power_cut(env::SectorFate fate) {
 
 void Blade::die(bool power, std::optional<env::SectorFate> fate) {
   CHECK(state_ != State::down);
-  world_.trace("{}", power ? "THE POWER IS CUT" : "THE SERVER PROCESS DIES");
+  world_.trace("blade {}: {}", name(), power ? "THE POWER IS CUT" : "THE SERVER PROCESS DIES");
   world_.note(power ? 1 : 2);
   state_ = State::down;
   ++deaths_;
-  world_.network().server_down();
+  world_.network().server_down(*this);
+  world_.pair_net().process_died(number_, power);
+  paused_until_ = {};
   if (fate)
     crash_disks(*fate);
   else if (power)
@@ -239,7 +295,12 @@ void Blade::die(bool power, std::optional<env::SectorFate> fate) {
   else
     env_.kill();
   front_.reset();
-  vserver_.reset();
+  vserver_ = nullptr;
+  member_.reset();
+  replica_.reset();
+  connector_.reset();
+  arbiter_.reset();
+  alone_.reset();
   parts_ = {};
   // Of `n` volatile parts so many are kept.
   if (!power) return;
@@ -283,7 +344,7 @@ void Blade::restart_cleanly() {
   if (state_ != State::serving) return;
   state_ = State::stopping;
   world_.trace("the server is asked to stop");
-  world_.network().server_down();
+  world_.network().server_down(*this);
   env_.post([this] { vserver_->stop([this] { exiting_ = true, exit_reason_ = "stopped"; }); });
 }
 

@@ -14,6 +14,9 @@
 //
 // After each start all of perdure check's findings must be none, and the rows must be those that follow from
 // everything that was ever logged (history.h).
+//
+// A blade of a pair is a standby before it serves (mirror/member.h), and may stop being a part of the pair:
+// then its process starts anew. It may also be stopped for a while, and go on.
 #pragma once
 
 #include <functional>
@@ -23,9 +26,11 @@
 #include <string>
 
 #include "env/testing/test_env.h"
+#include "mirror/member.h"
 #include "server/check.h"
 #include "server/rpc_front.h"
 #include "server/vserver.h"
+#include "server/vserver_replica.h"
 #include "sim/history.h"
 #include "store/testing/memory_kv_store.h"
 
@@ -35,13 +40,23 @@ class World;
 
 class Blade {
  public:
-  explicit Blade(World& world);
+  Blade(World& world, size_t number);
   ~Blade();
 
   // Starts the process: restoration, then it serves. The first time without any fault.
   void start();
   bool serving() const { return state_ == State::serving; }
   bool down() const { return state_ == State::down; }
+  const char* name() const { return number_ == 0 ? "a" : "b"; }
+  std::string says() const;
+  // Its process is still the one of this start.
+  bool lives(uint64_t start) const { return state_ != State::down && starts_ == start; }
+  // Of a pair: its peer can reach it.
+  bool accepts() const { return member_ != nullptr; }
+  void accept(std::unique_ptr<mirror::Channel> channel);
+  const mirror::Member* member() const { return member_.get(); }
+  // The process stands still.
+  void pause(env::Duration time);
   // It serves, and does nothing by itself: no transaction, also none that waits to go on, no checkpoint, no
   // I/O.
   bool at_rest() const;
@@ -67,7 +82,7 @@ class Blade {
   void post(env::Task task) { env_.post(std::move(task)); }
 
   env::TestEnv& env() { return env_; }
-  server::Vserver& vserver() { return *vserver_; }
+  server::Vserver& vserver() { return *vserver_; }  // null before it is restored
   uint64_t deaths() const { return deaths_; }
   uint64_t starts() const { return starts_; }
   // When it began to serve the last time.
@@ -75,6 +90,8 @@ class Blade {
 
   // Fails the world with what the consistency checkers find in the rows as they are now.
   void check();
+  // The same of a mirror that is in sync and at rest, whose rows must be this blade's.
+  void compare(Blade& mirror);
   // Of the check at the last start.
   const server::CheckFigures& figures() const { return figures_; }
 
@@ -84,7 +101,8 @@ class Blade {
   void open_ring();
   void open_blocks();
   void restore();
-  void serve(std::unique_ptr<server::Vserver> vserver);
+  void join_pair();
+  void serve();
   server::VserverOptions options() const;
   template <class F>
   auto or_exit(F next);
@@ -97,12 +115,18 @@ class Blade {
   void put_bit_back();
 
   World& world_;
+  const size_t number_;
   env::TestEnv env_;
   const std::shared_ptr<store::testing::MemoryKvImage> image_;
   History history_;
   State state_ = State::down;
   server::Vserver::Parts parts_;
-  std::unique_ptr<server::Vserver> vserver_;
+  std::unique_ptr<server::Vserver> alone_;  // of a blade without a peer
+  std::unique_ptr<mirror::Arbiter> arbiter_;
+  std::unique_ptr<mirror::Connector> connector_;
+  std::unique_ptr<server::VserverReplica> replica_;
+  std::unique_ptr<mirror::Member> member_;
+  server::Vserver* vserver_ = nullptr;
   std::unique_ptr<server::RpcFront> front_;
   std::function<void()> after_step_;
   server::CheckFigures figures_;
@@ -110,7 +134,7 @@ class Blade {
   std::string exit_reason_;
   uint64_t deaths_ = 0, starts_ = 0, incarnation_ = 0;
   uint64_t death_in_ = 0;  // callbacks; 0: not drawn
-  env::Instant busy_until_, serving_since_;
+  env::Instant busy_until_, serving_since_, paused_until_;
   std::optional<std::pair<uint64_t, std::byte>> flipped_;  // of the log
 };
 

@@ -71,13 +71,21 @@ void add_rows(state::Database& database, std::map<ByteVector, ByteVector>& rows)
 }
 
 template <class... Rows>
-std::map<ByteVector, ByteVector> all_rows(state::Database& database) {
+std::map<ByteVector, ByteVector> rows_of(state::Database& database) {
   std::map<ByteVector, ByteVector> rows;
   (add_rows<Rows>(database, rows), ...);
   return rows;
 }
 
 }  // namespace
+
+std::map<ByteVector, ByteVector> all_rows(state::Database& database) {
+  return rows_of<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,
+                 fs::AllocationRow, fs::FreedRow, client::ClientRow, client::ClientOwnerRow,
+                 client::SessionRow, client::SlotRow, client::OpenRow, client::LockStateRow, client::LockRow,
+                 client::ClientStateRow, processor::TransactionRow, server::VserverRow, server::EpochRow>(
+      database);
+}
 
 void History::compare(server::Vserver& vserver) {
   const Lsn end = vserver.ring()->position();
@@ -87,11 +95,7 @@ void History::compare(server::Vserver& vserver) {
   partial_.clear();
   redone_ = end;
   state::Database& database = vserver.database();
-  const Rows restored =
-      all_rows<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,
-               fs::AllocationRow, fs::FreedRow, client::ClientRow, client::ClientOwnerRow, client::SessionRow,
-               client::SlotRow, client::OpenRow, client::LockStateRow, client::LockRow,
-               client::ClientStateRow, processor::TransactionRow, server::VserverRow>(database);
+  const Rows restored = all_rows(database);
   if (restored == rows_) return;
   const auto differs = [&](const ByteVector& key, const char* how) {
     const auto table = static_cast<uint8_t>(key[0]);

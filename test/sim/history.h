@@ -12,7 +12,14 @@ namespace perdure::server {
 class Vserver;
 }
 
+namespace perdure::state {
+class Database;
+}
+
 namespace perdure::sim {
+
+// Table number and key: row. Of all tables, in the store or in memory.
+std::map<ByteVector, ByteVector> all_rows(state::Database& database);
 
 class World;
 

@@ -45,6 +45,7 @@ Options parse(int argc, char** argv) {
   for (const WorkloadType& type : workload_types())
     names += std::string(names.empty() ? "" : ", ") + type.name;
   app.add_option("--workload", options.runner.workload, "only this one: " + names);
+  app.add_flag("--pair", options.runner.pair, "two blades, an arbiter, and what can happen between them");
   app.add_option("--jobs", options.runner.jobs, "simulations at the same time")->capture_default_str();
   app.add_option("--tail", options.tail, "lines of the trace to show after a failure")->capture_default_str();
   app.add_flag("--trace", options.trace, "with --seed: print the whole trace");
@@ -83,13 +84,17 @@ Options parse(int argc, char** argv) {
 
 std::string replay_line(const Options& options, uint64_t seed) {
   std::string line = fmt::format("./x sim --seed {}", seed);
+  if (options.runner.pair) line += " --pair";
   if (!options.runner.workload.empty()) line += " --workload " + options.runner.workload;
   return line;
 }
 
 SimulationResult simulate_one(const Options& options, uint64_t seed, size_t lines, bool print) {
-  return simulate(
-      {.seed = seed, .workload = options.runner.workload, .trace_lines = lines, .print_trace = print});
+  return simulate({.seed = seed,
+                   .workload = options.runner.workload,
+                   .pair = options.runner.pair,
+                   .trace_lines = lines,
+                   .print_trace = print});
 }
 
 int show_one(const Options& options) {

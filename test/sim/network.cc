@@ -1,5 +1,7 @@
 #include "sim/network.h"
 
+#include <algorithm>
+
 #include "base/crc32c.h"
 #include "sim/blade.h"
 #include "sim/world.h"
@@ -18,6 +20,11 @@ Network::Connection* Network::find(uint64_t number) {
   return it == connections_.end() ? nullptr : &it->second;
 }
 
+Network::Server* Network::server(uint64_t life) {
+  auto it = servers_.find(life);
+  return it == servers_.end() ? nullptr : &it->second;
+}
+
 uint64_t Network::life_of(uint64_t connection) {
   const Connection* c = find(connection);
   return c != nullptr ? c->life : 0;
@@ -30,7 +37,7 @@ uint64_t Network::connect(ClientEnd& client) {
   world_.after(arrival(c.to_client) - world_.now(), [this, number] {
     Connection* there = find(number);
     if (there == nullptr || there->client == nullptr) return;
-    if (front_ == nullptr) return lose(number);
+    if (current() == nullptr) return lose(number);
     there->life = life_;
     there->server_knows = true;
     there->client->connected();
@@ -52,7 +59,7 @@ void Network::send(uint64_t number, Bytes message) {
 }
 
 void Network::send_again(Bytes message) {
-  if (front_ == nullptr) return;
+  if (current() == nullptr) return;
   const uint64_t number = ++last_;
   Connection& c = connections_[number];
   c.life = life_;
@@ -65,7 +72,9 @@ void Network::send_again(Bytes message) {
 
 void Network::deliver(uint64_t number, ByteVector message) {
   Connection* c = find(number);
-  if (c == nullptr || !c->server_knows || c->life != life_ || front_ == nullptr) return;
+  if (c == nullptr || !c->server_knows) return;
+  Server* to = server(c->life);
+  if (to == nullptr) return;
   world_.note(crc32c(message));
   const size_t size = message.size();
   world_.trace("connection {}: {} bytes to the server", number, size);
@@ -75,8 +84,8 @@ void Network::deliver(uint64_t number, ByteVector message) {
   request.message = {request.chunk.data(), size};
   request.connection = wire::ConnectionId(number);
   // On the blade's loop, like everything there.
-  world_.blade().post([this, request = std::move(request), life = life_]() mutable {
-    if (front_ != nullptr && life == life_) front_->handle(std::move(request));
+  to->blade->post([this, request = std::move(request), life = c->life]() mutable {
+    if (Server* there = server(life)) there->front->handle(std::move(request));
   });
 }
 
@@ -107,11 +116,12 @@ void Network::close(uint64_t number) {
   world_.after(late, [this, number] {
     Connection* there = find(number);
     if (there == nullptr) return;
-    const bool tell = there->server_knows && there->life == life_ && front_ != nullptr;
+    const uint64_t life = there->life;
+    Server* to = there->server_knows ? server(life) : nullptr;
     connections_.erase(number);
-    if (!tell) return;
-    world_.blade().post([this, number, life = life_] {
-      if (front_ != nullptr && life == life_) front_->closed(wire::ConnectionId(number));
+    if (to == nullptr) return;
+    to->blade->post([this, number, life] {
+      if (Server* still = server(life)) still->front->closed(wire::ConnectionId(number));
     });
   });
 }
@@ -139,18 +149,30 @@ void Network::lose(uint64_t number) {
   if (client != nullptr) client->lost();
 }
 
-void Network::server_up(server::RpcFront& front) {
-  front_ = &front;
+// Clients of a blade that was replaced notice one after another; until then they go on to talk to it.
+void Network::server_up(server::RpcFront& front, Blade& blade) {
+  for (auto& [number, c] : connections_)
+    if (c.life != 0)
+      world_.after(world_.random().exponential(std::chrono::milliseconds(200)),
+                   [this, n = number] { cut(n); });
   ++life_;
+  servers_[life_] = {&front, &blade};
+  address_ = &blade;
   front.attach(*this);
 }
 
 // Its clients hear of it one after another.
-void Network::server_down() {
-  if (front_ == nullptr) return;
-  front_ = nullptr;
+void Network::server_down(Blade& blade) {
+  const auto gone = std::ranges::find_if(servers_, [&](const auto& s) { return s.second.blade == &blade; });
+  if (gone == servers_.end()) return;
+  const uint64_t life = gone->first;
+  servers_.erase(gone);
   for (auto it = connections_.begin(); it != connections_.end();) {
     auto& [number, c] = *it;
+    if (c.life != life) {
+      ++it;
+      continue;
+    }
     if (c.client == nullptr && c.server_knows) {
       it = connections_.erase(it);
       continue;

@@ -19,6 +19,7 @@
 
 namespace perdure::sim {
 
+class Blade;
 class World;
 
 // The client's end of a connection. Called from the world, never inline.
@@ -45,8 +46,11 @@ class Network final : private wire::Transport {
   void send_again(Bytes message);
 
   // The server's side: it listens, or it has died.
-  void server_up(server::RpcFront& front);
-  void server_down();
+  // New connections go to the one that came up last.
+  void server_up(server::RpcFront& front, Blade& blade);
+  void server_down(Blade& blade);
+  // Which that is, or was.
+  Blade* blade() { return address_; }
   // The newest life of the server, and the one that a connection belongs to: what the server sent before it
   // died still arrives, perhaps in its next life. 0: not accepted yet.
   uint64_t life() const { return life_; }
@@ -68,7 +72,14 @@ class Network final : private wire::Transport {
   Connection* find(uint64_t number);
 
   World& world_;
-  server::RpcFront* front_ = nullptr;
+  struct Server {
+    server::RpcFront* front = nullptr;
+    Blade* blade = nullptr;
+  };
+  Server* server(uint64_t life);
+  Server* current() { return server(life_); }
+  std::map<uint64_t, Server> servers_;  // that live, by their lives
+  Blade* address_ = nullptr;
   uint64_t life_ = 0, last_ = 0;
   std::map<uint64_t, Connection> connections_;
 };

@@ -51,14 +51,24 @@ void draw_server(Random& random, Profile& p) {
   p.lease_seconds = random.pick({20U, 90U});
 }
 
+// Disks that take longer than a lease are another matter: a blade whose log is so slow is to be replaced.
+void draw_pair(Random& random, Profile& p) {
+  p.pair = true;
+  p.level = static_cast<int>(random.below(3));
+  p.pair_fault_gap = random.pick<env::Duration>({seconds(0), milliseconds(300), seconds(2), seconds(10)});
+  p.io_error_one_in = p.kv_error_one_in = p.rot_one_in = 0;
+  p.log_bytes = random.pick<uint64_t>({16U << 20U, 64U << 20U});
+}
+
 }  // namespace
 
-Profile draw_profile(Random& random, const ProfileLimits& limits) {
+Profile draw_profile(Random& random, const ProfileLimits& limits, bool pair) {
   Profile p;
   draw_network(random, p);
   draw_disks(random, p, limits);
   draw_deaths(random, p);
   draw_server(random, p);
+  if (pair) draw_pair(random, p);
   return p;
 }
 
@@ -68,13 +78,15 @@ std::string describe(const Profile& p) {
       "network {}+{} us, cut 1/{}, twice 1/{}; disk {}+{} us (log x {}), slow 1/{} {} us, errors 1/{}{}; "
       "store needs_io {} %, {} us, errors 1/{}; deaths {} gap {} power {} % early {} % restart {} us, rot "
       "1/{}, "
-      "clock {} us; memory {}{} log {} checkpoint {} records {} us, lease {} s",
+      "clock {} us; {}memory {}{} log {} checkpoint {} records {} us, lease {} s",
       us(p.net_delay_min), us(p.net_delay_mean), p.cut_one_in, p.duplicate_one_in, us(p.io_min),
       us(p.io_mean), p.log_factor, p.io_slow_one_in, us(p.io_slow), p.io_error_one_in,
       p.io_shuffled ? ", shuffled" : "", p.kv_needs_io_percent, us(p.kv_delay_max), p.kv_error_one_in,
       p.deaths_max, p.death_gap_mean, p.power_cut_percent, p.early_death_percent, us(p.restart_delay_max),
-      p.rot_one_in, us(p.clock_jump_max), p.memory_bytes, p.small_steps ? ", small steps," : "", p.log_bytes,
-      p.checkpoint_records_max, us(p.checkpoint_interval), p.lease_seconds);
+      p.rot_one_in, us(p.clock_jump_max),
+      p.pair ? fmt::format("pair at level {}, faults {} us; ", p.level, us(p.pair_fault_gap)) : "",
+      p.memory_bytes, p.small_steps ? ", small steps," : "", p.log_bytes, p.checkpoint_records_max,
+      us(p.checkpoint_interval), p.lease_seconds);
 }
 
 }  // namespace perdure::sim

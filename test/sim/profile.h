@@ -35,6 +35,12 @@ struct Profile {
   uint64_t rot_one_in = 0;         // restarts before which a bit of the log's durable part flips
   env::Duration clock_jump_max{};  // of the wall clock, at a restart
 
+  // A pair of blades instead of one.
+  bool pair = false;
+  int level = 0;  // mirror::Level
+  env::Duration
+      pair_fault_gap{};  // between what happens to the links, the arbiter and the processes; 0: nothing
+
   // The server.
   uint64_t memory_bytes = 64U << 20U;
   bool small_steps = false;  // of writes, COMMITs, write-back and reclaims: a few blocks or rows each
@@ -49,7 +55,8 @@ struct Profile {
 struct ProfileLimits {
   bool io_errors = true;
 };
-Profile draw_profile(Random& random, const ProfileLimits& limits);
+// `pair`: of two blades.
+Profile draw_profile(Random& random, const ProfileLimits& limits, bool pair);
 std::string describe(const Profile& profile);
 
 }  // namespace perdure::sim

@@ -22,7 +22,11 @@ double seconds_since(std::chrono::steady_clock::time_point began) {
 }
 
 SimulationResult simulate_seed(const RunnerOptions& options, uint64_t seed) {
-  return simulate({.seed = seed, .workload = options.workload, .trace_lines = 0, .print_trace = false});
+  return simulate({.seed = seed,
+                   .workload = options.workload,
+                   .pair = options.pair,
+                   .trace_lines = 0,
+                   .print_trace = false});
 }
 
 // What a worker process does: it simulates every n-th seed and reports by lines on a pipe,

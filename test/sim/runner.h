@@ -12,6 +12,7 @@ struct RunnerOptions {
   uint64_t first = 1, seeds = 100;
   double seconds_max = 0;  // begin no more seeds after this real time; 0: no limit
   std::string workload;    // empty: what the seed draws
+  bool pair = false;       // two blades
   unsigned jobs = 2;
   unsigned hang_seconds = 120;  // real time that a seed may take
   bool twice = false;           // simulate each seed twice and compare

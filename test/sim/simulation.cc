@@ -1,6 +1,7 @@
 #include "sim/simulation.h"
 
 #include "sim/blade.h"
+#include "sim/pair_net.h"
 #include "sim/workload.h"
 
 namespace perdure::sim {
@@ -35,23 +36,44 @@ Task<> in_turn(std::vector<std::unique_ptr<Workload>>& workloads, World& world, 
   }
 }
 
+void for_each_blade(World& world, void (Blade::*what)()) {
+  for (size_t i = 0; i < world.blades(); ++i) (world.blade(i).*what)();
+}
+
+// One serves, and of a pair the other one is in sync.
+bool all_well(World& world) {
+  if (!world.blade().serving()) return false;
+  return world.blades() == 1 || world.blade().member()->mirrored();
+}
+
+bool all_at_rest(World& world) {
+  if (!world.blade().at_rest()) return false;
+  if (world.blades() == 1) return true;
+  const mirror::Sender* sender = world.blade().member()->sender();
+  return all_well(world) && sender != nullptr &&
+         sender->ack().stable == world.blade().vserver().commit().closed_end();
+}
+
 void run(World& world, std::vector<std::unique_ptr<Workload>>& workloads) {
-  Blade& blade = world.blade();
-  blade.start();
+  for_each_blade(world, &Blade::start);
   bench::TaskGroup setup;
   setup.spawn(in_turn(workloads, world, false));
   world.run("setup", hang_time, [&] { return setup.all_done(); });
   if (world.failed()) return;
 
-  blade.let_die();
+  for_each_blade(world, &Blade::let_die);
+  world.pair_net().let_fail();
   for (auto& workload : workloads) workload->start();
   world.run("the workloads", hang_time,
             [&] { return std::ranges::all_of(workloads, [](const auto& w) { return w->ended(); }); });
   if (world.failed()) return;
 
-  blade.spare();
-  const auto serving = [&] { return blade.serving(); };
+  for_each_blade(world, &Blade::spare);
+  world.pair_net().calm();
+  const auto serving = [&] { return all_well(world); };
   world.run("the last restart", hang_time, serving);
+  if (world.failed()) return;
+  Blade& blade = world.blade();
   switch (world.random().below(3)) {
     case 0:
       blade.kill();
@@ -69,8 +91,10 @@ void run(World& world, std::vector<std::unique_ptr<Workload>>& workloads) {
   bench::TaskGroup check;
   check.spawn(in_turn(workloads, world, true));
   world.run("the checks", hang_time, [&] { return check.all_done(); });
-  world.run("what the server still does", hang_time, [&] { return blade.at_rest(); });
-  if (!world.failed()) blade.check();
+  world.run("what the server still does", hang_time, [&] { return all_at_rest(world); });
+  if (world.failed()) return;
+  world.blade().check();
+  if (world.blades() != 1) world.blade().compare(world.blade(0).serving() ? world.blade(1) : world.blade(0));
 }
 
 }  // namespace
@@ -80,7 +104,7 @@ SimulationResult simulate(const SimulationOptions& options) {
   const std::vector<const WorkloadType*> types = draw_workloads(random, options.workload);
   ProfileLimits limits;
   for (const WorkloadType* type : types) limits.io_errors &= type->limits.io_errors;
-  Profile profile = draw_profile(random, limits);
+  Profile profile = draw_profile(random, limits, options.pair);
   for (const WorkloadType* type : types)
     if (type->adjust != nullptr) type->adjust(profile);
 
@@ -99,7 +123,7 @@ SimulationResult simulate(const SimulationOptions& options) {
   result.failure = world.failure();
   result.hash = world.hash();
   result.steps = world.steps();
-  result.deaths = world.blade().deaths();
+  for (size_t i = 0; i < world.blades(); ++i) result.deaths += world.blade(i).deaths();
   result.simulated = world.simulated();
   result.trace = world.lines();
   return result;

@@ -11,6 +11,7 @@ namespace perdure::sim {
 struct SimulationOptions {
   uint64_t seed = 1;
   std::string workload;    // empty: one or two, drawn from the seed
+  bool pair = false;       // two blades
   size_t trace_lines = 0;  // keep so many of the last ones
   bool print_trace = false;
 };

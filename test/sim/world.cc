@@ -3,6 +3,7 @@
 #include "server/status.h"
 #include "sim/blade.h"
 #include "sim/network.h"
+#include "sim/pair_net.h"
 
 namespace perdure::sim {
 
@@ -13,9 +14,17 @@ World::World(uint64_t seed, const Profile& profile)
       now_(std::chrono::seconds(1)),
       began_(now_),
       network_(std::make_unique<Network>(*this)),
-      blade_(std::make_unique<Blade>(*this)) {}
+      pair_net_(std::make_unique<PairNet>(*this)) {
+  for (size_t i = 0; i < (profile_.pair ? 2U : 1U); ++i) blades_.push_back(std::make_unique<Blade>(*this, i));
+  if (profile_.pair) pair_net_->set_up({.epoch = Epoch(1), .primary = {"a", 0}, .in_sync = {{"a", 0}}});
+}
 
 World::~World() = default;
+
+Blade& World::blade() {
+  Blade* there = network_->blade();
+  return there != nullptr ? *there : *blades_[0];
+}
 
 void World::after(env::Duration delay, env::Task task) {
   events_.emplace(std::pair(now_ + delay, ++next_event_), std::move(task));
@@ -23,7 +32,14 @@ void World::after(env::Duration delay, env::Task task) {
 
 // At the same time either may be first.
 bool World::step() {
-  const std::optional<env::Instant> blades = blade_->next_event();
+  std::optional<env::Instant> blades;
+  Blade* next = nullptr;
+  for (const auto& blade : blades_) {
+    const std::optional<env::Instant> at = blade->next_event();
+    if (!at || (blades && (*at > *blades || (*at == *blades && random_.one_in(2))))) continue;
+    blades = at;
+    next = blade.get();
+  }
   const std::optional<env::Instant> worlds =
       events_.empty() ? std::nullopt : std::optional(events_.begin()->first.first);
   if (!blades && !worlds) return false;
@@ -31,7 +47,7 @@ bool World::step() {
   const bool blade = blades && (!worlds || *blades < *worlds || (*blades == *worlds && random_.one_in(2)));
   now_ = std::max(now_, blade ? *blades : *worlds);
   if (blade) {
-    blade_->step();
+    next->step();
     return true;
   }
   env::Task task = std::move(events_.begin()->second);
@@ -41,7 +57,10 @@ bool World::step() {
 }
 
 void World::hangs(const std::string& what) {
-  if (blade_->serving()) trace("the server: {}", server::status_json(blade_->vserver()));
+  for (const auto& blade : blades_) {
+    trace("blade {}: {}", blade->name(), blade->says());
+    if (blade->serving()) trace("the server: {}", server::status_json(blade->vserver()));
+  }
   fail("{}", what);
 }
 

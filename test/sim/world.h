@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "sim/profile.h"
 #include "sim/random.h"
@@ -23,6 +24,7 @@ constexpr uint64_t never = UINT64_MAX;  // a moment that has not come
 
 class Blade;
 class Network;
+class PairNet;
 
 class World {
  public:
@@ -32,7 +34,11 @@ class World {
   uint64_t seed() const { return seed_; }
   const Profile& profile() const { return profile_; }
   Random& random() { return random_; }
-  Blade& blade() { return *blade_; }
+  // The one that clients reach, or reached last.
+  Blade& blade();
+  size_t blades() const { return blades_.size(); }
+  Blade& blade(size_t i) { return *blades_[i]; }
+  PairNet& pair_net() { return *pair_net_; }
   Network& network() { return *network_; }
 
   env::Instant now() const { return now_; }
@@ -94,7 +100,8 @@ class World {
   std::deque<std::string> lines_;
   uint64_t hash_ = 0;
   std::unique_ptr<Network> network_;
-  std::unique_ptr<Blade> blade_;
+  std::unique_ptr<PairNet> pair_net_;
+  std::vector<std::unique_ptr<Blade>> blades_;
 };
 
 }  // namespace perdure::sim

@@ -1,0 +1,494 @@
+#include "mirror/member.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "base/mark.h"
+#include "base/planted_bug.h"
+
+namespace perdure::mirror {
+
+namespace {
+constexpr size_t greeting_max = 8;
+// A follower that lacks no more than this is asked to keep up.
+constexpr uint64_t nearly_bytes = 256U << 10U;
+constexpr env::Duration watch_interval = std::chrono::milliseconds(10);
+}  // namespace
+
+Member::Member(env::Env& env, Replica& replica, Arbiter& arbiter, Connector& connector, Options options,
+               Hooks hooks)
+    : env_(env),
+      replica_(replica),
+      arbiter_(arbiter),
+      connector_(connector),
+      options_(std::move(options)),
+      hooks_(std::move(hooks)),
+      began_(env.now()) {
+  CHECK(options_.takeover_after >= options_.lease + options_.lease / 16);
+}
+
+Member::~Member() = default;
+
+const char* name(Member::Role role) {
+  switch (role) {
+    case Member::Role::starting:
+      return "starting";
+    case Member::Role::joining:
+      return "joining";
+    case Member::Role::mirror:
+      return "mirror";
+    case Member::Role::primary:
+      return "primary";
+    case Member::Role::ended:
+      return "ended";
+  }
+  return "?";
+}
+
+void Member::end(Error error) {
+  if (std::exchange(role_, Role::ended) == Role::ended) return;
+  says_ = error.message;
+  hooks_.ended(std::move(error));
+}
+
+// ------------------------------------------------------------------------------------------ the arbiter
+
+void Member::learn(const Arbiter::Versioned& versioned) {
+  configuration_ = versioned.configuration;
+  version_ = versioned.version;
+}
+
+// Sends the change again until its outcome is known: one that is lost may still arrive, but then it is the
+// same.
+void Member::propose(const Configuration& next, std::function<void(bool)> then) {
+  proposing_ = true;
+  arbiter_.replace(version_, next,
+                   [this, next, then = std::move(then)](Result<Arbiter::Replaced> replaced) mutable {
+                     if (role_ == Role::ended) return;
+                     if (!replaced) {
+                       says_ = "waiting for the arbiter: " + replaced.error().message;
+                       env_.after(options_.retry_interval, [this, next, then = std::move(then)]() mutable {
+                         if (role_ != Role::ended) propose(next, std::move(then));
+                       });
+                       return;
+                     }
+                     proposing_ = false;
+                     learn(replaced->now);
+                     then(configuration_ == next);
+                   });
+}
+
+// This start as the primary, with these in sync.
+void Member::propose(std::vector<Start> in_sync, std::function<void(bool)> then) {
+  propose(Configuration{configuration_.epoch.next(), options_.self, std::move(in_sync)}, std::move(then));
+}
+
+// --------------------------------------------------------------------------------------------- the start
+
+void Member::start() {
+  env_.after(options_.beacon_interval, [this] { tick(); });
+  env_.after(watch_interval, [this] { watch(); });
+  begin();
+}
+
+void Member::begin() {
+  arbiter_.read([this](Result<Arbiter::Versioned> read) {
+    if (role_ == Role::ended) return;
+    if (!read) {
+      says_ = "waiting for the arbiter: " + read.error().message;
+      env_.after(options_.retry_interval, [this] { begin(); });
+      return;
+    }
+    if (read->version == 0) return end(error(ErrorKind::invalid, "the arbiter knows nothing of this pair"));
+    learn(*read);
+    const bool was_primary = configuration_.primary.blade == options_.self.blade;
+    // Of what was durable nothing was in memory only.
+    const bool has_all = options_.level != Level::mirror || configuration_.alone();
+    if (was_primary && has_all) return load(nullptr, [this] { claim(); });
+    // The log of one that was in sync has nothing that must be dropped.
+    if (both_lost()) return load(nullptr, [this] { join(); });
+    join();
+  });
+}
+
+// With a mirror that had in memory what this blade's disk may lack, and that may be gone as well.
+bool Member::both_lost() const {
+  return options_.level == Level::mirror && !configuration_.alone() && !configuration_.has(options_.self) &&
+         std::ranges::any_of(configuration_.in_sync,
+                             [&](const Start& s) { return s.blade == options_.self.blade; });
+}
+
+void Member::load(log::LogRing::Wanted wanted, std::function<void()> then) {
+  CHECK(!loaded_ && !loading_);
+  loading_ = true;
+  replica_.load(std::move(wanted), [this, then = std::move(then)](Result<void> loaded) {
+    if (role_ == Role::ended) return;
+    if (!loaded) return end(std::move(loaded).error());
+    loading_ = false;
+    loaded_ = true;
+    // A follower's checkpoint has only what is durable at the primary, which tells it so.
+    replica_.commit().require({.ring = true, .mirror = true});
+    env_.at_turn_end([this] { end_turn(); });
+    then();
+  });
+}
+
+void Member::claim() {
+  propose({options_.self}, [this](bool won) {
+    if (won) return become_primary();
+    PERDURE_MARK("a restarted primary is too late");
+    join();
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- following
+
+void Member::join() {
+  role_ = Role::joining;
+  says_ = "looking for the primary";
+  connect();
+}
+
+void Member::connect_later() {
+  if (std::exchange(retry_set_, true)) return;
+  env_.after(options_.retry_interval, [this] {
+    retry_set_ = false;
+    connect();
+  });
+}
+
+void Member::connect() {
+  if ((role_ != Role::joining && role_ != Role::mirror) || connecting_ || deciding_ || loading_ ||
+      receiver_ != nullptr)
+    return;
+  connecting_ = true;
+  arbiter_.read([this](Result<Arbiter::Versioned> read) {
+    if (role_ == Role::ended) return;
+    if (read) {
+      learn(*read);
+      role_ = configuration_.has(options_.self) ? Role::mirror : Role::joining;
+    } else if (version_ == 0) {
+      connecting_ = false;
+      return connect_later();
+    }
+    connector_.connect([this](std::unique_ptr<Channel> channel) {
+      connecting_ = false;
+      if (role_ == Role::ended || deciding_) return;
+      if (channel == nullptr) return connect_later();
+      greet(std::move(channel));
+    });
+  });
+}
+
+void Member::greet(std::unique_ptr<Channel> channel) {
+  Receiver::Hooks hooks;
+  hooks.welcomed = [this](const Welcome& welcome) { welcomed(welcome); };
+  hooks.refused = [this](Refused::Why why) { refused(why); };
+  hooks.broken = [this] {
+    retire_receiver();
+    connect_later();
+  };
+  hooks.in_sync = [this] {
+    role_ = Role::mirror;
+    says_ = "mirror, in sync";
+  };
+  hooks.failed = [this](Error error) { end(std::move(error)); };
+  receiver_ = std::make_unique<Receiver>(env_, replica_, std::move(channel), std::move(hooks));
+  Hello hello;
+  hello.from = options_.self;
+  hello.loaded = loaded_;
+  if (loaded_) hello.log_end = replica_.commit().closed_end();
+  receiver_->hello(hello);
+}
+
+// It may be calling.
+void Member::retire_receiver() {
+  if (receiver_ == nullptr) return;
+  heard_ = heard();
+  env_.post([gone = std::move(receiver_)] {});
+}
+
+void Member::welcomed(const Welcome& welcome) {
+  if (welcome.primary != configuration_.primary) {  // one of the two is old
+    retire_receiver();
+    return connect_later();
+  }
+  if (loading_) return;
+  if (!loaded_) {
+    const auto wanted = [history = welcome.history](const log::LogRing::BatchInfo& batch) {
+      if (planted("what the new epoch does not have is not dropped")) return true;
+      const bool keep = batch.end <= end_of_epoch(history, batch.epoch);
+      if (!keep) PERDURE_MARK("a blade that comes back drops the end of its log");
+      return keep;
+    };
+    return load(wanted, [this] {
+      if (receiver_ != nullptr)
+        receiver_->follow();
+      else
+        connect();
+    });
+  }
+  const log::GroupCommit& commit = replica_.commit();
+  if (commit.closed_end() > end_of_epoch(welcome.history, commit.epoch()))
+    return end(
+        error(ErrorKind::stopped, "this blade has log that the primary does not have, and must drop it"));
+  says_ = "catching up";
+  receiver_->follow();
+}
+
+void Member::refused(Refused::Why why) {
+  retire_receiver();
+  switch (why) {
+    case Refused::Why::not_primary:
+      return connect_later();
+    case Refused::Why::version:
+      return end(
+          error(ErrorKind::unsupported, "the peer's version of Perdure does not understand this one's"));
+    case Refused::Why::log_gone:
+      return end(error(ErrorKind::unsupported,
+                       "the primary's log no longer has what this blade lacks: it needs a full copy"));
+  }
+}
+
+env::Instant Member::heard() const {
+  return std::max({began_, heard_, receiver_ != nullptr ? receiver_->heard() : env::Instant()});
+}
+
+// ---------------------------------------------------------------------------------------------- takeover
+
+void Member::watch() {
+  if (role_ == Role::ended) return;
+  env_.after(watch_interval, [this] { watch(); });
+  if (role_ != Role::mirror || deciding_) return;
+  if (env_.now() - heard() >= options_.takeover_after || planted("a mirror takes over at any time"))
+    take_over();
+}
+
+// From here on nothing is acknowledged until it is known who is the primary.
+void Member::take_over() {
+  PERDURE_MARK("a mirror tries to take over");
+  deciding_ = true;
+  says_ = "the primary is silent";
+  retire_receiver();
+  arbiter_.read([this](Result<Arbiter::Versioned> read) {
+    if (role_ == Role::ended) return;
+    if (read) {
+      learn(*read);
+      return decide();
+    }
+    // The primary may be well, and waits for this blade.
+    deciding_ = false;
+    connect_later();
+  });
+}
+
+void Member::decide() {
+  if (planted("a takeover without compare-and-swap")) return become_primary();
+  if (!configuration_.has(options_.self)) {
+    PERDURE_MARK("a mirror was left out before it could take over");
+    deciding_ = false;
+    return join();
+  }
+  propose({options_.self}, [this](bool won) {
+    if (won) return become_primary();
+    decide();
+  });
+}
+
+void Member::become_primary() {
+  PERDURE_MARK("a start becomes the primary");
+  deciding_ = false;
+  role_ = Role::primary;
+  says_ = "primary";
+  retire_receiver();
+  required_ = needs_lease_ = false;
+  log::GroupCommit& commit = replica_.commit();
+  commit.require({.ring = true, .mirror = false});
+  commit.set_gate([this] {
+    return role_ == Role::primary &&
+           (!needs_lease_ || env_.now() < lease_until_ || planted("replies need no lease"));
+  });
+  replica_.blocks().set_observer([this](BlockNo first, std::span<const PageRef> pages) {
+    if (sender_ != nullptr) sender_->wrote(first, pages);
+  });
+  replica_.serve(configuration_.epoch, [this](Result<void> served) {
+    if (role_ == Role::ended) return;
+    if (!served) return end(std::move(served).error());
+    serving_ = true;
+    hooks_.serving();
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- the primary
+
+void Member::accept(std::unique_ptr<Channel> channel) {
+  if (role_ == Role::ended) return;
+  if (greeting_.size() >= greeting_max) greeting_.erase(greeting_.begin());
+  Channel* c = channel.get();
+  greeting_.push_back(std::move(channel));
+  const auto forget = [this, c] {
+    const auto it = std::ranges::find_if(greeting_, [&](const auto& g) { return g.get() == c; });
+    if (it == greeting_.end()) return;
+    env_.post([gone = std::move(*it)] {});
+    greeting_.erase(it);
+  };
+  c->set_handler({.received =
+                      [this, c, forget](Bytes bytes) {
+                        const Result<Message> message = decode_message(bytes);
+                        const Hello* said = message ? std::get_if<Hello>(&*message) : nullptr;
+                        if (said == nullptr || said->from.blade != options_.peer) return forget();
+                        const Hello copy = *said;
+                        hello(*c, copy);
+                      },
+                  .closed = forget});
+}
+
+void Member::hello(Channel& from, const Hello& hello) {
+  const auto refuse = [&](Refused::Why why) { from.send(encode_message(Refused{why})); };
+  if (hello.version != protocol_version) return refuse(Refused::Why::version);
+  if (role_ != Role::primary || !serving_) {
+    refuse(Refused::Why::not_primary);
+    if (deciding_ || proposing_) return;
+    // The primary's blade has another start: the primary is dead, and needs what this one has in memory.
+    const Start& primary = configuration_.primary;
+    if (role_ == Role::mirror && primary.blade == options_.peer && primary != hello.from && hello.loaded)
+      return take_over();
+    if (role_ == Role::joining && loaded_ && hello.loaded && both_lost() && !configuration_.has(hello.from)) {
+      const Lsn end = replica_.commit().closed_end();
+      if (end > hello.log_end || (end == hello.log_end && primary.blade == options_.self.blade)) {
+        PERDURE_MARK("both blades were lost: the longer log goes on");
+        spdlog::warn(
+            "both blades were lost at once, at durability level mirror: what was in memory alone is lost");
+        retire_receiver();
+        deciding_ = true;
+        propose({options_.self}, [this](bool won) {
+          if (won) return become_primary();
+          deciding_ = false;
+          join();
+        });
+      }
+    }
+    return;
+  }
+  const auto it = std::ranges::find_if(greeting_, [&](const auto& g) { return g.get() == &from; });
+  std::unique_ptr<Channel> channel = std::move(*it);
+  greeting_.erase(it);
+  retire_sender();
+  // What the one before had acknowledged says nothing of this one.
+  if (required_ && configuration_.alone() && !proposing_) require(false);
+  Sender::Hooks hooks;
+  hooks.acked = [this] { acked(); };
+  hooks.broken = [this] {
+    retire_sender();
+    settle();
+  };
+  sender_ = std::make_unique<Sender>(env_, replica_, std::move(channel), hello.from, std::move(hooks));
+  sender_->welcome(options_.self);
+  settle();
+}
+
+// It may be calling.
+void Member::retire_sender() {
+  if (sender_ != nullptr) env_.post([gone = std::move(sender_)] {});
+}
+
+void Member::acked() {
+  const Ack& ack = sender_->ack();
+  acked_ = env_.now();
+  // Of one that is not in sync nothing counts while another one is, which must be dead.
+  if (!configuration_.alone() && !configuration_.has(sender_->follower())) return settle();
+  const env::Instant asked{env::Duration(ack.time)};
+  if (ack.time != 0) lease_until_ = std::max(lease_until_, asked + options_.lease);
+  if (required_) {
+    replica_.commit().mirrored(options_.level == Level::disk_and_mirror ? ack.stable : ack.received);
+    replica_.mirror_applied(ack.applied);
+  }
+  settle();
+}
+
+void Member::require(bool mirror) {
+  required_ = mirror;
+  const bool ring = !mirror || options_.level != Level::mirror;
+  if (mirror) {
+    const Ack& ack = sender_->ack();
+    replica_.commit().mirrored(options_.level == Level::disk_and_mirror ? ack.stable : ack.received);
+    replica_.mirror_applied(ack.applied);
+  } else {
+    needs_lease_ = false;
+    replica_.mirror_applied(Lsn(UINT64_MAX));
+  }
+  replica_.commit().require({.ring = ring, .mirror = mirror});
+}
+
+// Brings about that who is in sync is who keeps up.
+void Member::settle() {
+  if (role_ != Role::primary || !serving_ || proposing_) return;
+  const env::Duration silence = env_.now() - acked_;
+  if (!configuration_.alone()) {
+    const bool replaced = sender_ != nullptr && !configuration_.has(sender_->follower());
+    if (replaced || silence > options_.drop_after) drop_mirror();
+    return;
+  }
+  if (sender_ == nullptr || !sender_->following()) {
+    if (required_) require(false);
+    return;
+  }
+  if (required_ && silence > options_.drop_after) {
+    retire_sender();
+    return require(false);
+  }
+  const log::GroupCommit& commit = replica_.commit();
+  const Lsn received = sender_->ack().received;
+  if (!required_) {
+    if (commit.closed_end() - received > Lsn(nearly_bytes)) return;
+    // From now on nothing is durable that it does not have. What was durable before, it is to get first.
+    joins_at_ = commit.closed_end();
+    acked_ = env_.now();
+    lease_until_ = env::Instant();
+    require(true);
+    sender_->beacon();
+  }
+  const bool has_all =
+      options_.level == Level::disk_and_mirror ? sender_->ack().stable >= joins_at_ : received >= joins_at_;
+  if ((has_all || planted("a mirror is in sync before it has everything")) && env_.now() < lease_until_)
+    add_mirror();
+}
+
+void Member::add_mirror() {
+  needs_lease_ = true;
+  propose({options_.self, sender_->follower()}, [this](bool won) {
+    if (!won) return end(error(ErrorKind::stopped, "another blade is the primary now"));
+    PERDURE_MARK("a mirror is in sync");
+    replica_.commit().set_epoch(configuration_.epoch);
+    if (sender_ != nullptr && configuration_.has(sender_->follower())) sender_->in_sync(configuration_.epoch);
+    spdlog::info("{} is in sync, epoch {}", options_.peer, configuration_.epoch);
+  });
+}
+
+void Member::drop_mirror() {
+  PERDURE_MARK("a mirror is left out");
+  propose({options_.self}, [this](bool won) {
+    if (!won) return end(error(ErrorKind::stopped, "another blade is the primary now"));
+    replica_.commit().set_epoch(configuration_.epoch);
+    spdlog::warn("{} is no longer in sync, epoch {}: this blade goes on alone", options_.peer,
+                 configuration_.epoch);
+    // It may have come back meanwhile, and has to be told that it joins anew.
+    retire_sender();
+    require(false);
+  });
+}
+
+void Member::tick() {
+  if (role_ == Role::ended) return;
+  env_.after(options_.beacon_interval, [this] { tick(); });
+  if (sender_ != nullptr && sender_->following()) sender_->beacon();
+  settle();
+}
+
+void Member::end_turn() {
+  if (receiver_ != nullptr) receiver_->end_turn();
+  if (sender_ != nullptr) sender_->pump();
+}
+
+}  // namespace perdure::mirror

@@ -1,0 +1,143 @@
+// Member: one start of a blade's server process as a part of a pair. It finds out from the arbiter and from
+// the peer what it is, and moves between these roles:
+//
+//   starting -> primary                 the last primary was this blade's, and its log has all that is
+//   durable starting -> joining -> mirror       it follows the primary, and is in sync at last mirror ->
+//   primary                   the primary is silent: a takeover mirror -> joining                   it was
+//   not in time, and has been left out any -> ended                        this start can take no part any
+//   more; the process starts anew
+//
+// What holds (PacificA, and DESIGN.md §10 rules 19 and 20):
+//   A start answers clients only as the primary of the newest configuration. With a mirror in sync it does so
+//   only within a lease that the mirror's acknowledgements renew; the mirror does not ask to take over before
+//   that lease has passed, by its own clock, since the beacon that it acknowledged last was sent. Every start
+//   that is in sync has every record that is durable: a mirror is required for "durable" from before the
+//   change that adds it is sent, until the one that leaves it out is known to have been made. Of a change
+//   whose outcome is unknown nothing is concluded; it is sent again until one is known.
+// Assumed of the clocks: each runs at a constant rate, and no two differ by more than 1 in 16 in it. No
+// message has a time that is compared with another machine's.
+//
+// Thread: the vserver's loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "mirror/arbiter.h"
+#include "mirror/channel.h"
+#include "mirror/messages.h"
+#include "mirror/receiver.h"
+#include "mirror/replica.h"
+#include "mirror/sender.h"
+
+namespace perdure::mirror {
+
+// What durable means while a mirror is in sync. Without one it is this blade's stable storage.
+enum class Level : uint8_t {
+  disk,             // stable here, and in the memory of both
+  mirror,           // in the memory of both
+  disk_and_mirror,  // stable on both
+};
+
+class Member {
+ public:
+  enum class Role : uint8_t { starting, joining, mirror, primary, ended };
+  struct Options {
+    Start self;
+    std::string peer;  // its blade
+    Level level = Level::disk;
+    env::Duration beacon_interval = std::chrono::milliseconds(25);
+    env::Duration lease = std::chrono::milliseconds(300);
+    // Of silence: after it the mirror takes over, or is left out.
+    env::Duration takeover_after = std::chrono::milliseconds(400);
+    env::Duration drop_after = std::chrono::milliseconds(300);
+    env::Duration retry_interval = std::chrono::milliseconds(50);
+  };
+  struct Hooks {
+    std::function<void()> serving;     // it has become the primary
+    std::function<void(Error)> ended;  // the process must be started anew, and the error says why
+  };
+  // `connector` makes channels to the peer.
+  Member(env::Env& env, Replica& replica, Arbiter& arbiter, Connector& connector, Options options,
+         Hooks hooks);
+  ~Member();
+
+  void start();
+  // The peer has made a channel to this blade.
+  void accept(std::unique_ptr<Channel> channel);
+
+  Role role() const { return role_; }
+  const Configuration& configuration() const { return configuration_; }  // the newest that is known
+  // The primary has a mirror that is in sync.
+  bool mirrored() const { return role_ == Role::primary && !configuration_.alone() && !proposing_; }
+  const Sender* sender() const { return sender_.get(); }
+  const std::string& says() const { return says_; }  // what it does, in words
+
+ private:
+  void begin();
+  void load(log::LogRing::Wanted wanted, std::function<void()> then);
+  void join();
+  void connect();
+  void connect_later();
+  void greet(std::unique_ptr<Channel> channel);
+  void welcomed(const Welcome& welcome);
+  void refused(Refused::Why why);
+  void retire_receiver();
+  void retire_sender();
+  void hello(Channel& from, const Hello& hello);
+  bool both_lost() const;
+
+  void watch();
+  void take_over();
+  void claim();
+  void decide();
+  void become_primary();
+  void settle();
+  void require(bool mirror);
+  void drop_mirror();
+  void add_mirror();
+  void propose(std::vector<Start> in_sync, std::function<void(bool)> then);
+  void propose(const Configuration& next, std::function<void(bool)> then);
+  void learn(const Arbiter::Versioned& versioned);
+  void acked();
+  void tick();
+  void end_turn();
+  void end(Error error);
+  env::Instant heard() const;
+
+  env::Env& env_;
+  Replica& replica_;
+  Arbiter& arbiter_;
+  Connector& connector_;
+  const Options options_;
+  Hooks hooks_;
+  Role role_ = Role::starting;
+  std::string says_ = "starting";
+  Configuration configuration_;
+  uint64_t version_ = 0;
+  bool loaded_ = false, loading_ = false;
+  bool proposing_ = false;  // a change is on its way, and its outcome is not known
+  const env::Instant began_;
+
+  // As a follower.
+  std::unique_ptr<Receiver> receiver_;
+  env::Instant heard_;
+  bool connecting_ = false, deciding_ = false, retry_set_ = false;
+
+  // As the primary.
+  std::unique_ptr<Sender> sender_;
+  bool serving_ = false;
+  bool required_ = false;     // the mirror, for durable
+  bool needs_lease_ = false;  // it may be able to take over
+  Lsn joins_at_;              // a follower that has everything before it may be added
+  env::Instant lease_until_, acked_;
+
+  // Channels of which no Hello has come, or that have been refused.
+  std::vector<std::unique_ptr<Channel>> greeting_;
+};
+
+const char* name(Member::Role role);
+
+}  // namespace perdure::mirror

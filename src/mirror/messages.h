@@ -1,0 +1,153 @@
+// What blades say to each other: docs/formats/mirror.md. The blade that wants to follow connects, and says
+// Hello.
+//
+//   Hello ->       <- Welcome | Refused
+//   Follow ->      <- Following, then Batch, Blocks, Beacon ...
+//   Ack, WantBlocks ->
+//                  <- InSync
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "mirror/configuration.h"
+
+namespace perdure::mirror {
+
+inline constexpr uint32_t protocol_version = 1;
+inline constexpr uint32_t blocks_per_message = 64;
+
+struct Hello {
+  static constexpr uint8_t type = 1;
+  uint32_t version = protocol_version;
+  Start from;
+  bool loaded = false;  // and then its log ends here
+  Lsn log_end;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("version", m.version), v("from", m.from), v("loaded", m.loaded), v("log_end", m.log_end);
+  }
+};
+
+struct Welcome {
+  static constexpr uint8_t type = 2;
+  Start primary;
+  History history;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("primary", m.primary), v("history", m.history);
+  }
+};
+
+struct Refused {
+  static constexpr uint8_t type = 3;
+  enum class Why : uint8_t {
+    not_primary = 1,
+    version = 2,
+    log_gone = 3,  // what the follower lacks is no longer in the log
+  };
+  Why why = Why::not_primary;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("why", m.why);
+  }
+};
+
+struct Follow {
+  static constexpr uint8_t type = 4;
+  Lsn from;  // the follower's log ends here
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("from", m.from);
+  }
+};
+
+struct Following {
+  static constexpr uint8_t type = 11;
+  Lsn live;  // what is written from now on is sent: all that batches from here on may name, but for what was
+             // written before
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("live", m.live);
+  }
+};
+
+// The payload follows the fields.
+struct Batch {
+  static constexpr uint8_t type = 5;
+  Lsn start;
+  Epoch epoch;
+  uint32_t payload_crc = 0;
+  Bytes payload;  // not a field: it lies in the message
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("start", m.start), v("epoch", m.epoch), v("payload_crc", m.payload_crc);
+  }
+};
+
+// Sent often, and behind batches.
+struct Beacon {
+  static constexpr uint8_t type = 6;
+  uint64_t time = 0;  // the primary's clock, in nanoseconds: comes back in the Ack
+  Lsn durable;        // everything before it is durable, so that no other log can take it back
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("time", m.time), v("durable", m.durable);
+  }
+};
+
+struct Ack {
+  static constexpr uint8_t type = 7;
+  uint64_t time = 0;  // of the last Beacon; whoever sends this will not take over before a lease has passed
+  Lsn received;       // everything before it is here, with all blocks that it names
+  Lsn stable;         // the same, on stable storage
+  Lsn applied;        // and in the checkpoint
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("time", m.time), v("received", m.received), v("stable", m.stable), v("applied", m.applied);
+  }
+};
+
+// The blocks' content follows the fields.
+struct Blocks {
+  static constexpr uint8_t type = 8;
+  BlockNo first;
+  Bytes content;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("first", m.first);
+  }
+};
+
+struct WantBlocks {
+  static constexpr uint8_t type = 9;
+  BlockNo first;
+  uint32_t count = 0;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("first", m.first), v("count", m.count);
+  }
+};
+
+struct InSync {
+  static constexpr uint8_t type = 10;
+  Epoch epoch;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("epoch", m.epoch);
+  }
+};
+
+using Message =
+    std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync, Following>;
+
+// Without payload or content, which is sent behind it.
+ByteVector encode_message(const Message& message);
+// Any bytes are safe. Views into `message`.
+Result<Message> decode_message(Bytes message);
+
+}  // namespace perdure::mirror

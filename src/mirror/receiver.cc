@@ -1,0 +1,239 @@
+#include "mirror/receiver.h"
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "base/planted_bug.h"
+
+namespace perdure::mirror {
+
+Receiver::Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks)
+    : env_(env),
+      replica_(replica),
+      channel_(std::move(channel)),
+      hooks_(std::move(hooks)),
+      self_(std::make_shared<Receiver*>(this)) {
+  channel_->set_handler(
+      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken(); }});
+}
+
+Receiver::~Receiver() {
+  *self_ = nullptr;
+}
+
+// The owner ends this object with the call, or soon after it.
+void Receiver::broken() {
+  if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
+}
+
+void Receiver::fail(Error error) {
+  if (hooks_.failed) std::exchange(hooks_.failed, nullptr)(std::move(error));
+}
+
+void Receiver::hello(const Hello& hello) {
+  channel_->send(encode_message(hello));
+}
+
+void Receiver::follow() {
+  told_.received = replica_.commit().closed_end();
+  following_ = true;
+  channel_->send(encode_message(Follow{told_.received}));
+}
+
+void Receiver::received(Bytes bytes) {
+  const Result<Message> message = decode_message(bytes);
+  if (!message) return broken();
+  if (const auto* welcome = std::get_if<Welcome>(&*message); welcome != nullptr && !following_)
+    return hooks_.welcomed(*welcome);
+  if (const auto* refused = std::get_if<Refused>(&*message)) return hooks_.refused(refused->why);
+  if (!following_) return broken();
+  if (const auto* batch = std::get_if<Batch>(&*message)) return take(*batch);
+  if (const auto* blocks = std::get_if<Blocks>(&*message)) return take(*blocks);
+  if (const auto* following = std::get_if<Following>(&*message)) {
+    live_ = following->live;
+  } else if (const auto* beacon = std::get_if<Beacon>(&*message)) {
+    heard_ = env_.now();
+    time_ = beacon->time;
+    log::GroupCommit& commit = replica_.commit();
+    commit.mirrored(std::min(beacon->durable, commit.closed_end()));
+  } else if (std::get_if<InSync>(&*message) != nullptr) {
+    hooks_.in_sync();
+  } else {
+    broken();
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ batches
+
+void Receiver::take(const Batch& batch) {
+  const log::GroupCommit& commit = replica_.commit();
+  const Lsn start = pending_.empty() ? commit.closed_end() : pending_.back().end;
+  const Epoch epoch = pending_.empty() ? commit.epoch() : pending_.back().epoch;
+  if (batch.start != start || batch.epoch < epoch || batch.payload.empty()) return broken();
+  const Result<std::vector<NamedBlocks>> named = replica_.named_blocks(batch.payload);
+  if (!named) return broken();
+  const uint64_t number = first_pending_ + pending_.size();
+  pending_.push_back({.end = start + Lsn(log::batch_bytes(batch.payload.size())),
+                      .epoch = batch.epoch,
+                      .payload = ByteVector(batch.payload.begin(), batch.payload.end())});
+  if (!planted("a mirror does not wait for the blocks that a batch names")) {
+    for (const NamedBlocks& blocks : *named) lack(blocks.first, blocks.crcs, number);
+    if (!named->empty()) pending_.back().written = std::max<uint64_t>(written_, 1);
+  }
+  advance();
+}
+
+// What of these blocks is not known to be here, the batch waits for. Those that are on their way come by
+// themselves; the others are compared.
+void Receiver::lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batch) {
+  const bool live = pending_.back().end > live_;
+  BlockNo from;
+  uint32_t count = 0;
+  const auto compare = [&] {
+    if (count != 0) verify(from, count, live);
+    count = 0;
+  };
+  for (size_t i = 0; i < crcs.size(); ++i) {
+    const BlockNo block = first + BlockNo(i);
+    if (known(block)) {
+      compare();
+      continue;
+    }
+    ++pending_.back().missing;
+    Missing& missing = missing_[block];
+    missing.batches.push_back(batch);
+    missing.crc = crcs[i];
+    const bool arrives = std::ranges::any_of(writes_, [&](const Write& w) {
+      return block >= w.first && block < w.first + BlockNo(w.pages.size());
+    });
+    if (arrives) {
+      compare();
+      continue;
+    }
+    if (count++ == 0) from = block;
+    if (count == blocks_per_message) compare();
+  }
+  compare();
+}
+
+// Reads what this blade has, and compares. `live`: the primary has sent whatever it has written to these
+// blocks since it wrote what the checksums are of.
+void Receiver::verify(BlockNo first, uint32_t count, bool live) {
+  if (first.value + count > replica_.blocks().capacity()) return ask(first, count);
+  auto pages = std::make_shared<std::vector<PageRef>>(count);
+  replica_.blocks().own().read(first, *pages,
+                               [this, self = self_, first, count, live, pages](Result<void> read) {
+                                 if (*self == nullptr) return;
+                                 ++written_;  // what was read may not be stable either
+                                 for (uint32_t i = 0; i < count; ++i) {
+                                   const BlockNo block = first + BlockNo(i);
+                                   const auto it = missing_.find(block);
+                                   if (it == missing_.end()) continue;
+                                   if (read && crc32c((*pages)[i].bytes()) == it->second.crc)
+                                     there(block, live);
+                                   else if (!std::exchange(it->second.asked_for, true))
+                                     ask(block, 1);
+                                 }
+                                 advance();
+                               });
+}
+
+void Receiver::ask(BlockNo first, uint32_t count) {
+  channel_->send(encode_message(WantBlocks{first, count}));
+}
+
+// The block is here. `known`: and is what the primary wrote last.
+void Receiver::there(BlockNo block, bool known) {
+  if (known) {
+    if (block.value >= known_.size()) known_.resize(std::max(block.value + 1, 2 * known_.size()));
+    known_[block.value] = true;
+  }
+  const auto it = missing_.find(block);
+  if (it == missing_.end()) return;
+  for (const uint64_t number : it->second.batches) {
+    Pending& batch = pending_[number - first_pending_];
+    CHECK(number >= first_pending_ && batch.missing != 0);
+    --batch.missing;
+    batch.written = written_;
+  }
+  missing_.erase(it);
+}
+
+// ------------------------------------------------------------------------------------------------- blocks
+
+void Receiver::take(const Blocks& blocks) {
+  if (blocks.first.value == 0 || blocks.first.value > UINT64_MAX / 2) return broken();
+  Write write{blocks.first, {}};
+  for (size_t at = 0; at < blocks.content.size(); at += block_bytes) {
+    PageRef page = make_page();
+    std::memcpy(page.mutable_bytes().data(), blocks.content.data() + at, block_bytes);
+    write.pages.push_back(std::move(page));
+  }
+  writes_.push_back(std::move(write));
+  if (!writing_) write_next();
+}
+
+// One after another: so the last one to come is the last one to be written.
+void Receiver::write_next() {
+  if (writes_.empty()) return;
+  writing_ = true;
+  const Write& write = writes_.front();
+  store::BlockStore& store = replica_.blocks().own();
+  if (write.first.value + write.pages.size() > store.capacity()) {
+    store.grow([this, self = self_](Result<void> grown) {
+      if (*self == nullptr) return;
+      if (!grown) return fail(std::move(grown).error());
+      write_next();
+    });
+    return;
+  }
+  store.write(write.first, write.pages, [this, self = self_](Result<void> written) {
+    if (*self == nullptr) return;
+    if (!written) return fail(std::move(written).error());
+    const Write ended = std::move(writes_.front());
+    writes_.pop_front();
+    writing_ = false;
+    ++written_;
+    for (size_t i = 0; i < ended.pages.size(); ++i) there(ended.first + BlockNo(i), true);
+    advance();
+    write_next();
+  });
+}
+
+// ------------------------------------------------------------------------------------------ acknowledgement
+
+void Receiver::advance() {
+  while (!pending_.empty() && pending_.front().missing == 0) {
+    if (pending_.front().written > flushed_) return flush();
+    const Pending batch = std::move(pending_.front());
+    pending_.pop_front();
+    ++first_pending_;
+    if (Result<void> redone = replica_.redo_batch(batch.payload, batch.epoch); !redone)
+      return fail(std::move(redone).error());
+  }
+}
+
+void Receiver::flush() {
+  if (std::exchange(flushing_, true)) return;
+  replica_.blocks().own().flush(
+      [this, self = self_, upto = std::max<uint64_t>(written_, 1)](Result<void> flushed) {
+        if (*self == nullptr) return;
+        if (!flushed) return fail(std::move(flushed).error());
+        flushing_ = false;
+        flushed_ = upto;
+        advance();
+      });
+}
+
+void Receiver::end_turn() {
+  if (!following_) return;
+  const log::GroupCommit& commit = replica_.commit();
+  const Ack ack{time_, commit.closed_end(), commit.stable_end(), replica_.applied()};
+  if (ack.time == told_.time && ack.received == told_.received && ack.stable == told_.stable &&
+      ack.applied == told_.applied)
+    return;
+  told_ = ack;
+  channel_->send(encode_message(ack));
+}
+
+}  // namespace perdure::mirror

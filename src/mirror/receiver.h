@@ -1,0 +1,97 @@
+// Receiver: a follower's end of a channel. It redoes the batches that come, writes the blocks that come, and
+// acknowledges.
+//
+// It redoes a batch only when this blade has every block that the batch's extents name, on stable storage. A
+// block is here if it has come over this channel; otherwise it is read, and compared with its checksum; and
+// if it is not what it should be, it is asked for. So it does not matter what was written while nobody
+// listened, nor what this blade's disk has lost or kept: what this blade's log names is there.
+//
+// Thread: the vserver's loop.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "mirror/channel.h"
+#include "mirror/messages.h"
+#include "mirror/replica.h"
+
+namespace perdure::mirror {
+
+class Receiver {
+ public:
+  struct Hooks {
+    std::function<void(Refused::Why)> refused;
+    std::function<void(const Welcome&)> welcomed;
+    std::function<void()> in_sync;      // the primary says so
+    std::function<void()> broken;       // the channel is closed, or what comes from it makes no sense
+    std::function<void(Error)> failed;  // this blade cannot redo it: what it has is of no use any more
+  };
+  Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks);
+  ~Receiver();
+
+  void hello(const Hello& hello);
+  // After the welcome, and once the replica is loaded. The log goes on from its end.
+  void follow();
+  // An Ack, if there is anything new. At the end of each turn.
+  void end_turn();
+  // When the primary was heard last, by its beacons. 0: it was not.
+  env::Instant heard() const { return heard_; }
+
+ private:
+  // A batch that has come and cannot be redone yet.
+  struct Pending {
+    Lsn end;
+    Epoch epoch;
+    ByteVector payload;
+    size_t missing = 0;    // blocks
+    uint64_t written = 0;  // it needs a flush that began after so many block writes; 0: it names none
+  };
+  // A block that a batch waits for.
+  struct Missing {
+    std::vector<uint64_t> batches;  // numbers of Pending
+    uint32_t crc = 0;
+    bool asked_for = false;
+  };
+  void received(Bytes message);
+  void take(const Batch& batch);
+  void take(const Blocks& blocks);
+  void lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batch);
+  void verify(BlockNo first, uint32_t count, bool live);
+  void ask(BlockNo first, uint32_t count);
+  void write_next();
+  void there(BlockNo block, bool known);
+  void advance();
+  void flush();
+  bool known(BlockNo block) const { return block.value < known_.size() && known_[block.value]; }
+  void broken();
+  void fail(Error error);
+
+  env::Env& env_;
+  Replica& replica_;
+  std::unique_ptr<Channel> channel_;
+  Hooks hooks_;
+  std::shared_ptr<Receiver*> self_;  // for callbacks that come when it may be gone
+  env::Instant heard_;
+  uint64_t time_ = 0;  // of the last beacon
+  Lsn live_ = Lsn(UINT64_MAX);
+  bool following_ = false;
+
+  std::deque<Pending> pending_;
+  uint64_t first_pending_ = 0;  // the number of the first one
+  std::map<BlockNo, Missing> missing_;
+  std::vector<bool> known_;  // of each block: this blade has what the primary wrote last
+  struct Write {
+    BlockNo first;
+    std::vector<PageRef> pages;
+  };
+  std::deque<Write> writes_;  // the first one is under way
+  bool writing_ = false;
+  uint64_t written_ = 0, flushed_ = 0;  // block writes that have ended, and that are stable
+  bool flushing_ = false;
+  Ack told_;
+};
+
+}  // namespace perdure::mirror

@@ -1,0 +1,167 @@
+#include "mirror/sender.h"
+
+#include "base/crc32c.h"
+#include "base/planted_bug.h"
+
+namespace perdure::mirror {
+
+namespace {
+// Sent and not acknowledged; beyond it the log waits in the ring.
+constexpr uint64_t window_bytes = 32U << 20U;
+// Who takes less than this is given up. When he is back, he asks for what he turns out to lack.
+constexpr size_t unsent_bytes_max = 256U << 20U;
+constexpr size_t wanted_max = 1U << 16U;
+}  // namespace
+
+Sender::Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Start follower, Hooks hooks)
+    : env_(env),
+      replica_(replica),
+      channel_(std::move(channel)),
+      follower_(std::move(follower)),
+      hooks_(std::move(hooks)),
+      self_(std::make_shared<Sender*>(this)),
+      acked_(env.now()) {
+  channel_->set_handler(
+      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken(); }});
+}
+
+Sender::~Sender() {
+  *self_ = nullptr;
+}
+
+// Ends with this call, or soon after it.
+void Sender::broken() {
+  if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
+}
+
+void Sender::welcome(const Start& primary) {
+  channel_->send(encode_message(Welcome{primary, replica_.history()}));
+}
+
+void Sender::refuse(Refused::Why why) {
+  channel_->send(encode_message(Refused{why}));
+}
+
+void Sender::beacon() {
+  const auto now = static_cast<uint64_t>(env_.now().time_since_epoch().count());
+  const Lsn durable = replica_.commit().durable() - Lsn(log::batch_header_bytes);
+  channel_->send(encode_message(Beacon{now, durable}));
+}
+
+void Sender::in_sync(Epoch epoch) {
+  channel_->send(encode_message(InSync{epoch}));
+}
+
+void Sender::received(Bytes bytes) {
+  const Result<Message> message = decode_message(bytes);
+  if (!message) return broken();
+  if (const auto* follow = std::get_if<Follow>(&*message)) return take(*follow);
+  if (const auto* ack = std::get_if<Ack>(&*message)) return take(*ack);
+  if (const auto* want = std::get_if<WantBlocks>(&*message)) return take(*want);
+  broken();
+}
+
+void Sender::take(const Follow& follow) {
+  const log::GroupCommit& commit = replica_.commit();
+  if (following_ || follow.from > commit.closed_end() || follow.from.value % log::sector_bytes != 0)
+    return broken();
+
+  const log::LogRing& ring = replica_.ring();
+  const uint64_t behind = (ring.position() - std::min(follow.from, ring.position())).value;
+  if (behind > ring.capacity()) {
+    refuse(Refused::Why::log_gone);
+    return;
+  }
+  following_ = true;
+  sent_ = ack_.received = follow.from;
+  channel_->send(encode_message(Following{commit.closed_end()}));
+  pump();
+}
+
+void Sender::take(const Ack& ack) {
+  const auto now = static_cast<uint64_t>(env_.now().time_since_epoch().count());
+  if (!following_ || ack.received > sent_ || ack.received < ack_.received || ack.stable > ack.received ||
+      ack.time > now)
+    return broken();
+  ack_ = ack;
+  acked_ = env_.now();
+  hooks_.acked();
+}
+
+void Sender::pump() {
+  while (following_ && !reading_ && (sent_ - ack_.received).value < window_bytes) {
+    const log::GroupCommit& commit = replica_.commit();
+    if (sent_ >= commit.closed_end()) return;
+    if (const auto batch = commit.closed_batch(sent_)) {
+      send_batch(batch->start, batch->epoch, batch->payload, batch->end);
+      continue;
+    }
+    reading_ = true;
+    replica_.ring().read_batch(sent_, [this, self = self_](Result<log::LogRing::ReadBatch> batch) {
+      if (*self == nullptr) return;
+      reading_ = false;
+      if (!batch && batch.error().kind == ErrorKind::not_found) return refuse(Refused::Why::log_gone);
+      if (!batch) return broken();
+      send_batch(batch->info.start, batch->info.epoch, batch->payload, batch->info.end);
+      pump();
+    });
+  }
+}
+
+void Sender::send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end) {
+  ByteVector message = encode_message(Batch{start, epoch, crc32c(payload), {}});
+  message.insert(message.end(), payload.begin(), payload.end());
+  channel_->send(message);
+  sent_ = end;
+}
+
+void Sender::wrote(BlockNo first, std::span<const PageRef> pages) {
+  if (!following_) return;
+  if (channel_->unsent_bytes() > unsent_bytes_max) return broken();
+  if (reading_wanted_)  // what is being read may be older: it must not arrive behind this
+    for (uint64_t i = 0; i < wanted_now_.count; ++i)
+      if (const BlockNo block = wanted_now_.first + BlockNo(i);
+          block >= first && block < first + BlockNo(pages.size()))
+        superseded_[i] = true;
+  send_blocks(first, pages);
+}
+
+void Sender::send_blocks(BlockNo first, std::span<const PageRef> pages) {
+  while (!pages.empty()) {
+    const size_t n = std::min<size_t>(pages.size(), blocks_per_message);
+    channel_->send(encode_message(Blocks{first, {}}),
+                   std::vector<PageRef>(pages.begin(), pages.begin() + static_cast<ptrdiff_t>(n)));
+    first += BlockNo(n);
+    pages = pages.subspan(n);
+  }
+}
+
+void Sender::take(const WantBlocks& want) {
+  if (!following_ || want.count == 0 || want.count > blocks_per_message || wanted_.size() >= wanted_max ||
+      want.first.value == 0 || want.first.value + want.count > replica_.blocks().capacity())
+    return broken();
+  wanted_.push_back(want);
+  if (!reading_wanted_) read_wanted();
+}
+
+// One after another. What is being written has been sent.
+void Sender::read_wanted() {
+  if (wanted_.empty()) return;
+  reading_wanted_ = true;
+  wanted_now_ = wanted_.front();
+  wanted_.pop_front();
+  superseded_.assign(wanted_now_.count, false);
+  for (uint64_t i = 0; i < wanted_now_.count; ++i)
+    superseded_[i] = replica_.blocks().being_written(wanted_now_.first + BlockNo(i));
+  auto pages = std::make_shared<std::vector<PageRef>>(wanted_now_.count);
+  replica_.blocks().read(wanted_now_.first, *pages, [this, self = self_, pages](Result<void> read) {
+    if (*self == nullptr) return;
+    reading_wanted_ = false;
+    if (!read) return broken();
+    for (size_t i = 0; i < pages->size(); ++i)
+      if (!superseded_[i]) send_blocks(wanted_now_.first + BlockNo(i), std::span(pages->data() + i, 1));
+    read_wanted();
+  });
+}
+
+}  // namespace perdure::mirror

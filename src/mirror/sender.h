@@ -1,0 +1,69 @@
+// Sender: the primary's end of a channel to one follower. It sends the log from where the follower's ends,
+// first out of the ring and then out of memory; the blocks that are written meanwhile, and those that the
+// follower asks for. Thread: the vserver's loop.
+#pragma once
+
+#include <deque>
+#include <memory>
+
+#include "mirror/channel.h"
+#include "mirror/messages.h"
+#include "mirror/replica.h"
+
+namespace perdure::mirror {
+
+class Sender {
+ public:
+  struct Hooks {
+    std::function<void()> acked;   // something new in ack()
+    std::function<void()> broken;  // the channel is closed, or what comes from it makes no sense
+  };
+  Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Start follower, Hooks hooks);
+  ~Sender();
+
+  const Start& follower() const { return follower_; }
+  void welcome(const Start& primary);
+  void refuse(Refused::Why why);
+  // It has said where its log ends, and gets what comes behind.
+  bool following() const { return following_; }
+  void beacon();
+  void in_sync(Epoch epoch);
+  // A block write of this blade's: sent before the log can name it.
+  void wrote(BlockNo first, std::span<const PageRef> pages);
+  // Sends what there is, as far as the follower keeps up. At the end of each turn.
+  void pump();
+
+  // What the follower has said last.
+  const Ack& ack() const { return ack_; }
+  // When that came.
+  env::Instant acked() const { return acked_; }
+  // Everything that was sent before the beacon of this time has been received.
+  Lsn sent() const { return sent_; }
+
+ private:
+  void received(Bytes message);
+  void take(const Follow& follow);
+  void take(const Ack& ack);
+  void take(const WantBlocks& want);
+  void send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end);
+  void send_blocks(BlockNo first, std::span<const PageRef> pages);
+  void read_wanted();
+  void broken();
+
+  env::Env& env_;
+  Replica& replica_;
+  std::unique_ptr<Channel> channel_;
+  const Start follower_;
+  Hooks hooks_;
+  std::shared_ptr<Sender*> self_;  // for callbacks that come when it may be gone
+  bool following_ = false, reading_ = false;
+  Lsn sent_;
+  Ack ack_;
+  env::Instant acked_;
+  std::deque<WantBlocks> wanted_;
+  WantBlocks wanted_now_;         // being read
+  std::vector<bool> superseded_;  // of those: sent meanwhile
+  bool reading_wanted_ = false;
+};
+
+}  // namespace perdure::mirror

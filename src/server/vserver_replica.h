@@ -1,0 +1,42 @@
+// VserverReplica: a vserver as a pair sees it (mirror/replica.h). Thread: the loop of its Env.
+#pragma once
+
+#include "mirror/replica.h"
+#include "server/vserver.h"
+
+namespace perdure::server {
+
+class VserverReplica final : public mirror::Replica {
+ public:
+  // `failed`: as of Vserver::load().
+  VserverReplica(env::Env& env, Vserver::Parts parts, VserverOptions options,
+                 std::move_only_function<void(Error)> failed);
+
+  // Null until it is loaded.
+  Vserver* vserver() { return vserver_.get(); }
+
+  void load(log::LogRing::Wanted wanted, env::Done<void> done) override;
+  log::GroupCommit& commit() override { return vserver_->commit(); }
+  log::LogRing& ring() override { return *vserver_->ring(); }
+  mirror::MirroredBlocks& blocks() override { return *blocks_; }
+  Lsn applied() override { return vserver_->database().applied_lsn(); }
+  mirror::History history() override { return vserver_->history(); }
+  Result<std::vector<mirror::NamedBlocks>> named_blocks(Bytes payload) override {
+    return Vserver::named_blocks(payload);
+  }
+  Result<void> redo_batch(Bytes payload, Epoch epoch) override {
+    return vserver_->redo_batch(payload, epoch);
+  }
+  void serve(Epoch epoch, env::Done<void> done) override { vserver_->serve(epoch, std::move(done)); }
+  void mirror_applied(Lsn lsn) override { vserver_->mirror_applied(lsn); }
+
+ private:
+  env::Env& env_;
+  Vserver::Parts parts_;  // until it is loaded
+  VserverOptions options_;
+  std::move_only_function<void(Error)> failed_;
+  mirror::MirroredBlocks* blocks_;
+  std::unique_ptr<Vserver> vserver_;
+};
+
+}  // namespace perdure::server
