@@ -168,6 +168,33 @@ void LogRing::open(env::Env& env, std::string path, Done<std::unique_ptr<LogRing
   Opening::begin(std::move(opening));
 }
 
+// Both slots, one after the other, each with a start number of its own: whichever of the two writes is torn, the
+// newest superblock has the new salt, or none of them has.
+void LogRing::reset(Done<void> done) {
+  RingState& ring = *state_;
+  CHECK(ring.phase == RingState::Phase::opened);
+  uint64_t salt = 0;
+  while (salt == 0 || salt == ring.superblock.salt) salt = ring.env.random();
+  ring.superblock.salt = salt;
+  struct Resetting {
+    RingState& ring;
+    Done<void> done;
+    AlignedBuffer buffer{sector_bytes};
+    static void write(std::unique_ptr<Resetting> self, int more) {
+      RingState& r = self->ring;
+      ++r.superblock.start;
+      encode_superblock(r.superblock, self->buffer.first(sector_bytes));
+      const Bytes sector = self->buffer.first(sector_bytes);
+      r.file->write(r.superblock.slot() * sector_bytes, {&sector, 1}, File::Write::durable,
+                    [self = std::move(self), more](Result<void> written) mutable {
+                      if (!written || more == 0) return self->done(std::move(written));
+                      write(std::move(self), more - 1);
+                    });
+    }
+  };
+  Resetting::write(std::unique_ptr<Resetting>(new Resetting{ring, std::move(done)}), 1);
+}
+
 LogRing::LogRing(std::unique_ptr<RingState> state) : state_(std::move(state)) {}
 LogRing::~LogRing() = default;
 
@@ -192,8 +219,14 @@ Epoch LogRing::last_epoch() const {
 }
 
 void LogRing::trim(Lsn tail) {
-  CHECK(tail >= state_->tail && tail <= state_->position);
-  state_->tail = tail;
+  CHECK(tail >= state_->trimmed && tail <= state_->position);
+  state_->trimmed = tail;
+  state_->tail = state_->held ? std::max(state_->tail, std::min(tail, *state_->held)) : tail;
+}
+
+void LogRing::hold(std::optional<Lsn> lsn) {
+  state_->held = lsn;
+  trim(state_->trimmed);
 }
 
 uint64_t LogRing::in_flight() const {

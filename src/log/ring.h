@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/ids.h"
@@ -47,6 +48,9 @@ class LogRing {
   // Opens and locks the ring, and takes the next start number.
   static void open(env::Env& env, std::string path, env::Done<std::unique_ptr<LogRing>> done);
   ~LogRing();
+  // Of an opened ring that has not been read: from now on it is empty, whatever was in it, and it may be read from any
+  // LSN. Takes further start numbers.
+  void reset(env::Done<void> done);
 
   StartNumber start_number() const;
   uint64_t capacity() const;  // bytes of batches that fit
@@ -93,6 +97,8 @@ class LogRing {
   uint64_t room() const;
   // Everything before `tail` (a batch's start) is no longer needed.
   void trim(Lsn tail);
+  // What is behind `lsn` is kept, whatever is trimmed, until this is called again. None: nothing.
+  void hold(std::optional<Lsn> lsn);
   Lsn tail() const;
 
  private:

@@ -253,7 +253,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
 
   void finish() {
     ring_.position = replay_.end();
-    ring_.tail = from_;
+    ring_.tail = ring_.trimmed = from_;
     ring_.last = replay_.last();
     ring_.phase = RingState::Phase::writable;
     done_(ring_.position);

@@ -105,9 +105,11 @@ void Member::begin() {
     const bool was_primary = configuration_.primary.blade == options_.self.blade;
     // Of what was durable nothing was in memory only.
     const bool has_all = options_.level != Level::mirror || configuration_.alone();
+    if (was_primary && replica_.needs_copy())
+      return end(error(ErrorKind::corrupt, "this blade was the primary, and has no copy any more"));
     if (was_primary && has_all) return load(nullptr, [this] { claim(); });
     // The log of one that was in sync has nothing that must be dropped.
-    if (both_lost()) return load(nullptr, [this] { join(); });
+    if (both_lost() && !replica_.needs_copy()) return load(nullptr, [this] { join(); });
     join();
   });
 }
@@ -187,7 +189,20 @@ void Member::greet(std::unique_ptr<Channel> channel) {
   hooks.refused = [this](Refused::Why why) { refused(why); };
   hooks.broken = [this] {
     retire_receiver();
+    // What of a copy is under way may still be written.
+    if (copying_ && !loading_ && !loaded_)
+      return end(error(ErrorKind::stopped, "the channel broke while all was being copied"));
     connect_later();
+  };
+  hooks.copied = [this](Lsn read_from) {
+    PERDURE_MARK("a full copy has been made");
+    loading_ = true;
+    replica_.end_copy(read_from, [this](Result<void> ended) {
+      if (role_ == Role::ended) return;
+      if (!ended) return end(std::move(ended).error());
+      loading_ = false;
+      load_and_follow(nullptr);
+    });
   };
   hooks.in_sync = [this] {
     role_ = Role::mirror;
@@ -215,6 +230,11 @@ void Member::welcomed(const Welcome& welcome) {
     return connect_later();
   }
   if (loading_) return;
+  if (!loaded_ && replica_.needs_copy()) {
+    says_ = "copying all from the primary";
+    copying_ = true;
+    return receiver_->copy();
+  }
   if (!loaded_) {
     const auto wanted = [history = welcome.history](const log::LogRing::BatchInfo& batch) {
       if (planted("what the new epoch does not have is not dropped")) return true;
@@ -222,12 +242,7 @@ void Member::welcomed(const Welcome& welcome) {
       if (!keep) PERDURE_MARK("a blade that comes back drops the end of its log");
       return keep;
     };
-    return load(wanted, [this] {
-      if (receiver_ != nullptr)
-        receiver_->follow();
-      else
-        connect();
-    });
+    return load_and_follow(wanted);
   }
   const log::GroupCommit& commit = replica_.commit();
   if (commit.closed_end() > end_of_epoch(welcome.history, commit.epoch()))
@@ -235,6 +250,15 @@ void Member::welcomed(const Welcome& welcome) {
         error(ErrorKind::stopped, "this blade has log that the primary does not have, and must drop it"));
   says_ = "catching up";
   receiver_->follow();
+}
+
+void Member::load_and_follow(log::LogRing::Wanted wanted) {
+  load(std::move(wanted), [this] {
+    if (receiver_ != nullptr)
+      receiver_->follow();
+    else
+      connect();
+  });
 }
 
 void Member::refused(Refused::Why why) {
@@ -246,8 +270,14 @@ void Member::refused(Refused::Why why) {
       return end(
           error(ErrorKind::unsupported, "the peer's version of Perdure does not understand this one's"));
     case Refused::Why::log_gone:
-      return end(error(ErrorKind::unsupported,
-                       "the primary's log no longer has what this blade lacks: it needs a full copy"));
+      PERDURE_MARK("a blade needs a full copy");
+      says_ = "to be started anew, for a full copy";
+      deciding_ = true;  // nothing else happens
+      return replica_.discard([this](Result<void> discarded) {
+        if (!discarded) return end(std::move(discarded).error());
+        end(error(ErrorKind::stopped,
+                  "the primary's log no longer has what this blade lacks: a full copy is to be made"));
+      });
   }
 }
 
@@ -260,6 +290,10 @@ env::Instant Member::heard() const {
 void Member::watch() {
   if (role_ == Role::ended) return;
   env_.after(watch_interval, [this] { watch(); });
+  if (receiver_ != nullptr && env_.now() - receiver_->alive() >= 2 * options_.takeover_after) {
+    retire_receiver();
+    connect_later();
+  }
   if (role_ != Role::mirror || deciding_) return;
   if (env_.now() - heard() >= options_.takeover_after || planted("a mirror takes over at any time"))
     take_over();
@@ -289,6 +323,13 @@ void Member::decide() {
     PERDURE_MARK("a mirror was left out before it could take over");
     deciding_ = false;
     return join();
+  }
+  // What this blade has acknowledged from memory is made stable before it goes on alone.
+  if (replica_.commit().stable_end() < replica_.commit().closed_end()) {
+    env_.after(std::chrono::milliseconds(1), [this] {
+      if (role_ != Role::ended) decide();
+    });
+    return;
   }
   propose({options_.self}, [this](bool won) {
     if (won) return become_primary();
@@ -407,18 +448,27 @@ void Member::acked() {
   settle();
 }
 
+// What durable means from now on. At level mirror this blade's own ring is not needed while the arbiter names a mirror;
+// before and after that it is, so that whoever goes on alone has everything on stable storage.
 void Member::require(bool mirror) {
   required_ = mirror;
-  const bool ring = !mirror || options_.level != Level::mirror;
-  if (mirror) {
+  ring_required_ = !mirror || options_.level != Level::mirror || configuration_.alone();
+  if (mirror && sender_ != nullptr) {
     const Ack& ack = sender_->ack();
     replica_.commit().mirrored(options_.level == Level::disk_and_mirror ? ack.stable : ack.received);
     replica_.mirror_applied(ack.applied);
-  } else {
+  }
+  if (!mirror) {
     needs_lease_ = false;
     replica_.mirror_applied(Lsn(UINT64_MAX));
   }
-  replica_.commit().require({.ring = ring, .mirror = mirror});
+  replica_.commit().require({.ring = ring_required_, .mirror = mirror});
+}
+
+// Everything that may have been called durable is on this blade's stable storage.
+bool Member::all_stable() {
+  const log::GroupCommit& commit = replica_.commit();
+  return commit.stable_end() + Lsn(log::batch_header_bytes) >= commit.durable();
 }
 
 // Brings about that who is in sync is who keeps up.
@@ -461,12 +511,19 @@ void Member::add_mirror() {
     if (!won) return end(error(ErrorKind::stopped, "another blade is the primary now"));
     PERDURE_MARK("a mirror is in sync");
     replica_.commit().set_epoch(configuration_.epoch);
+    ring_required_ = options_.level != Level::mirror;
+    replica_.commit().require({.ring = ring_required_, .mirror = true});
     if (sender_ != nullptr && configuration_.has(sender_->follower())) sender_->in_sync(configuration_.epoch);
     spdlog::info("{} is in sync, epoch {}", options_.peer, configuration_.epoch);
   });
 }
 
 void Member::drop_mirror() {
+  if (!ring_required_) {
+    ring_required_ = true;
+    replica_.commit().require({.ring = true, .mirror = true});
+  }
+  if (!all_stable()) return;  // settle() comes again
   PERDURE_MARK("a mirror is left out");
   propose({options_.self}, [this](bool won) {
     if (!won) return end(error(ErrorKind::stopped, "another blade is the primary now"));
@@ -482,7 +539,7 @@ void Member::drop_mirror() {
 void Member::tick() {
   if (role_ == Role::ended) return;
   env_.after(options_.beacon_interval, [this] { tick(); });
-  if (sender_ != nullptr && sender_->following()) sender_->beacon();
+  if (sender_ != nullptr) sender_->beacon();
   settle();
 }
 

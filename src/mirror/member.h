@@ -69,6 +69,7 @@ class Member {
   void accept(std::unique_ptr<Channel> channel);
 
   Role role() const { return role_; }
+  const Start& self() const { return options_.self; }
   const Configuration& configuration() const { return configuration_; }  // the newest that is known
   // The primary has a mirror that is in sync.
   bool mirrored() const { return role_ == Role::primary && !configuration_.alone() && !proposing_; }
@@ -78,6 +79,7 @@ class Member {
  private:
   void begin();
   void load(log::LogRing::Wanted wanted, std::function<void()> then);
+  void load_and_follow(log::LogRing::Wanted wanted);
   void join();
   void connect();
   void connect_later();
@@ -96,6 +98,7 @@ class Member {
   void become_primary();
   void settle();
   void require(bool mirror);
+  bool all_stable();
   void drop_mirror();
   void add_mirror();
   void propose(std::vector<Start> in_sync, std::function<void(bool)> then);
@@ -124,12 +127,14 @@ class Member {
   // As a follower.
   std::unique_ptr<Receiver> receiver_;
   env::Instant heard_;
+  bool copying_ = false;  // a full copy has begun
   bool connecting_ = false, deciding_ = false, retry_set_ = false;
 
   // As the primary.
   std::unique_ptr<Sender> sender_;
   bool serving_ = false;
   bool required_ = false;     // the mirror, for durable
+  bool ring_required_ = true;
   bool needs_lease_ = false;  // it may be able to take over
   Lsn joins_at_;              // a follower that has everything before it may be added
   env::Instant lease_until_, acked_;

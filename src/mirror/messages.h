@@ -5,6 +5,10 @@
 //   Follow ->      <- Following, then Batch, Blocks, Beacon ...
 //   Ack, WantBlocks ->
 //                  <- InSync
+//
+// A follower without a copy, or whose log ends where the primary's no longer begins, asks for all rows first:
+//
+//   WantRows ->    <- Rows, again and again; then it goes on with Follow
 #pragma once
 
 #include <optional>
@@ -48,7 +52,7 @@ struct Refused {
   enum class Why : uint8_t {
     not_primary = 1,
     version = 2,
-    log_gone = 3,  // what the follower lacks is no longer in the log
+    log_gone = 3,  // what the follower lacks is no longer in the log: it needs a copy
   };
   Why why = Why::not_primary;
   template <class Self, class V>
@@ -142,8 +146,39 @@ struct InSync {
   }
 };
 
+// The rows behind a key, in the order of keys.
+struct WantRows {
+  static constexpr uint8_t type = 12;
+  bool first = false;  // a copy begins
+  ByteVector behind;   // table number and key; not this one
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("first", m.first), v("behind", m.behind);
+  }
+};
+
+// All rows behind one key, up to another: what is in the primary's checkpoint at this moment. The log from `read_from`
+// on, redone over all of them, makes them what they are.
+struct Rows {
+  static constexpr uint8_t type = 13;
+  Lsn read_from;
+  ByteVector behind, upto;  // `upto` empty: there are no more
+  struct Row {
+    ByteVector key, value;
+    template <class Self, class V>
+    static void fields(Self& r, V&& v) {
+      v("key", r.key), v("value", r.value);
+    }
+  };
+  std::vector<Row> rows;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("read_from", m.read_from), v("behind", m.behind), v("upto", m.upto), v("rows", m.rows);
+  }
+};
+
 using Message =
-    std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync, Following>;
+    std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync, Following, WantRows, Rows>;
 
 // Without payload or content, which is sent behind it.
 ByteVector encode_message(const Message& message);

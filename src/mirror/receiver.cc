@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/crc32c.h"
+#include "base/mark.h"
 #include "base/planted_bug.h"
 
 namespace perdure::mirror {
@@ -12,7 +13,8 @@ Receiver::Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> cha
       replica_(replica),
       channel_(std::move(channel)),
       hooks_(std::move(hooks)),
-      self_(std::make_shared<Receiver*>(this)) {
+      self_(std::make_shared<Receiver*>(this)),
+      alive_(env.now()) {
   channel_->set_handler(
       {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken(); }});
 }
@@ -41,14 +43,18 @@ void Receiver::follow() {
 }
 
 void Receiver::received(Bytes bytes) {
+  alive_ = env_.now();
   const Result<Message> message = decode_message(bytes);
   if (!message) return broken();
   if (const auto* welcome = std::get_if<Welcome>(&*message); welcome != nullptr && !following_)
     return hooks_.welcomed(*welcome);
   if (const auto* refused = std::get_if<Refused>(&*message)) return hooks_.refused(refused->why);
+  if (const auto* blocks = std::get_if<Blocks>(&*message); blocks != nullptr && (following_ || copying_))
+    return take(*blocks);
+  if (const auto* rows = std::get_if<Rows>(&*message); rows != nullptr && copying_) return take(*rows);
+  if (!following_ && std::get_if<Beacon>(&*message) != nullptr) return;
   if (!following_) return broken();
   if (const auto* batch = std::get_if<Batch>(&*message)) return take(*batch);
-  if (const auto* blocks = std::get_if<Blocks>(&*message)) return take(*blocks);
   if (const auto* following = std::get_if<Following>(&*message)) {
     live_ = following->live;
   } else if (const auto* beacon = std::get_if<Beacon>(&*message)) {
@@ -72,21 +78,25 @@ void Receiver::take(const Batch& batch) {
   if (batch.start != start || batch.epoch < epoch || batch.payload.empty()) return broken();
   const Result<std::vector<NamedBlocks>> named = replica_.named_blocks(batch.payload);
   if (!named) return broken();
-  const uint64_t number = first_pending_ + pending_.size();
   pending_.push_back({.end = start + Lsn(log::batch_bytes(batch.payload.size())),
                       .epoch = batch.epoch,
                       .payload = ByteVector(batch.payload.begin(), batch.payload.end())});
-  if (!planted("a mirror does not wait for the blocks that a batch names")) {
-    for (const NamedBlocks& blocks : *named) lack(blocks.first, blocks.crcs, number);
-    if (!named->empty()) pending_.back().written = std::max<uint64_t>(written_, 1);
-  }
+  lack(*named);
   advance();
+}
+
+// Of what has come last.
+void Receiver::lack(const std::vector<NamedBlocks>& named) {
+  if (named.empty() || planted("a mirror does not wait for the blocks that a batch names")) return;
+  const uint64_t number = first_pending_ + pending_.size() - 1;
+  for (const NamedBlocks& blocks : named) lack(blocks.first, blocks.crcs, number);
+  pending_.back().written = std::max<uint64_t>(written_, 1);
 }
 
 // What of these blocks is not known to be here, the batch waits for. Those that are on their way come by
 // themselves; the others are compared.
 void Receiver::lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batch) {
-  const bool live = pending_.back().end > live_;
+  const bool live = following_ && pending_.back().end > live_;
   BlockNo from;
   uint32_t count = 0;
   const auto compare = [&] {
@@ -194,9 +204,43 @@ void Receiver::write_next() {
     writes_.pop_front();
     writing_ = false;
     ++written_;
-    for (size_t i = 0; i < ended.pages.size(); ++i) there(ended.first + BlockNo(i), true);
+    for (size_t i = 0; i < ended.pages.size(); ++i) there(ended.first + BlockNo(i), following_);
     advance();
     write_next();
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ a copy
+
+void Receiver::copy() {
+  copying_ = true;
+  channel_->send(encode_message(WantRows{true, {}}));
+}
+
+void Receiver::take(const Rows& rows) {
+  const Result<std::vector<NamedBlocks>> named = replica_.named_blocks(rows);
+  if (!named || !pending_.empty()) return broken();
+  pending_.push_back({.end = {}, .epoch = {}, .payload = {}, .rows = rows});
+  lack(*named);
+  advance();
+}
+
+// Their blocks are there.
+void Receiver::write_rows() {
+  copying_ = false;  // until they are written no more can come
+  const Rows& rows = *pending_.front().rows;
+  replica_.copy_rows(rows, [this, self = self_](Result<void> written) {
+    if (*self == nullptr) return;
+    if (!written) return fail(std::move(written).error());
+    const Rows ended = *std::move(pending_.front().rows);
+    pending_.pop_front();
+    ++first_pending_;
+    if (!ended.upto.empty()) {
+      copying_ = true;
+      channel_->send(encode_message(WantRows{false, ended.upto}));
+      return;
+    }
+    hooks_.copied(ended.read_from);
   });
 }
 
@@ -205,6 +249,13 @@ void Receiver::write_next() {
 void Receiver::advance() {
   while (!pending_.empty() && pending_.front().missing == 0) {
     if (pending_.front().written > flushed_) return flush();
+    if (pending_.front().rows) return write_rows();
+    // This blade's ring must have room for it: a checkpoint makes some, of what the primary says is durable.
+    const Pending& next = pending_.front();
+    if (log::batch_bytes(next.payload.size()) > replica_.commit().room()) {
+      PERDURE_MARK("a mirror waits for room in its log");
+      return;
+    }
     const Pending batch = std::move(pending_.front());
     pending_.pop_front();
     ++first_pending_;
@@ -227,6 +278,7 @@ void Receiver::flush() {
 
 void Receiver::end_turn() {
   if (!following_) return;
+  advance();
   const log::GroupCommit& commit = replica_.commit();
   const Ack ack{time_, commit.closed_end(), commit.stable_end(), replica_.applied()};
   if (ack.time == told_.time && ack.received == told_.received && ack.stable == told_.stable &&

@@ -12,6 +12,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "mirror/channel.h"
@@ -25,6 +26,7 @@ class Receiver {
   struct Hooks {
     std::function<void(Refused::Why)> refused;
     std::function<void(const Welcome&)> welcomed;
+    std::function<void(Lsn read_from)> copied;  // all rows are there
     std::function<void()> in_sync;      // the primary says so
     std::function<void()> broken;       // the channel is closed, or what comes from it makes no sense
     std::function<void(Error)> failed;  // this blade cannot redo it: what it has is of no use any more
@@ -35,17 +37,22 @@ class Receiver {
   void hello(const Hello& hello);
   // After the welcome, and once the replica is loaded. The log goes on from its end.
   void follow();
+  // After the welcome, where the replica needs a copy; hooks.copied tells that it has it.
+  void copy();
   // An Ack, if there is anything new. At the end of each turn.
   void end_turn();
-  // When the primary was heard last, by its beacons. 0: it was not.
+  // When the primary was heard last, by beacons that have been or will be acknowledged. 0: it was not.
   env::Instant heard() const { return heard_; }
+  // When anything came.
+  env::Instant alive() const { return alive_; }
 
  private:
-  // A batch that has come and cannot be redone yet.
+  // A batch, or rows, that have come and cannot be redone or written yet.
   struct Pending {
     Lsn end;
     Epoch epoch;
     ByteVector payload;
+    std::optional<Rows> rows;
     size_t missing = 0;    // blocks
     uint64_t written = 0;  // it needs a flush that began after so many block writes; 0: it names none
   };
@@ -57,6 +64,9 @@ class Receiver {
   };
   void received(Bytes message);
   void take(const Batch& batch);
+  void take(const Rows& rows);
+  void lack(const std::vector<NamedBlocks>& named);
+  void write_rows();
   void take(const Blocks& blocks);
   void lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batch);
   void verify(BlockNo first, uint32_t count, bool live);
@@ -74,10 +84,10 @@ class Receiver {
   std::unique_ptr<Channel> channel_;
   Hooks hooks_;
   std::shared_ptr<Receiver*> self_;  // for callbacks that come when it may be gone
-  env::Instant heard_;
+  env::Instant heard_, alive_;
   uint64_t time_ = 0;  // of the last beacon
   Lsn live_ = Lsn(UINT64_MAX);
-  bool following_ = false;
+  bool following_ = false, copying_ = false;
 
   std::deque<Pending> pending_;
   uint64_t first_pending_ = 0;  // the number of the first one

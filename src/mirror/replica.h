@@ -7,7 +7,7 @@
 #include "env/env.h"
 #include "log/group_commit.h"
 #include "log/ring.h"
-#include "mirror/configuration.h"
+#include "mirror/messages.h"
 #include "mirror/mirrored_blocks.h"
 
 namespace perdure::mirror {
@@ -21,6 +21,19 @@ struct NamedBlocks {
 class Replica {
  public:
   virtual ~Replica() = default;
+
+  // This blade has nothing that the log could go on from. It is not loaded before a copy has been made.
+  virtual bool needs_copy() = 0;
+  // What it has is of no use any more: durably, so that the next start needs a copy.
+  virtual void discard(env::Done<void> done) = 0;
+  // Makes the rows behind `behind` up to `upto` (empty: to the end) these.
+  virtual void copy_rows(const Rows& rows, env::Done<void> done) = 0;
+  // All are there; the log goes on at `read_from`, where it is empty now.
+  virtual void end_copy(Lsn read_from, env::Done<void> done) = 0;
+  // Of the primary: the next rows of its checkpoint. From `first` on, its log is kept.
+  virtual void scan_rows(const WantRows& want, env::Done<Rows> done) = 0;
+  virtual void release_log() = 0;
+
   // Restoration, up to a standby. Once. What follows may only be called afterwards.
   virtual void load(log::LogRing::Wanted wanted, env::Done<void> done) = 0;
   virtual log::GroupCommit& commit() = 0;
@@ -28,8 +41,9 @@ class Replica {
   virtual MirroredBlocks& blocks() = 0;
   virtual Lsn applied() = 0;  // of its last checkpoint
   virtual History history() = 0;
-  // Of a batch that has not been redone.
+  // Of a batch that has not been redone; of rows that have not been copied.
   virtual Result<std::vector<NamedBlocks>> named_blocks(Bytes payload) = 0;
+  virtual Result<std::vector<NamedBlocks>> named_blocks(const Rows& rows) = 0;
   // See Vserver::redo_batch().
   virtual Result<void> redo_batch(Bytes payload, Epoch epoch) = 0;
   // It is the primary from now on, and answers clients.

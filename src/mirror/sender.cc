@@ -27,6 +27,7 @@ Sender::Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel
 
 Sender::~Sender() {
   *self_ = nullptr;
+  if (copying_) replica_.release_log();
 }
 
 // Ends with this call, or soon after it.
@@ -58,6 +59,7 @@ void Sender::received(Bytes bytes) {
   if (const auto* follow = std::get_if<Follow>(&*message)) return take(*follow);
   if (const auto* ack = std::get_if<Ack>(&*message)) return take(*ack);
   if (const auto* want = std::get_if<WantBlocks>(&*message)) return take(*want);
+  if (const auto* want = std::get_if<WantRows>(&*message)) return take(*want);
   broken();
 }
 
@@ -68,10 +70,7 @@ void Sender::take(const Follow& follow) {
 
   const log::LogRing& ring = replica_.ring();
   const uint64_t behind = (ring.position() - std::min(follow.from, ring.position())).value;
-  if (behind > ring.capacity()) {
-    refuse(Refused::Why::log_gone);
-    return;
-  }
+  if (behind > ring.capacity()) return refuse(Refused::Why::log_gone);
   following_ = true;
   sent_ = ack_.received = follow.from;
   channel_->send(encode_message(Following{commit.closed_end()}));
@@ -85,6 +84,8 @@ void Sender::take(const Ack& ack) {
     return broken();
   ack_ = ack;
   acked_ = env_.now();
+  // It has what was kept for it, and reads on faster than the ring is written, or begins anew.
+  if (ack.received == replica_.commit().closed_end() && std::exchange(copying_, false)) replica_.release_log();
   hooks_.acked();
 }
 
@@ -137,11 +138,23 @@ void Sender::send_blocks(BlockNo first, std::span<const PageRef> pages) {
 }
 
 void Sender::take(const WantBlocks& want) {
-  if (!following_ || want.count == 0 || want.count > blocks_per_message || wanted_.size() >= wanted_max ||
+  if ((!following_ && !copying_) || want.count == 0 || want.count > blocks_per_message || wanted_.size() >= wanted_max ||
       want.first.value == 0 || want.first.value + want.count > replica_.blocks().capacity())
     return broken();
   wanted_.push_back(want);
   if (!reading_wanted_) read_wanted();
+}
+
+// It asks again when it has written them.
+void Sender::take(const WantRows& want) {
+  if (following_ || scanning_ || (!copying_ && !want.first)) return broken();
+  copying_ = scanning_ = true;
+  replica_.scan_rows(want, [this, self = self_](Result<Rows> rows) {
+    if (*self == nullptr) return;
+    scanning_ = false;
+    if (!rows) return broken();
+    channel_->send(encode_message(*rows));
+  });
 }
 
 // One after another. What is being written has been sent.

@@ -45,6 +45,7 @@ class Sender {
   void take(const Follow& follow);
   void take(const Ack& ack);
   void take(const WantBlocks& want);
+  void take(const WantRows& want);
   void send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end);
   void send_blocks(BlockNo first, std::span<const PageRef> pages);
   void read_wanted();
@@ -57,6 +58,7 @@ class Sender {
   Hooks hooks_;
   std::shared_ptr<Sender*> self_;  // for callbacks that come when it may be gone
   bool following_ = false, reading_ = false;
+  bool copying_ = false, scanning_ = false;
   Lsn sent_;
   Ack ack_;
   env::Instant acked_;

@@ -1,6 +1,31 @@
 #include "server/vserver_replica.h"
 
+#include <map>
+
+#include "mirror/channel.h"
+
 namespace perdure::server {
+
+namespace {
+
+// In the checkpoint store of a blade whose rows are of no use: behind all rows of tables.
+const ByteVector no_copy_key = {std::byte{0xfe}};
+const ByteVector first_key = {std::byte{1}};
+const ByteVector last_key = {std::byte{0xfd}};
+
+constexpr size_t rows_at_once = 256;
+// The log that is kept for a copy may take so much of the ring.
+constexpr uint64_t held_part = 2;
+
+// The first key behind `key`.
+ByteVector behind(const ByteVector& key) {
+  if (key.empty()) return first_key;
+  ByteVector next = key;
+  next.push_back(std::byte{0});
+  return next;
+}
+
+}  // namespace
 
 VserverReplica::VserverReplica(env::Env& env, Vserver::Parts parts, VserverOptions options,
                                std::move_only_function<void(Error)> failed)
@@ -9,10 +34,12 @@ VserverReplica::VserverReplica(env::Env& env, Vserver::Parts parts, VserverOptio
   auto blocks = std::make_unique<mirror::MirroredBlocks>(std::move(parts_.blocks));
   blocks_ = blocks.get();
   parts_.blocks = std::move(blocks);
+  const Result<store::KeyValues> marker = parts_.store->scan_now(no_copy_key, no_copy_key, 1);
+  needs_copy_ = !marker || !marker->empty();
 }
 
 void VserverReplica::load(log::LogRing::Wanted wanted, env::Done<void> done) {
-  CHECK(vserver_ == nullptr && parts_.ring != nullptr);
+  CHECK(vserver_ == nullptr && parts_.ring != nullptr && !needs_copy_);
   Vserver::load(
       env_, std::move(parts_), options_, std::move(failed_),
       [this, done = std::move(done)](Result<std::unique_ptr<Vserver>> loaded) mutable {
@@ -21,6 +48,106 @@ void VserverReplica::load(log::LogRing::Wanted wanted, env::Done<void> done) {
         done({});
       },
       std::move(wanted));
+}
+
+// ---------------------------------------------------------------------------------------------------- copies
+
+void VserverReplica::discard(env::Done<void> done) {
+  store::KvStore& store = vserver_ != nullptr ? vserver_->database().store() : *parts_.store;
+  const store::Applied applied = store.applied();
+  store.apply({{no_copy_key, ByteVector{std::byte{1}}}}, applied, std::move(done));
+}
+
+void VserverReplica::copy_rows(const mirror::Rows& rows, env::Done<void> done) {
+  CHECK(needs_copy_ && vserver_ == nullptr);
+  std::map<ByteVector, std::optional<ByteVector>> wanted;
+  for (const mirror::Rows::Row& row : rows.rows) wanted.emplace(row.key, row.value);
+  // What is there and should not be goes, and what is there as it should be stays.
+  const ByteVector last = rows.upto.empty() ? last_key : rows.upto;
+  struct Copy {
+    store::KvStore& store;
+    std::map<ByteVector, std::optional<ByteVector>> changes;
+    ByteVector last;
+    env::Done<void> done;
+    static void compare(std::unique_ptr<Copy> self, ByteVector from) {
+      constexpr size_t rows_max = 1024;
+      store::KvStore& kv = self->store;
+      ByteVector to = self->last;
+      kv.scan(std::move(from), std::move(to), rows_max, [self = std::move(self)](Result<store::KeyValues> own) mutable {
+        if (!own) return self->done(std::move(own).error());
+        for (const auto& [key, value] : *own) {
+          const auto it = self->changes.find(key);
+          if (it == self->changes.end())
+            self->changes.emplace(key, std::nullopt);
+          else if (it->second == value)
+            self->changes.erase(it);
+        }
+        if (own->size() == rows_max) {
+          ByteVector next = behind(own->back().first);
+          return compare(std::move(self), std::move(next));
+        }
+        std::vector<store::Change> sorted;
+        for (auto& [key, value] : self->changes) sorted.push_back({key, std::move(value)});
+        store::KvStore& store = self->store;
+        store.apply(std::move(sorted), std::nullopt, std::move(self->done));
+      });
+    }
+  };
+  Copy::compare(std::unique_ptr<Copy>(new Copy{*parts_.store, std::move(wanted), last, std::move(done)}),
+                behind(rows.behind));
+}
+
+void VserverReplica::end_copy(Lsn read_from, env::Done<void> done) {
+  parts_.ring->reset([this, read_from, done = std::move(done)](Result<void> reset) mutable {
+    if (!reset) return done(std::move(reset).error());
+    const store::Applied applied{read_from + Lsn(log::batch_header_bytes), read_from, StartNumber(0)};
+    parts_.store->apply({{no_copy_key, std::nullopt}}, applied,
+                        [this, done = std::move(done)](Result<void> applied_now) mutable {
+                          if (applied_now) needs_copy_ = false;
+                          done(std::move(applied_now));
+                        });
+  });
+}
+
+// The log from the checkpoint on that there is when the copy begins is kept, unless it gets too much: then the
+// follower will find that out, and begin anew.
+void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::Rows> done) {
+  store::KvStore& store = vserver_->database().store();
+  log::LogRing& ring = *vserver_->ring();
+  if (want.first) {
+    copy_from_ = ring.tail();
+    ring.hold(copy_from_);
+  } else if (ring.room() < ring.capacity() / held_part / 2) {
+    ring.hold(std::nullopt);
+  }
+  store.scan(behind(want.behind), last_key, rows_at_once,
+             [copy_from = copy_from_, from = want.behind, done = std::move(done)](Result<store::KeyValues> found) mutable {
+               if (!found) return done(std::move(found).error());
+               mirror::Rows rows{.read_from = copy_from, .behind = std::move(from), .upto = {}, .rows = {}};
+               size_t bytes = 0;
+               const bool more = found->size() == rows_at_once;
+               for (auto& [key, value] : *found) {
+                 bytes += key.size() + value.size();
+                 rows.rows.push_back({std::move(key), std::move(value)});
+                 if (bytes < mirror::message_bytes_max / 4) continue;
+                 rows.upto = rows.rows.back().key;
+                 return done(std::move(rows));
+               }
+               if (more) rows.upto = rows.rows.back().key;
+               done(std::move(rows));
+             });
+}
+
+Result<std::vector<mirror::NamedBlocks>> VserverReplica::named_blocks(const mirror::Rows& rows) {
+  std::vector<mirror::NamedBlocks> named;
+  for (const mirror::Rows::Row& r : rows.rows) {
+    if (r.key.empty()) return error(ErrorKind::corrupt, "a row without a key");
+    if (r.key[0] != std::byte{static_cast<uint8_t>(state::TableId::extent)}) continue;
+    fs::ExtentRow row;
+    if (!state::decode(r.value, row)) return error(ErrorKind::corrupt, "an invalid extent");
+    named.push_back({row.block, std::move(row.crcs)});
+  }
+  return named;
 }
 
 }  // namespace perdure::server

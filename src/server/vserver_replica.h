@@ -15,6 +15,12 @@ class VserverReplica final : public mirror::Replica {
   // Null until it is loaded.
   Vserver* vserver() { return vserver_.get(); }
 
+  bool needs_copy() override { return needs_copy_; }
+  void discard(env::Done<void> done) override;
+  void copy_rows(const mirror::Rows& rows, env::Done<void> done) override;
+  void end_copy(Lsn read_from, env::Done<void> done) override;
+  void scan_rows(const mirror::WantRows& want, env::Done<mirror::Rows> done) override;
+  void release_log() override { vserver_->ring()->hold(std::nullopt); }
   void load(log::LogRing::Wanted wanted, env::Done<void> done) override;
   log::GroupCommit& commit() override { return vserver_->commit(); }
   log::LogRing& ring() override { return *vserver_->ring(); }
@@ -24,6 +30,7 @@ class VserverReplica final : public mirror::Replica {
   Result<std::vector<mirror::NamedBlocks>> named_blocks(Bytes payload) override {
     return Vserver::named_blocks(payload);
   }
+  Result<std::vector<mirror::NamedBlocks>> named_blocks(const mirror::Rows& rows) override;
   Result<void> redo_batch(Bytes payload, Epoch epoch) override {
     return vserver_->redo_batch(payload, epoch);
   }
@@ -37,6 +44,8 @@ class VserverReplica final : public mirror::Replica {
   std::move_only_function<void(Error)> failed_;
   mirror::MirroredBlocks* blocks_;
   std::unique_ptr<Vserver> vserver_;
+  bool needs_copy_ = false;
+  Lsn copy_from_;  // of the primary: the log behind it belongs to the copy that is being made
 };
 
 }  // namespace perdure::server

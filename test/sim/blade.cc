@@ -70,6 +70,10 @@ void Blade::step() {
   }
   if (after_step_) after_step_();
   if (!dying_ || death_in_ == 0 || --death_in_ != 0) return;
+  if (!may_die()) {
+    death_in_ = 1;
+    return;
+  }
   const bool power = world_.random().below(100) < world_.profile().power_cut_percent;
   die(power && !flipped_);
   restart_later();
@@ -241,8 +245,9 @@ void Blade::compare(Blade& mirror) {
   mirror.vserver_ = mirror.replica_->vserver();
   mirror.vserver_->prepare_check(vserver_->fs().epoch());
   mirror.check();
-  if (all_rows(vserver_->database()) != all_rows(mirror.vserver_->database()))
-    world_.fail("the mirror's rows are not the primary's");
+  const std::string difference = first_difference(
+      all_rows(vserver_->database()), all_rows(mirror.vserver_->database()), vserver_->database());
+  if (!difference.empty()) world_.fail("the mirror's rows are not the primary's: {}", difference);
   mirror.vserver_ = nullptr;
 }
 
@@ -316,6 +321,14 @@ void Blade::crash_disks(env::SectorFate fate) {
     if (fate != env::SectorFate::tear) return fate;
     return world_.random().pick({env::SectorFate::keep, env::SectorFate::drop, env::SectorFate::tear});
   });
+}
+
+bool Blade::may_die() const {
+  if (member_ == nullptr || world_.profile().level != static_cast<int>(mirror::Level::mirror)) return true;
+  const mirror::Configuration& configuration = world_.pair_net().configuration().configuration;
+  if (!configuration.has(member_->self()) || configuration.alone()) return true;
+  const Blade& peer = world_.blade(1 - number_);
+  return !peer.down() && peer.member() != nullptr && configuration.has(peer.member()->self());
 }
 
 void Blade::draw_death() {

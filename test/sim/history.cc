@@ -79,12 +79,28 @@ std::map<ByteVector, ByteVector> rows_of(state::Database& database) {
 
 }  // namespace
 
-std::map<ByteVector, ByteVector> all_rows(state::Database& database) {
+AllRows all_rows(state::Database& database) {
   return rows_of<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,
                  fs::AllocationRow, fs::FreedRow, client::ClientRow, client::ClientOwnerRow,
                  client::SessionRow, client::SlotRow, client::OpenRow, client::LockStateRow, client::LockRow,
                  client::ClientStateRow, processor::TransactionRow, server::VserverRow, server::EpochRow>(
       database);
+}
+
+std::string first_difference(const AllRows& wanted, const AllRows& found, state::Database& database) {
+  const auto differs = [&](const ByteVector& key, const char* how) {
+    const state::TableBase* base = database.table(static_cast<uint8_t>(key[0]));
+    return fmt::format("{} {}: {}", base != nullptr ? base->name() : "table of no name",
+                       base != nullptr ? base->describe_row(Bytes(key).subspan(1), std::nullopt) : "", how);
+  };
+  for (const auto& [key, row] : wanted) {
+    auto it = found.find(key);
+    if (it == found.end()) return differs(key, "is missing");
+    if (it->second != row) return differs(key, "is another");
+  }
+  for (const auto& [key, row] : found)
+    if (!wanted.contains(key)) return differs(key, "is there");
+  return {};
 }
 
 void History::compare(server::Vserver& vserver) {
@@ -95,22 +111,9 @@ void History::compare(server::Vserver& vserver) {
   partial_.clear();
   redone_ = end;
   state::Database& database = vserver.database();
-  const Rows restored = all_rows(database);
-  if (restored == rows_) return;
-  const auto differs = [&](const ByteVector& key, const char* how) {
-    const auto table = static_cast<uint8_t>(key[0]);
-    const state::TableBase* base = database.table(table);
-    world_.fail("restored rows are not those that were logged: {} {}: {}",
-                base != nullptr ? base->name() : "table of no name",
-                base != nullptr ? base->describe_row(Bytes(key).subspan(1), std::nullopt) : "", how);
-  };
-  for (const auto& [key, row] : rows_) {
-    auto it = restored.find(key);
-    if (it == restored.end()) return differs(key, "is missing");
-    if (it->second != row) return differs(key, "is another");
-  }
-  for (const auto& [key, row] : restored)
-    if (!rows_.contains(key)) return differs(key, "is there");
+  const AllRows restored = all_rows(database);
+  const std::string difference = first_difference(rows_, restored, database);
+  if (!difference.empty()) world_.fail("restored rows are not those that were logged: {}", difference);
 }
 
 }  // namespace perdure::sim

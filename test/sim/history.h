@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <string>
 
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -19,7 +20,10 @@ class Database;
 namespace perdure::sim {
 
 // Table number and key: row. Of all tables, in the store or in memory.
-std::map<ByteVector, ByteVector> all_rows(state::Database& database);
+using AllRows = std::map<ByteVector, ByteVector>;
+AllRows all_rows(state::Database& database);
+// In words; empty: there is none.
+std::string first_difference(const AllRows& wanted, const AllRows& found, state::Database& database);
 
 class World;
 
@@ -34,7 +38,6 @@ class History {
   void compare(server::Vserver& vserver);
 
  private:
-  using Rows = std::map<ByteVector, ByteVector>;  // table number and key: row
   void redo(Bytes batch);
 
   World& world_;
@@ -42,7 +45,7 @@ class History {
   ByteVector partial_;                 // the first write of a batch that wraps around
   std::map<Lsn, ByteVector> batches_;  // not in rows_ yet
   Lsn redone_;                         // all before it is in rows_
-  Rows rows_;
+  AllRows rows_;
 };
 
 }  // namespace perdure::sim
