@@ -12,7 +12,7 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(env::Env& env, LogRing* ring, Epoch epoch, std::move_only_function<void(Error)> failed)
       : env_(env), ring_(ring), epoch_(epoch), failed_(std::move(failed)) {
-    stable_end_ = durable_end_ = ring != nullptr ? ring->position() : Lsn(0);
+    read_end_ = stable_end_ = durable_end_ = ring != nullptr ? ring->position() : Lsn(0);
     bytes_full_ = ring != nullptr ? std::min(batch_bytes_full, ring->capacity() / 4) : UINT64_MAX;
     open_batch(stable_end_);
   }
@@ -35,6 +35,10 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
   std::optional<BatchView> closed_batch(Lsn lsn) const;
   void require(Homes homes);
   void mirrored(Lsn end);
+  void doubt(Lsn end) {
+    CHECK(durable_end_ == read_end_ && batches_.size() == 1 && end <= read_end_);
+    durable_end_ = end;
+  }
   void set_gate(std::function<bool()> open) { gate_ = std::move(open); }
   bool gate_open() const { return !gate_ || gate_(); }
   uint64_t room() const;
@@ -82,7 +86,8 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
 
   // Up to where each home has everything, and what follows from it.
   Homes required_;
-  Lsn stable_end_, mirror_end_, durable_end_;
+  Lsn read_end_, stable_end_, mirror_end_, durable_end_;
+  std::vector<env::Task> read_waiters_;  // for what is before read_end_
 
   // In the order of the log. The first ones are stable, the next ones are being written, the last one fills,
   // and those between wait. Of the stable ones those remain that the mirror lacks; of all of them the first
@@ -213,6 +218,7 @@ void GroupCommit::Impl::advance() {
   if (required_.ring) end = std::min(end, stable_end_);
   if (required_.mirror) end = std::min(end, mirror_end_);
   durable_end_ = std::max(durable_end_, end);  // a mirror that joins may have less
+  if (durable_end_ >= read_end_ && !read_waiters_.empty()) tell(read_waiters_);
   while (!stopped_ && !detached_ && durable_ + 1 < batches_.size() &&
          batches_[durable_]->end() <= durable_end_) {
     Batch& batch = *batches_[durable_++];
@@ -255,7 +261,10 @@ void GroupCommit::Impl::when_durable(Lsn lsn, env::Task task) {
     due_.push_back(std::move(task));
     return;
   }
-  batch_of(lsn).waiters.push_back(std::move(task));
+  if (lsn < read_end_ + Lsn(batch_header_bytes))
+    read_waiters_.push_back(std::move(task));
+  else
+    batch_of(lsn).waiters.push_back(std::move(task));
 }
 
 void GroupCommit::Impl::when_stable(Lsn lsn, env::Task task) {
@@ -314,6 +323,9 @@ void GroupCommit::require(Homes homes) {
 }
 void GroupCommit::mirrored(Lsn end) {
   impl_->mirrored(end);
+}
+void GroupCommit::doubt(Lsn end) {
+  impl_->doubt(end);
 }
 Lsn GroupCommit::stable_end() const {
   return impl_->stable_end();

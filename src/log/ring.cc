@@ -168,8 +168,8 @@ void LogRing::open(env::Env& env, std::string path, Done<std::unique_ptr<LogRing
   Opening::begin(std::move(opening));
 }
 
-// Both slots, one after the other, each with a start number of its own: whichever of the two writes is torn, the
-// newest superblock has the new salt, or none of them has.
+// Both slots, one after the other, each with a start number of its own: whichever of the two writes is torn,
+// the newest superblock has the new salt, or none of them has.
 void LogRing::reset(Done<void> done) {
   RingState& ring = *state_;
   CHECK(ring.phase == RingState::Phase::opened);

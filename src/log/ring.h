@@ -48,8 +48,8 @@ class LogRing {
   // Opens and locks the ring, and takes the next start number.
   static void open(env::Env& env, std::string path, env::Done<std::unique_ptr<LogRing>> done);
   ~LogRing();
-  // Of an opened ring that has not been read: from now on it is empty, whatever was in it, and it may be read from any
-  // LSN. Takes further start numbers.
+  // Of an opened ring that has not been read: from now on it is empty, whatever was in it, and it may be read
+  // from any LSN. Takes further start numbers.
   void reset(env::Done<void> done);
 
   StartNumber start_number() const;

@@ -23,8 +23,8 @@ struct RingState {
   enum class Phase : uint8_t { opened, reading, writable, poisoned };
   Phase phase = Phase::opened;
   Lsn position, tail;
-  std::optional<Lsn> held;  // the tail stays here
-  Lsn trimmed;              // where it would be otherwise
+  std::optional<Lsn> held;          // the tail stays here
+  Lsn trimmed;                      // where it would be otherwise
   std::optional<BatchHeader> last;  // the batch before position; none: it was not read
 
   // A batch that is being written, in one piece or in two.

@@ -130,6 +130,7 @@ void Member::load(log::LogRing::Wanted wanted, std::function<void()> then) {
     loading_ = false;
     loaded_ = true;
     // A follower's checkpoint has only what is durable at the primary, which tells it so.
+    replica_.commit().doubt(replica_.ring().tail());
     replica_.commit().require({.ring = true, .mirror = true});
     env_.at_turn_end([this] { end_turn(); });
     then();
@@ -225,6 +226,7 @@ void Member::retire_receiver() {
 }
 
 void Member::welcomed(const Welcome& welcome) {
+  history_ = welcome.history;
   if (welcome.primary != configuration_.primary) {  // one of the two is old
     retire_receiver();
     return connect_later();
@@ -244,21 +246,36 @@ void Member::welcomed(const Welcome& welcome) {
     };
     return load_and_follow(wanted);
   }
+  follow();
+}
+
+// Provided that this blade's log is a beginning of the primary's.
+void Member::follow() {
+  if (receiver_ == nullptr) return connect();
   const log::GroupCommit& commit = replica_.commit();
-  if (commit.closed_end() > end_of_epoch(welcome.history, commit.epoch()))
-    return end(
-        error(ErrorKind::stopped, "this blade has log that the primary does not have, and must drop it"));
+  const History own = replica_.history();
+  const Epoch last = std::max(commit.epoch(), own.empty() ? Epoch(0) : own.back().epoch);
+  const Lsn common = end_of_epoch(history_, last);
+  if (replica_.ring().tail() > common) return need_copy("this blade's checkpoint has what the primary does not have");
+  if (commit.closed_end() > common)
+    return end(error(ErrorKind::stopped, "this blade has log that the primary does not have, and must drop it"));
   says_ = "catching up";
   receiver_->follow();
 }
 
-void Member::load_and_follow(log::LogRing::Wanted wanted) {
-  load(std::move(wanted), [this] {
-    if (receiver_ != nullptr)
-      receiver_->follow();
-    else
-      connect();
+void Member::need_copy(const std::string& why) {
+  PERDURE_MARK("a blade needs a full copy");
+  retire_receiver();
+  says_ = "to be started anew, for a full copy";
+  deciding_ = true;  // nothing else happens
+  replica_.discard([this, why](Result<void> discarded) {
+    if (!discarded) return end(std::move(discarded).error());
+    end(error(ErrorKind::stopped, "{}: a full copy is to be made", why));
   });
+}
+
+void Member::load_and_follow(log::LogRing::Wanted wanted) {
+  load(std::move(wanted), [this] { follow(); });
 }
 
 void Member::refused(Refused::Why why) {
@@ -270,14 +287,7 @@ void Member::refused(Refused::Why why) {
       return end(
           error(ErrorKind::unsupported, "the peer's version of Perdure does not understand this one's"));
     case Refused::Why::log_gone:
-      PERDURE_MARK("a blade needs a full copy");
-      says_ = "to be started anew, for a full copy";
-      deciding_ = true;  // nothing else happens
-      return replica_.discard([this](Result<void> discarded) {
-        if (!discarded) return end(std::move(discarded).error());
-        end(error(ErrorKind::stopped,
-                  "the primary's log no longer has what this blade lacks: a full copy is to be made"));
-      });
+      return need_copy("the primary's log no longer has what this blade lacks");
   }
 }
 

@@ -79,6 +79,8 @@ class Member {
  private:
   void begin();
   void load(log::LogRing::Wanted wanted, std::function<void()> then);
+  void follow();
+  void need_copy(const std::string& why);
   void load_and_follow(log::LogRing::Wanted wanted);
   void join();
   void connect();
@@ -127,13 +129,14 @@ class Member {
   // As a follower.
   std::unique_ptr<Receiver> receiver_;
   env::Instant heard_;
+  History history_;  // of the primary
   bool copying_ = false;  // a full copy has begun
   bool connecting_ = false, deciding_ = false, retry_set_ = false;
 
   // As the primary.
   std::unique_ptr<Sender> sender_;
   bool serving_ = false;
-  bool required_ = false;     // the mirror, for durable
+  bool required_ = false;  // the mirror, for durable
   bool ring_required_ = true;
   bool needs_lease_ = false;  // it may be able to take over
   Lsn joins_at_;              // a follower that has everything before it may be added

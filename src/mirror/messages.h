@@ -157,8 +157,8 @@ struct WantRows {
   }
 };
 
-// All rows behind one key, up to another: what is in the primary's checkpoint at this moment. The log from `read_from`
-// on, redone over all of them, makes them what they are.
+// All rows behind one key, up to another: what is in the primary's checkpoint at this moment. The log from
+// `read_from` on, redone over all of them, makes them what they are.
 struct Rows {
   static constexpr uint8_t type = 13;
   Lsn read_from;
@@ -177,8 +177,8 @@ struct Rows {
   }
 };
 
-using Message =
-    std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync, Following, WantRows, Rows>;
+using Message = std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync,
+                             Following, WantRows, Rows>;
 
 // Without payload or content, which is sent behind it.
 ByteVector encode_message(const Message& message);

@@ -27,8 +27,8 @@ class Receiver {
     std::function<void(Refused::Why)> refused;
     std::function<void(const Welcome&)> welcomed;
     std::function<void(Lsn read_from)> copied;  // all rows are there
-    std::function<void()> in_sync;      // the primary says so
-    std::function<void()> broken;       // the channel is closed, or what comes from it makes no sense
+    std::function<void()> in_sync;              // the primary says so
+    std::function<void()> broken;               // the channel is closed, or what comes from it makes no sense
     std::function<void(Error)> failed;  // this blade cannot redo it: what it has is of no use any more
   };
   Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks);

@@ -85,7 +85,8 @@ void Sender::take(const Ack& ack) {
   ack_ = ack;
   acked_ = env_.now();
   // It has what was kept for it, and reads on faster than the ring is written, or begins anew.
-  if (ack.received == replica_.commit().closed_end() && std::exchange(copying_, false)) replica_.release_log();
+  if (ack.received == replica_.commit().closed_end() && std::exchange(copying_, false))
+    replica_.release_log();
   hooks_.acked();
 }
 
@@ -138,8 +139,9 @@ void Sender::send_blocks(BlockNo first, std::span<const PageRef> pages) {
 }
 
 void Sender::take(const WantBlocks& want) {
-  if ((!following_ && !copying_) || want.count == 0 || want.count > blocks_per_message || wanted_.size() >= wanted_max ||
-      want.first.value == 0 || want.first.value + want.count > replica_.blocks().capacity())
+  if ((!following_ && !copying_) || want.count == 0 || want.count > blocks_per_message ||
+      wanted_.size() >= wanted_max || want.first.value == 0 ||
+      want.first.value + want.count > replica_.blocks().capacity())
     return broken();
   wanted_.push_back(want);
   if (!reading_wanted_) read_wanted();

@@ -73,24 +73,25 @@ void VserverReplica::copy_rows(const mirror::Rows& rows, env::Done<void> done) {
       constexpr size_t rows_max = 1024;
       store::KvStore& kv = self->store;
       ByteVector to = self->last;
-      kv.scan(std::move(from), std::move(to), rows_max, [self = std::move(self)](Result<store::KeyValues> own) mutable {
-        if (!own) return self->done(std::move(own).error());
-        for (const auto& [key, value] : *own) {
-          const auto it = self->changes.find(key);
-          if (it == self->changes.end())
-            self->changes.emplace(key, std::nullopt);
-          else if (it->second == value)
-            self->changes.erase(it);
-        }
-        if (own->size() == rows_max) {
-          ByteVector next = behind(own->back().first);
-          return compare(std::move(self), std::move(next));
-        }
-        std::vector<store::Change> sorted;
-        for (auto& [key, value] : self->changes) sorted.push_back({key, std::move(value)});
-        store::KvStore& store = self->store;
-        store.apply(std::move(sorted), std::nullopt, std::move(self->done));
-      });
+      kv.scan(std::move(from), std::move(to), rows_max,
+              [self = std::move(self)](Result<store::KeyValues> own) mutable {
+                if (!own) return self->done(std::move(own).error());
+                for (const auto& [key, value] : *own) {
+                  const auto it = self->changes.find(key);
+                  if (it == self->changes.end())
+                    self->changes.emplace(key, std::nullopt);
+                  else if (it->second == value)
+                    self->changes.erase(it);
+                }
+                if (own->size() == rows_max) {
+                  ByteVector next = behind(own->back().first);
+                  return compare(std::move(self), std::move(next));
+                }
+                std::vector<store::Change> sorted;
+                for (auto& [key, value] : self->changes) sorted.push_back({key, std::move(value)});
+                store::KvStore& store = self->store;
+                store.apply(std::move(sorted), std::nullopt, std::move(self->done));
+              });
     }
   };
   Copy::compare(std::unique_ptr<Copy>(new Copy{*parts_.store, std::move(wanted), last, std::move(done)}),
@@ -109,8 +110,8 @@ void VserverReplica::end_copy(Lsn read_from, env::Done<void> done) {
   });
 }
 
-// The log from the checkpoint on that there is when the copy begins is kept, unless it gets too much: then the
-// follower will find that out, and begin anew.
+// The log from the checkpoint on that there is when the copy begins is kept, unless it gets too much: then
+// the follower will find that out, and begin anew.
 void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::Rows> done) {
   store::KvStore& store = vserver_->database().store();
   log::LogRing& ring = *vserver_->ring();
@@ -121,7 +122,8 @@ void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::R
     ring.hold(std::nullopt);
   }
   store.scan(behind(want.behind), last_key, rows_at_once,
-             [copy_from = copy_from_, from = want.behind, done = std::move(done)](Result<store::KeyValues> found) mutable {
+             [copy_from = copy_from_, from = want.behind,
+              done = std::move(done)](Result<store::KeyValues> found) mutable {
                if (!found) return done(std::move(found).error());
                mirror::Rows rows{.read_from = copy_from, .behind = std::move(from), .upto = {}, .rows = {}};
                size_t bytes = 0;

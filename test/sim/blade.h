@@ -15,8 +15,8 @@
 // After each start all of perdure check's findings must be none, and the rows must be those that follow from
 // everything that was ever logged (history.h).
 //
-// At durability level mirror, where what was acknowledged may be in the memory of two blades alone, the second of them does
-// not die before it has been made the only one.
+// At durability level mirror, where what was acknowledged may be in the memory of two blades alone, the
+// second of them does not die before it has been made the only one.
 //
 // A blade of a pair is a standby before it serves (mirror/member.h), and may stop being a part of the pair:
 // then its process starts anew. It may also be stopped for a while, and go on.
