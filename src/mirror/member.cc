@@ -165,6 +165,8 @@ void Member::connect() {
   if ((role_ != Role::joining && role_ != Role::mirror) || connecting_ || deciding_ || loading_ ||
       receiver_ != nullptr)
     return;
+  // What came over an earlier channel must not land on what comes over this one.
+  if (replica_.blocks().writing()) return connect_later();
   connecting_ = true;
   arbiter_.read([this](Result<Arbiter::Versioned> read) {
     if (role_ == Role::ended) return;
@@ -334,8 +336,9 @@ void Member::decide() {
     deciding_ = false;
     return join();
   }
-  // What this blade has acknowledged from memory is made stable before it goes on alone.
-  if (replica_.commit().stable_end() < replica_.commit().closed_end()) {
+  // What this blade has acknowledged from memory is made stable before it goes on alone. And what is being written to its
+  // blocks must not land on what it is about to write itself.
+  if (replica_.commit().stable_end() < replica_.commit().closed_end() || replica_.blocks().writing()) {
     env_.after(std::chrono::milliseconds(1), [this] {
       if (role_ != Role::ended) decide();
     });

@@ -31,6 +31,7 @@ class MirroredBlocks final : public store::BlockStore {
       done(std::move(written));
     });
   }
+  bool writing() const { return !writing_.empty(); }
   // A read may give its old content, or its new one.
   bool being_written(BlockNo block) const {
     return std::ranges::any_of(

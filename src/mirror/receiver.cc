@@ -1,5 +1,7 @@
 #include "mirror/receiver.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
 #include "base/crc32c.h"
@@ -16,7 +18,7 @@ Receiver::Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> cha
       self_(std::make_shared<Receiver*>(this)),
       alive_(env.now()) {
   channel_->set_handler(
-      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken(); }});
+      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken("it is closed"); }});
 }
 
 Receiver::~Receiver() {
@@ -24,7 +26,8 @@ Receiver::~Receiver() {
 }
 
 // The owner ends this object with the call, or soon after it.
-void Receiver::broken() {
+void Receiver::broken(const char* why) {
+  if (hooks_.broken) spdlog::info("the channel to the peer is given up: {}", why);
   if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
 }
 
@@ -45,7 +48,7 @@ void Receiver::follow() {
 void Receiver::received(Bytes bytes) {
   alive_ = env_.now();
   const Result<Message> message = decode_message(bytes);
-  if (!message) return broken();
+  if (!message) return broken(message.error().message.c_str());
   if (const auto* welcome = std::get_if<Welcome>(&*message); welcome != nullptr && !following_)
     return hooks_.welcomed(*welcome);
   if (const auto* refused = std::get_if<Refused>(&*message)) return hooks_.refused(refused->why);
@@ -53,7 +56,7 @@ void Receiver::received(Bytes bytes) {
     return take(*blocks);
   if (const auto* rows = std::get_if<Rows>(&*message); rows != nullptr && copying_) return take(*rows);
   if (!following_ && std::get_if<Beacon>(&*message) != nullptr) return;
-  if (!following_) return broken();
+  if (!following_) return broken("a message that makes no sense now");
   if (const auto* batch = std::get_if<Batch>(&*message)) return take(*batch);
   if (const auto* following = std::get_if<Following>(&*message)) {
     live_ = following->live;
@@ -65,7 +68,7 @@ void Receiver::received(Bytes bytes) {
   } else if (std::get_if<InSync>(&*message) != nullptr) {
     hooks_.in_sync();
   } else {
-    broken();
+    broken("a message that makes no sense now");
   }
 }
 
@@ -75,9 +78,10 @@ void Receiver::take(const Batch& batch) {
   const log::GroupCommit& commit = replica_.commit();
   const Lsn start = pending_.empty() ? commit.closed_end() : pending_.back().end;
   const Epoch epoch = pending_.empty() ? commit.epoch() : pending_.back().epoch;
-  if (batch.start != start || batch.epoch < epoch || batch.payload.empty()) return broken();
+  if (batch.start != start || batch.epoch < epoch || batch.payload.empty())
+    return broken("a batch that does not continue the log");
   const Result<std::vector<NamedBlocks>> named = replica_.named_blocks(batch.payload);
-  if (!named) return broken();
+  if (!named) return broken(named.error().message.c_str());
   pending_.push_back({.end = start + Lsn(log::batch_bytes(batch.payload.size())),
                       .epoch = batch.epoch,
                       .payload = ByteVector(batch.payload.begin(), batch.payload.end())});
@@ -172,7 +176,7 @@ void Receiver::there(BlockNo block, bool known) {
 // ------------------------------------------------------------------------------------------------- blocks
 
 void Receiver::take(const Blocks& blocks) {
-  if (blocks.first.value == 0 || blocks.first.value > UINT64_MAX / 2) return broken();
+  if (blocks.first.value == 0 || blocks.first.value > UINT64_MAX / 2) return broken("blocks that cannot be");
   Write write{blocks.first, {}};
   for (size_t at = 0; at < blocks.content.size(); at += block_bytes) {
     PageRef page = make_page();
@@ -188,7 +192,7 @@ void Receiver::write_next() {
   if (writes_.empty()) return;
   writing_ = true;
   const Write& write = writes_.front();
-  store::BlockStore& store = replica_.blocks().own();
+  MirroredBlocks& store = replica_.blocks();
   if (write.first.value + write.pages.size() > store.capacity()) {
     store.grow([this, self = self_](Result<void> grown) {
       if (*self == nullptr) return;
@@ -219,7 +223,7 @@ void Receiver::copy() {
 
 void Receiver::take(const Rows& rows) {
   const Result<std::vector<NamedBlocks>> named = replica_.named_blocks(rows);
-  if (!named || !pending_.empty()) return broken();
+  if (!named || !pending_.empty()) return broken("rows that were not asked for, or are invalid");
   pending_.push_back({.end = {}, .epoch = {}, .payload = {}, .rows = rows});
   lack(*named);
   advance();

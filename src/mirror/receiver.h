@@ -76,7 +76,7 @@ class Receiver {
   void advance();
   void flush();
   bool known(BlockNo block) const { return block.value < known_.size() && known_[block.value]; }
-  void broken();
+  void broken(const char* why);
   void fail(Error error);
 
   env::Env& env_;

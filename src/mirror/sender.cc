@@ -1,5 +1,7 @@
 #include "mirror/sender.h"
 
+#include <spdlog/spdlog.h>
+
 #include "base/crc32c.h"
 #include "base/planted_bug.h"
 
@@ -22,7 +24,7 @@ Sender::Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel
       self_(std::make_shared<Sender*>(this)),
       acked_(env.now()) {
   channel_->set_handler(
-      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken(); }});
+      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken("it is closed"); }});
 }
 
 Sender::~Sender() {
@@ -31,7 +33,8 @@ Sender::~Sender() {
 }
 
 // Ends with this call, or soon after it.
-void Sender::broken() {
+void Sender::broken(const char* why) {
+  if (hooks_.broken) spdlog::info("the channel to the peer is given up: {}", why);
   if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
 }
 
@@ -55,18 +58,18 @@ void Sender::in_sync(Epoch epoch) {
 
 void Sender::received(Bytes bytes) {
   const Result<Message> message = decode_message(bytes);
-  if (!message) return broken();
+  if (!message) return broken(message.error().message.c_str());
   if (const auto* follow = std::get_if<Follow>(&*message)) return take(*follow);
   if (const auto* ack = std::get_if<Ack>(&*message)) return take(*ack);
   if (const auto* want = std::get_if<WantBlocks>(&*message)) return take(*want);
   if (const auto* want = std::get_if<WantRows>(&*message)) return take(*want);
-  broken();
+  broken("a message that makes no sense now");
 }
 
 void Sender::take(const Follow& follow) {
   const log::GroupCommit& commit = replica_.commit();
   if (following_ || follow.from > commit.closed_end() || follow.from.value % log::sector_bytes != 0)
-    return broken();
+    return broken("a message that makes no sense now");
 
   const log::LogRing& ring = replica_.ring();
   const uint64_t behind = (ring.position() - std::min(follow.from, ring.position())).value;
@@ -81,7 +84,7 @@ void Sender::take(const Ack& ack) {
   const auto now = static_cast<uint64_t>(env_.now().time_since_epoch().count());
   if (!following_ || ack.received > sent_ || ack.received < ack_.received || ack.stable > ack.received ||
       ack.time > now)
-    return broken();
+    return broken("a message that makes no sense now");
   ack_ = ack;
   acked_ = env_.now();
   // It has what was kept for it, and reads on faster than the ring is written, or begins anew.
@@ -91,6 +94,7 @@ void Sender::take(const Ack& ack) {
 }
 
 void Sender::pump() {
+  read_wanted();
   while (following_ && !reading_ && (sent_ - ack_.received).value < window_bytes) {
     const log::GroupCommit& commit = replica_.commit();
     if (sent_ >= commit.closed_end()) return;
@@ -103,7 +107,7 @@ void Sender::pump() {
       if (*self == nullptr) return;
       reading_ = false;
       if (!batch && batch.error().kind == ErrorKind::not_found) return refuse(Refused::Why::log_gone);
-      if (!batch) return broken();
+      if (!batch) return broken(batch.error().message.c_str());
       send_batch(batch->info.start, batch->info.epoch, batch->payload, batch->info.end);
       pump();
     });
@@ -119,7 +123,7 @@ void Sender::send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end) {
 
 void Sender::wrote(BlockNo first, std::span<const PageRef> pages) {
   if (!following_) return;
-  if (channel_->unsent_bytes() > unsent_bytes_max) return broken();
+  if (channel_->unsent_bytes() > unsent_bytes_max) return broken("the follower is too slow");
   if (reading_wanted_)  // what is being read may be older: it must not arrive behind this
     for (uint64_t i = 0; i < wanted_now_.count; ++i)
       if (const BlockNo block = wanted_now_.first + BlockNo(i);
@@ -142,37 +146,37 @@ void Sender::take(const WantBlocks& want) {
   if ((!following_ && !copying_) || want.count == 0 || want.count > blocks_per_message ||
       wanted_.size() >= wanted_max || want.first.value == 0 ||
       want.first.value + want.count > replica_.blocks().capacity())
-    return broken();
+    return broken("a message that makes no sense now");
   wanted_.push_back(want);
-  if (!reading_wanted_) read_wanted();
+  read_wanted();
 }
 
 // It asks again when it has written them.
 void Sender::take(const WantRows& want) {
-  if (following_ || scanning_ || (!copying_ && !want.first)) return broken();
+  if (following_ || scanning_ || (!copying_ && !want.first)) return broken("a message that makes no sense now");
   copying_ = scanning_ = true;
   replica_.scan_rows(want, [this, self = self_](Result<Rows> rows) {
     if (*self == nullptr) return;
     scanning_ = false;
-    if (!rows) return broken();
+    if (!rows) return broken(rows.error().message.c_str());
     channel_->send(encode_message(*rows));
   });
 }
 
-// One after another. What is being written has been sent.
+// One after another, and none while it is being written. What is written later is sent, and must not arrive before.
 void Sender::read_wanted() {
-  if (wanted_.empty()) return;
+  if (wanted_.empty() || reading_wanted_) return;
+  for (uint64_t i = 0; i < wanted_.front().count; ++i)
+    if (replica_.blocks().being_written(wanted_.front().first + BlockNo(i))) return;  // pump() tries again
   reading_wanted_ = true;
   wanted_now_ = wanted_.front();
   wanted_.pop_front();
   superseded_.assign(wanted_now_.count, false);
-  for (uint64_t i = 0; i < wanted_now_.count; ++i)
-    superseded_[i] = replica_.blocks().being_written(wanted_now_.first + BlockNo(i));
   auto pages = std::make_shared<std::vector<PageRef>>(wanted_now_.count);
   replica_.blocks().read(wanted_now_.first, *pages, [this, self = self_, pages](Result<void> read) {
     if (*self == nullptr) return;
     reading_wanted_ = false;
-    if (!read) return broken();
+    if (!read) return broken(read.error().message.c_str());
     for (size_t i = 0; i < pages->size(); ++i)
       if (!superseded_[i]) send_blocks(wanted_now_.first + BlockNo(i), std::span(pages->data() + i, 1));
     read_wanted();

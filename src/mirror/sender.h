@@ -49,7 +49,7 @@ class Sender {
   void send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end);
   void send_blocks(BlockNo first, std::span<const PageRef> pages);
   void read_wanted();
-  void broken();
+  void broken(const char* why);
 
   env::Env& env_;
   Replica& replica_;

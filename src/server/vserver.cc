@@ -321,7 +321,7 @@ void Vserver::turn() {
   }
   processor_->turn();
   if (!open_) return;
-  if (processor_->requests_wait())
+  if (processor_->requests_wait() || !commit_->gate_open())
     clients_->lease_clock().stop();
   else
     clients_->lease_clock().go_on();
@@ -400,7 +400,7 @@ void Vserver::write_back_aged() {
 // If the process, or the machine, was stopped for a while, requests wait in the sockets.
 void Vserver::check_leases() {
   const env::Duration since = env_.now() - std::exchange(leases_checked_, env_.now());
-  if (since > 5 * lease_check_interval) clients_->lease_clock().put_back(since - lease_check_interval);
+  if (since > 2 * lease_check_interval) clients_->lease_clock().put_back(since - lease_check_interval);
   expire_leases();
 }
 

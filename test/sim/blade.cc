@@ -212,8 +212,13 @@ void Blade::pause(env::Duration time) {
 std::string Blade::says() const {
   if (state_ == State::down) return "down";
   if (member_ == nullptr) return serving() ? "serving" : "starting or stopping";
-  return fmt::format("{}, {}, epoch {}", mirror::name(member_->role()), member_->says(),
-                     member_->configuration().epoch);
+  std::string text = fmt::format("{}, {}, epoch {}", mirror::name(member_->role()), member_->says(),
+                                 member_->configuration().epoch);
+  if (const mirror::Sender* sender = member_->sender(); sender != nullptr)
+    text += fmt::format("; its follower: {}, sent {}, received {}, stable {}, time {}, {} in sync",
+                        sender->following(), sender->sent(), sender->ack().received, sender->ack().stable,
+                        sender->ack().time, member_->configuration().in_sync.size());
+  return text;
 }
 
 void Blade::serve() {

@@ -177,7 +177,7 @@ int run_bugs(const Options& options) {
 
 int main(int argc, char** argv) {
   const auto options = perdure::sim::parse(argc, argv);
-  spdlog::set_level(options.trace ? spdlog::level::warn : spdlog::level::off);
+  spdlog::set_level(options.trace ? spdlog::level::info : spdlog::level::off);
   perdure::plant(options.bug);
   if (options.bugs) return perdure::sim::run_bugs(options);
   if (options.exhaustive) {
