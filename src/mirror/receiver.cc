@@ -178,6 +178,10 @@ void Receiver::there(BlockNo block, bool known) {
 void Receiver::take(const Blocks& blocks) {
   if (blocks.first.value == 0 || blocks.first.value > UINT64_MAX / 2) return broken("blocks that cannot be");
   Write write{blocks.first, {}};
+  // What is here is old from now on.
+  for (uint64_t i = 0; i < blocks.content.size() / block_bytes; ++i)
+    if (known(blocks.first + BlockNo(i)) && !planted("a block that is on its way counts as being there"))
+      known_[blocks.first.value + i] = false;
   for (size_t at = 0; at < blocks.content.size(); at += block_bytes) {
     PageRef page = make_page();
     std::memcpy(page.mutable_bytes().data(), blocks.content.data() + at, block_bytes);
