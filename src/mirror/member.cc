@@ -60,16 +60,16 @@ void Member::learn(const Arbiter::Versioned& versioned) {
 }
 
 // Sends the change again until its outcome is known: one that is lost may still arrive, but then it is the
-// same.
-void Member::propose(const Configuration& next, std::function<void(bool)> then) {
+// same, of the same version.
+void Member::propose(uint64_t version, const Configuration& next, std::function<void(bool)> then) {
   proposing_ = true;
-  arbiter_.replace(version_, next,
-                   [this, next, then = std::move(then)](Result<Arbiter::Replaced> replaced) mutable {
+  arbiter_.replace(version, next,
+                   [this, version, next, then = std::move(then)](Result<Arbiter::Replaced> replaced) mutable {
                      if (role_ == Role::ended) return;
                      if (!replaced) {
                        says_ = "waiting for the arbiter: " + replaced.error().message;
-                       env_.after(options_.retry_interval, [this, next, then = std::move(then)]() mutable {
-                         if (role_ != Role::ended) propose(next, std::move(then));
+                       env_.after(options_.retry_interval, [this, version, next, then = std::move(then)]() mutable {
+                         if (role_ != Role::ended) propose(version, next, std::move(then));
                        });
                        return;
                      }
@@ -81,7 +81,8 @@ void Member::propose(const Configuration& next, std::function<void(bool)> then) 
 
 // This start as the primary, with these in sync.
 void Member::propose(std::vector<Start> in_sync, std::function<void(bool)> then) {
-  propose(Configuration{configuration_.epoch.next(), options_.self, std::move(in_sync)}, std::move(then));
+  propose(version_, Configuration{configuration_.epoch.next(), options_.self, std::move(in_sync)},
+          std::move(then));
 }
 
 // --------------------------------------------------------------------------------------------- the start
@@ -169,7 +170,11 @@ void Member::connect() {
   if (replica_.blocks().writing()) return connect_later();
   connecting_ = true;
   arbiter_.read([this](Result<Arbiter::Versioned> read) {
-    if (role_ == Role::ended) return;
+    // Meanwhile it may have decided to take over.
+    if ((role_ != Role::joining && role_ != Role::mirror) || deciding_) {
+      connecting_ = false;
+      return;
+    }
     if (read) {
       learn(*read);
       role_ = configuration_.has(options_.self) ? Role::mirror : Role::joining;
@@ -179,7 +184,7 @@ void Member::connect() {
     }
     connector_.connect([this](std::unique_ptr<Channel> channel) {
       connecting_ = false;
-      if (role_ == Role::ended || deciding_) return;
+      if ((role_ != Role::joining && role_ != Role::mirror) || deciding_) return;
       if (channel == nullptr) return connect_later();
       greet(std::move(channel));
     });

@@ -104,7 +104,7 @@ class Member {
   void drop_mirror();
   void add_mirror();
   void propose(std::vector<Start> in_sync, std::function<void(bool)> then);
-  void propose(const Configuration& next, std::function<void(bool)> then);
+  void propose(uint64_t version, const Configuration& next, std::function<void(bool)> then);
   void learn(const Arbiter::Versioned& versioned);
   void acked();
   void tick();

@@ -66,6 +66,8 @@ class PairArbiter final : public mirror::Arbiter {
           if (result->done) {
             net->world_.trace("the arbiter: epoch {}, primary {}, {} in sync", next.epoch, next.primary.blade,
                               next.in_sync.size());
+            if (next.epoch != net->stored_.configuration.epoch.next())
+              net->world_.fail("epoch {} follows epoch {}", next.epoch, net->stored_.configuration.epoch);
             net->stored_ = {next, version + 1};
           }
           result->now = net->stored_;

@@ -143,7 +143,9 @@ class LeasesWorkload final : public Workload {
     const NfsStatus refusal = is_lock ? NfsStatus::NFS4ERR_DENIED : NfsStatus::NFS4ERR_SHARE_DENIED;
     const std::string words = held_[hold].what.words();
     if (status != refusal) return fail("{}: {}", words, bench::status_name(status));
-    const env::Duration time = lease() + patience();
+    // No lease ends while a pair does not know who its primary is.
+    const env::Duration doubt = seconds(world_.profile().pair ? 60 : 0);
+    const env::Duration time = lease() + patience() + doubt;
     const auto excuses = [&](const Possession& other) {
       return other.silent_since == env::Instant::max() ||
              asked <= std::max(other.silent_since, world_.blade().serving_since()) + time;
