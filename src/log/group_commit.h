@@ -83,8 +83,8 @@ class GroupCommit {
   void require(Homes homes);
   // The mirror has everything before `end`, in the way that is asked of it (in memory, or stable).
   void mirrored(Lsn end);
-  // What was read from the ring counts as durable, unless this says at first that only what is before `end` does:
-  // a mirror's ring may end with something that never became durable.
+  // What was read from the ring counts as durable, unless this says at first that only what is before `end`
+  // does: a mirror's ring may end with something that never became durable.
   void doubt(Lsn end);
   // Everything before it is on this blade's stable storage.
   Lsn stable_end() const;

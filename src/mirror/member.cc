@@ -68,9 +68,10 @@ void Member::propose(uint64_t version, const Configuration& next, std::function<
                      if (role_ == Role::ended) return;
                      if (!replaced) {
                        says_ = "waiting for the arbiter: " + replaced.error().message;
-                       env_.after(options_.retry_interval, [this, version, next, then = std::move(then)]() mutable {
-                         if (role_ != Role::ended) propose(version, next, std::move(then));
-                       });
+                       env_.after(options_.retry_interval,
+                                  [this, version, next, then = std::move(then)]() mutable {
+                                    if (role_ != Role::ended) propose(version, next, std::move(then));
+                                  });
                        return;
                      }
                      proposing_ = false;
@@ -263,9 +264,11 @@ void Member::follow() {
   const History own = replica_.history();
   const Epoch last = std::max(commit.epoch(), own.empty() ? Epoch(0) : own.back().epoch);
   const Lsn common = end_of_epoch(history_, last);
-  if (replica_.ring().tail() > common) return need_copy("this blade's checkpoint has what the primary does not have");
+  if (replica_.ring().tail() > common)
+    return need_copy("this blade's checkpoint has what the primary does not have");
   if (commit.closed_end() > common)
-    return end(error(ErrorKind::stopped, "this blade has log that the primary does not have, and must drop it"));
+    return end(
+        error(ErrorKind::stopped, "this blade has log that the primary does not have, and must drop it"));
   says_ = "catching up";
   receiver_->follow();
 }
@@ -341,8 +344,8 @@ void Member::decide() {
     deciding_ = false;
     return join();
   }
-  // What this blade has acknowledged from memory is made stable before it goes on alone. And what is being written to its
-  // blocks must not land on what it is about to write itself.
+  // What this blade has acknowledged from memory is made stable before it goes on alone. And what is being
+  // written to its blocks must not land on what it is about to write itself.
   if (replica_.commit().stable_end() < replica_.commit().closed_end() || replica_.blocks().writing()) {
     env_.after(std::chrono::milliseconds(1), [this] {
       if (role_ != Role::ended) decide();
@@ -466,8 +469,8 @@ void Member::acked() {
   settle();
 }
 
-// What durable means from now on. At level mirror this blade's own ring is not needed while the arbiter names a mirror;
-// before and after that it is, so that whoever goes on alone has everything on stable storage.
+// What durable means from now on. At level mirror this blade's own ring is not needed while the arbiter names
+// a mirror; before and after that it is, so that whoever goes on alone has everything on stable storage.
 void Member::require(bool mirror) {
   required_ = mirror;
   ring_required_ = !mirror || options_.level != Level::mirror || configuration_.alone();

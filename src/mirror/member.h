@@ -129,7 +129,7 @@ class Member {
   // As a follower.
   std::unique_ptr<Receiver> receiver_;
   env::Instant heard_;
-  History history_;  // of the primary
+  History history_;       // of the primary
   bool copying_ = false;  // a full copy has begun
   bool connecting_ = false, deciding_ = false, retry_set_ = false;
 

@@ -17,8 +17,8 @@ Receiver::Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> cha
       hooks_(std::move(hooks)),
       self_(std::make_shared<Receiver*>(this)),
       alive_(env.now()) {
-  channel_->set_handler(
-      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken("it is closed"); }});
+  channel_->set_handler({.received = [this](Bytes message) { received(message); },
+                         .closed = [this] { broken("it is closed"); }});
 }
 
 Receiver::~Receiver() {

@@ -23,8 +23,8 @@ Sender::Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel
       hooks_(std::move(hooks)),
       self_(std::make_shared<Sender*>(this)),
       acked_(env.now()) {
-  channel_->set_handler(
-      {.received = [this](Bytes message) { received(message); }, .closed = [this] { broken("it is closed"); }});
+  channel_->set_handler({.received = [this](Bytes message) { received(message); },
+                         .closed = [this] { broken("it is closed"); }});
 }
 
 Sender::~Sender() {
@@ -153,7 +153,8 @@ void Sender::take(const WantBlocks& want) {
 
 // It asks again when it has written them.
 void Sender::take(const WantRows& want) {
-  if (following_ || scanning_ || (!copying_ && !want.first)) return broken("a message that makes no sense now");
+  if (following_ || scanning_ || (!copying_ && !want.first))
+    return broken("a message that makes no sense now");
   copying_ = scanning_ = true;
   replica_.scan_rows(want, [this, self = self_](Result<Rows> rows) {
     if (*self == nullptr) return;
@@ -163,7 +164,8 @@ void Sender::take(const WantRows& want) {
   });
 }
 
-// One after another, and none while it is being written. What is written later is sent, and must not arrive before.
+// One after another, and none while it is being written. What is written later is sent, and must not arrive
+// before.
 void Sender::read_wanted() {
   if (wanted_.empty() || reading_wanted_) return;
   for (uint64_t i = 0; i < wanted_.front().count; ++i)

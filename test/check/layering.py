@@ -22,7 +22,8 @@ LAYERS = {
     "processor": ["state", "log"],
     "wire": ["base"],
     "nfs4": ["wire", "fs", "client", "processor"],
-    "server": ["nfs4"],
+    "mirror": ["state"],
+    "server": ["nfs4", "mirror"],
     "bench": ["wire"],
     "tools": ["server", "bench"],
 }
@@ -40,7 +41,7 @@ FENCED = {
     "absl/strings/*": [],
 }
 
-PURE = ["log", "state", "fs", "client", "processor", "nfs4"]
+PURE = ["log", "state", "fs", "client", "processor", "nfs4", "mirror"]
 IMPURE = [
     (r"#include <(thread|mutex|condition_variable|future|fstream|filesystem|random|ctime|fcntl\.h|unistd\.h|time\.h)>",
      "comes from Env alone"),

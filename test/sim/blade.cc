@@ -46,8 +46,8 @@ Blade::Blade(World& world, size_t number)
   env_.set_write_observer([this](const std::string& path, uint64_t offset, Bytes bytes) {
     if (path == log_path) history_.written(offset, bytes);
     if (path == blocks_path)
-      world_.trace("blade {} writes {} blocks at {}, the first is {:08x}", name(), bytes.size() / 4096, offset / 4096,
-                   crc32c(bytes.first(4096)));
+      world_.trace("blade {} writes {} blocks at {}, the first is {:08x}", name(), bytes.size() / 4096,
+                   offset / 4096, crc32c(bytes.first(4096)));
   });
 }
 
