@@ -66,6 +66,11 @@ void Member::propose(uint64_t version, const Configuration& next, std::function<
   arbiter_.replace(version, next,
                    [this, version, next, then = std::move(then)](Result<Arbiter::Replaced> replaced) mutable {
                      if (role_ == Role::ended) return;
+                     if (!replaced && planted("an unknown outcome counts as success")) {
+                       proposing_ = false;
+                       configuration_ = next;
+                       return then(true);
+                     }
                      if (!replaced) {
                        says_ = "waiting for the arbiter: " + replaced.error().message;
                        env_.after(options_.retry_interval,
@@ -132,7 +137,8 @@ void Member::load(log::LogRing::Wanted wanted, std::function<void()> then) {
     loading_ = false;
     loaded_ = true;
     // A follower's checkpoint has only what is durable at the primary, which tells it so.
-    replica_.commit().doubt(replica_.ring().tail());
+    if (!planted("a mirror's checkpoint has what may be taken back"))
+      replica_.commit().doubt(replica_.ring().tail());
     replica_.commit().require({.ring = true, .mirror = true});
     env_.at_turn_end([this] { end_turn(); });
     then();
@@ -264,6 +270,7 @@ void Member::follow() {
   const History own = replica_.history();
   const Epoch last = std::max(commit.epoch(), own.empty() ? Epoch(0) : own.back().epoch);
   const Lsn common = end_of_epoch(history_, last);
+  if (planted("what the new epoch does not have is not dropped")) return receiver_->follow();
   if (replica_.ring().tail() > common)
     return need_copy("this blade's checkpoint has what the primary does not have");
   if (commit.closed_end() > common)
@@ -315,8 +322,8 @@ void Member::watch() {
     connect_later();
   }
   if (role_ != Role::mirror || deciding_) return;
-  if (env_.now() - heard() >= options_.takeover_after || planted("a mirror takes over at any time"))
-    take_over();
+  const bool early = planted("a mirror does not wait for the lease");
+  if (env_.now() - heard() >= (early ? options_.takeover_after / 8 : options_.takeover_after)) take_over();
 }
 
 // From here on nothing is acknowledged until it is known who is the primary.
@@ -338,7 +345,10 @@ void Member::take_over() {
 }
 
 void Member::decide() {
-  if (planted("a takeover without compare-and-swap")) return become_primary();
+  if (planted("a takeover without compare-and-swap")) {
+    configuration_ = {configuration_.epoch.next(), options_.self, {options_.self}};
+    return become_primary();
+  }
   if (!configuration_.has(options_.self)) {
     PERDURE_MARK("a mirror was left out before it could take over");
     deciding_ = false;
@@ -461,6 +471,7 @@ void Member::acked() {
   // Of one that is not in sync nothing counts while another one is, which must be dead.
   if (!configuration_.alone() && !configuration_.has(sender_->follower())) return settle();
   const env::Instant asked{env::Duration(ack.time)};
+  if (planted("a lease runs from its acknowledgement")) lease_until_ = env_.now() + options_.lease;
   if (ack.time != 0) lease_until_ = std::max(lease_until_, asked + options_.lease);
   if (required_) {
     replica_.commit().mirrored(options_.level == Level::disk_and_mirror ? ack.stable : ack.received);
@@ -483,6 +494,7 @@ void Member::require(bool mirror) {
     needs_lease_ = false;
     replica_.mirror_applied(Lsn(UINT64_MAX));
   }
+  if (planted("the mirror is not waited for")) return;
   replica_.commit().require({.ring = ring_required_, .mirror = mirror});
 }
 
@@ -533,7 +545,8 @@ void Member::add_mirror() {
     PERDURE_MARK("a mirror is in sync");
     replica_.commit().set_epoch(configuration_.epoch);
     ring_required_ = options_.level != Level::mirror;
-    replica_.commit().require({.ring = ring_required_, .mirror = true});
+    if (!planted("the mirror is not waited for"))
+      replica_.commit().require({.ring = ring_required_, .mirror = true});
     if (sender_ != nullptr && configuration_.has(sender_->follower())) sender_->in_sync(configuration_.epoch);
     spdlog::info("{} is in sync, epoch {}", options_.peer, configuration_.epoch);
   });

@@ -49,6 +49,22 @@ const std::vector<Bug>& bugs() {
       {"a restart forgets deny modes", "opens survive a restart", "shares"},
       {"a restart forgets locks", "locks survive a restart", "counters"},
       {"a lease ends while a request is in flight", "a slow server does not end leases", "leases"},
+      // A pair.
+      {"the mirror is not waited for", "durable means that the mirror has it", "", true},
+      {"a takeover without compare-and-swap", "one primary at a time", "", true},
+      {"an unknown outcome counts as success", "of a change of unknown outcome nothing is concluded", "",
+       true},
+      {"replies need no lease", "a primary with a mirror answers within its lease", "", true},
+      {"a lease runs from its acknowledgement", "a lease runs from when it was asked for", "", true},
+      {"a mirror does not wait for the lease", "no takeover before the lease has passed", "", true},
+      {"what the new epoch does not have is not dropped",
+       "a blade that comes back drops what was not durable", "", true},
+      {"a mirror's checkpoint has what may be taken back", "a checkpoint has only what is durable", "", true},
+      {"a mirror is in sync before it has everything", "who is in sync has all that is durable", "", true},
+      {"a mirror does not wait for the blocks that a batch names",
+       "a mirror's log names only blocks that it has", "files", true},
+      {"a block that is on its way counts as being there", "a mirror's log names only blocks that it has",
+       "files", true},
   };
   return all;
 }

@@ -11,6 +11,7 @@ struct Bug {
   const char* name;      // as in planted()
   const char* rule;      // what it breaks
   const char* workload;  // that is meant to find it; empty: any
+  bool pair = false;     // in a pair of blades
 };
 const std::vector<Bug>& bugs();
 

@@ -160,6 +160,7 @@ int run_bugs(const Options& options) {
     plant(bug.name);
     RunnerOptions runner = options.runner;
     runner.workload = bug.workload;
+    runner.pair = bug.pair;
     runner.hang_seconds = 20;
     const RunnerResult result = run_seeds(runner);
     const bool seen = !result.failures.empty();
