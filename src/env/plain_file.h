@@ -32,4 +32,9 @@ class PlainFile {
   uint64_t size_;
 };
 
+// The names in the directory that holds `path` survive a power cut. Blocks.
+Result<void> sync_directory_of(const std::string& path);
+// Gives the file at `from` the name `to`, in the same directory, so that it survives a power cut. Blocks.
+Result<void> rename_durably(const std::string& from, const std::string& to);
+
 }  // namespace perdure::env

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "env/linux/linux_env.h"
+#include "env/plain_file.h"
 #include "nfs4/data_place.h"
 #include "server/front_end.h"
 #include "server/listener.h"
@@ -81,7 +82,12 @@ class Server final : private wire::RpcProgram {
     if (config_.durability == Durability::memory) return open_blocks();
     if (std::filesystem::exists(config_.log_path)) return open_ring();
     spdlog::info("making the log {}: {} of zeros", config_.log_path, bytes_text(config_.log_bytes));
-    log::LogRing::create(*env_, config_.log_path, config_.log_bytes, [this](Result<void> made) {
+    // Complete under its name, or not there: a first start may be interrupted as well as any other.
+    const std::string unfinished = config_.log_path + ".new";
+    std::error_code ignored;
+    std::filesystem::remove(unfinished, ignored);
+    log::LogRing::create(*env_, unfinished, config_.log_bytes, [this, unfinished](Result<void> made) {
+      if (made) made = env::rename_durably(unfinished, config_.log_path);
       if (!made) return fail(ExitStatus::cannot_start, made.error());
       open_ring();
     });

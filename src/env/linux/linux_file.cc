@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/ids.h"
 #include "env/linux/os_error.h"
+#include "env/plain_file.h"
 
 namespace perdure::env {
 
@@ -31,19 +32,6 @@ Error open_error(int error_number, const std::string& path) {
                          : error_number == EBUSY ? ErrorKind::busy
                                                  : kind_of_errno(error_number);
   return error(kind, "{}: cannot be opened: {}", path, ::strerrordesc_np(error_number));
-}
-
-// The name of a file that was just created must survive a power cut like the file itself.
-Result<void> sync_directory_of(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return open_error(errno, directory);
-  const int result = ::fsync(fd);
-  const int error_number = errno;
-  ::close(fd);
-  if (result != 0) return error(ErrorKind::io, "{}: fsync: {}", directory, ::strerrordesc_np(error_number));
-  return {};
 }
 
 }  // namespace

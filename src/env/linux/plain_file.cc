@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <system_error>
 #include <thread>
 
@@ -60,6 +61,22 @@ Result<void> PlainFile::read(uint64_t offset, MutableBytes into) const {
     offset += static_cast<uint64_t>(n);
   }
   return {};
+}
+
+Result<void> sync_directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return failure(directory, "open");
+  Result<void> result;
+  if (::fsync(descriptor) != 0) result = failure(directory, "fsync");
+  ::close(descriptor);
+  return result;
+}
+
+Result<void> rename_durably(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return failure(from, "rename");
+  return sync_directory_of(to);
 }
 
 }  // namespace perdure::env
