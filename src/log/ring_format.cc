@@ -95,7 +95,7 @@ std::optional<BatchHeader> decode_batch_header(Bytes from, uint64_t salt) {
   if (format.salt != salt || format.crc != crc32c(from.first(batch_crc_at))) return {};
   if (format.payload_bytes == 0 || batch_bytes(format.payload_bytes) > batch_bytes_max) return {};
   if (format.lsn % sector_bytes != 0 || format.flags > flag_predecessor_unknown ||
-      format.durable > format.lsn || format.zero != 0)
+      format.durable > format.lsn || format.durable % sector_bytes != 0 || format.zero != 0)
     return {};
   return BatchHeader{.lsn = Lsn(format.lsn),
                      .start = StartNumber(format.start),
