@@ -109,16 +109,22 @@ void Member::begin() {
     }
     if (read->version == 0) return end(error(ErrorKind::invalid, "the arbiter knows nothing of this pair"));
     learn(*read);
-    const bool was_primary = configuration_.primary.blade == options_.self.blade;
-    // Of what was durable nothing was in memory only.
-    const bool has_all = options_.level != Level::mirror || configuration_.alone();
-    if (was_primary && replica_.needs_copy())
+    if (was_primary() && replica_.needs_copy())
       return end(error(ErrorKind::corrupt, "this blade was the primary, and has no copy any more"));
-    if (was_primary && has_all) return load(nullptr, [this] { claim(); });
+    if (may_claim()) return load(nullptr, [this] { claim(); });
     // The log of one that was in sync has nothing that must be dropped.
     if (both_lost() && !replica_.needs_copy()) return load(nullptr, [this] { join(); });
     join();
   });
+}
+
+bool Member::was_primary() const {
+  return configuration_.primary.blade == options_.self.blade && configuration_.primary != options_.self;
+}
+
+// Of what was durable nothing was in memory only.
+bool Member::may_claim() const {
+  return was_primary() && (options_.level != Level::mirror || configuration_.alone());
 }
 
 // With a mirror that had in memory what this blade's disk may lack, and that may be gone as well.
@@ -185,6 +191,14 @@ void Member::connect() {
     if (read) {
       learn(*read);
       role_ = configuration_.has(options_.self) ? Role::mirror : Role::joining;
+      // The start before this one became the primary when nobody expected it any more.
+      if (may_claim()) {
+        PERDURE_MARK("a blade finds that its dead start is the primary");
+        connecting_ = false;
+        if (!loaded_) return begin();
+        return end(
+            error(ErrorKind::stopped, "this blade's last start is the primary, and has to be succeeded"));
+      }
     } else if (version_ == 0) {
       connecting_ = false;
       return connect_later();
@@ -236,6 +250,7 @@ void Member::greet(std::unique_ptr<Channel> channel) {
 void Member::retire_receiver() {
   if (receiver_ == nullptr) return;
   heard_ = heard();
+  receiver_->retire();
   env_.post([gone = std::move(receiver_)] {});
 }
 
@@ -462,7 +477,9 @@ void Member::hello(Channel& from, const Hello& hello) {
 
 // It may be calling.
 void Member::retire_sender() {
-  if (sender_ != nullptr) env_.post([gone = std::move(sender_)] {});
+  if (sender_ == nullptr) return;
+  sender_->retire();
+  env_.post([gone = std::move(sender_)] {});
 }
 
 void Member::acked() {

@@ -91,6 +91,8 @@ class Member {
   void retire_receiver();
   void retire_sender();
   void hello(Channel& from, const Hello& hello);
+  bool was_primary() const;
+  bool may_claim() const;
   bool both_lost() const;
 
   void watch();

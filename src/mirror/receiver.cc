@@ -27,6 +27,7 @@ Receiver::~Receiver() {
 
 // The owner ends this object with the call, or soon after it.
 void Receiver::broken(const char* why) {
+  if (*self_ == nullptr) return;
   if (hooks_.broken) spdlog::info("the channel to the peer is given up: {}", why);
   if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
 }
@@ -46,6 +47,7 @@ void Receiver::follow() {
 }
 
 void Receiver::received(Bytes bytes) {
+  if (*self_ == nullptr) return;
   alive_ = env_.now();
   const Result<Message> message = decode_message(bytes);
   if (!message) return broken(message.error().message.c_str());

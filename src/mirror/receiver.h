@@ -34,6 +34,8 @@ class Receiver {
   Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks);
   ~Receiver();
 
+  // Nothing more is done or called; it is about to be destroyed.
+  void retire() { *self_ = nullptr; }
   void hello(const Hello& hello);
   // After the welcome, and once the replica is loaded. The log goes on from its end.
   void follow();

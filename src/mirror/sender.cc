@@ -34,6 +34,7 @@ Sender::~Sender() {
 
 // Ends with this call, or soon after it.
 void Sender::broken(const char* why) {
+  if (retired_) return;
   if (hooks_.broken) spdlog::info("the channel to the peer is given up: {}", why);
   if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
 }
@@ -57,6 +58,7 @@ void Sender::in_sync(Epoch epoch) {
 }
 
 void Sender::received(Bytes bytes) {
+  if (retired_) return;
   const Result<Message> message = decode_message(bytes);
   if (!message) return broken(message.error().message.c_str());
   if (const auto* follow = std::get_if<Follow>(&*message)) return take(*follow);
@@ -104,7 +106,7 @@ void Sender::pump() {
     }
     reading_ = true;
     replica_.ring().read_batch(sent_, [this, self = self_](Result<log::LogRing::ReadBatch> batch) {
-      if (*self == nullptr) return;
+      if (*self == nullptr || retired_) return;
       reading_ = false;
       if (!batch && batch.error().kind == ErrorKind::not_found) return refuse(Refused::Why::log_gone);
       if (!batch) return broken(batch.error().message.c_str());
@@ -157,7 +159,7 @@ void Sender::take(const WantRows& want) {
     return broken("a message that makes no sense now");
   copying_ = scanning_ = true;
   replica_.scan_rows(want, [this, self = self_](Result<Rows> rows) {
-    if (*self == nullptr) return;
+    if (*self == nullptr || retired_) return;
     scanning_ = false;
     if (!rows) return broken(rows.error().message.c_str());
     channel_->send(encode_message(*rows));
@@ -176,7 +178,7 @@ void Sender::read_wanted() {
   superseded_.assign(wanted_now_.count, false);
   auto pages = std::make_shared<std::vector<PageRef>>(wanted_now_.count);
   replica_.blocks().read(wanted_now_.first, *pages, [this, self = self_, pages](Result<void> read) {
-    if (*self == nullptr) return;
+    if (*self == nullptr || retired_) return;
     reading_wanted_ = false;
     if (!read) return broken(read.error().message.c_str());
     for (size_t i = 0; i < pages->size(); ++i)

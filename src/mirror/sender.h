@@ -21,6 +21,8 @@ class Sender {
   Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Start follower, Hooks hooks);
   ~Sender();
 
+  // Nothing more is done or called; it is about to be destroyed.
+  void retire() { retired_ = true; }
   const Start& follower() const { return follower_; }
   void welcome(const Start& primary);
   void refuse(Refused::Why why);
@@ -59,6 +61,7 @@ class Sender {
   std::shared_ptr<Sender*> self_;  // for callbacks that come when it may be gone
   bool following_ = false, reading_ = false;
   bool copying_ = false, scanning_ = false;
+  bool retired_ = false;
   Lsn sent_;
   Ack ack_;
   env::Instant acked_;

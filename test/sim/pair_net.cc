@@ -248,8 +248,10 @@ void PairNet::fail_sometimes() {
       arbiter_blocked_[blade] = true;
       world_.after(how_long, [this, blade] { arbiter_blocked_[blade] = false; });
     };
-    const size_t one = random.below(2);
-    switch (random.below(7)) {
+    // The primary has more to lose.
+    const size_t primary = stored_.configuration.primary.blade == world_.blade(0).name() ? 0 : 1;
+    const size_t one = random.one_in(2) ? primary : random.below(2);
+    switch (random.below(9)) {
       case 0:
         cut_channels();
         break;
@@ -265,7 +267,9 @@ void PairNet::fail_sometimes() {
       case 4:
         block_arbiter(0), block_arbiter(1);
         break;
-      case 5:  // one is cut off from all
+      case 5:  // one is cut off from all but its clients
+      case 6:
+      case 7:
         silence(0), silence(1), block_arbiter(one);
         break;
       default:

@@ -55,7 +55,8 @@ void draw_server(Random& random, Profile& p) {
 void draw_pair(Random& random, Profile& p) {
   p.pair = true;
   p.level = static_cast<int>(random.below(3));
-  p.pair_fault_gap = random.pick<env::Duration>({seconds(0), milliseconds(300), seconds(2), seconds(10)});
+  p.pair_fault_gap =
+      random.pick<env::Duration>({seconds(0), milliseconds(40), milliseconds(300), seconds(3)});
   p.io_error_one_in = p.kv_error_one_in = p.rot_one_in = 0;
   p.log_bytes = random.pick<uint64_t>({16U << 20U, 64U << 20U});
 }

@@ -26,7 +26,7 @@ class GlancesWorkload final : public Workload {
   }
 
   void start() override {
-    operations_ = random().between(30, 200);
+    operations_ = random().between(30, 200) * (world_.profile().pair ? 10 : 1);  // a takeover takes a while
     for (size_t c = 0; c < clients_.size(); ++c)
       for (size_t n = 0; n < clients_[c]->slots(); ++n)
         spawn(c == 0 ? write(clients_[c]->slot(n), n) : look(clients_[c]->slot(n)));
