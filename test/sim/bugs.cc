@@ -54,9 +54,9 @@ const std::vector<Bug>& bugs() {
       {"a takeover without compare-and-swap", "one primary at a time", "", true},
       {"an unknown outcome counts as success", "of a change of unknown outcome nothing is concluded", "",
        true},
-      {"replies need no lease", "a primary with a mirror answers within its lease", "", true},
-      {"a lease runs from its acknowledgement", "a lease runs from when it was asked for", "", true},
-      {"a mirror does not wait for the lease", "no takeover before the lease has passed", "", true},
+      {"replies need no lease", "a primary with a mirror answers within its lease", "glances", true},
+      {"a lease runs from its acknowledgement", "a lease runs from when it was asked for", "glances", true},
+      {"a mirror does not wait for the lease", "no takeover before the lease has passed", "glances", true},
       {"what the new epoch does not have is not dropped",
        "a blade that comes back drops what was not durable", "", true},
       {"a mirror's checkpoint has what may be taken back", "a checkpoint has only what is durable", "", true},
@@ -64,7 +64,7 @@ const std::vector<Bug>& bugs() {
       {"a mirror does not wait for the blocks that a batch names",
        "a mirror's log names only blocks that it has", "files", true},
       {"a block that is on its way counts as being there", "a mirror's log names only blocks that it has",
-       "files", true},
+       "counters", true},
   };
   return all;
 }
