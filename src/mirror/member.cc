@@ -118,6 +118,10 @@ void Member::begin() {
   });
 }
 
+bool Member::may_follow() const {
+  return (role_ == Role::joining || role_ == Role::mirror) && !deciding_;
+}
+
 bool Member::was_primary() const {
   return configuration_.primary.blade == options_.self.blade && configuration_.primary != options_.self;
 }
@@ -176,15 +180,13 @@ void Member::connect_later() {
 }
 
 void Member::connect() {
-  if ((role_ != Role::joining && role_ != Role::mirror) || connecting_ || deciding_ || loading_ ||
-      receiver_ != nullptr)
-    return;
+  if (!may_follow() || connecting_ || loading_ || receiver_ != nullptr) return;
   // What came over an earlier channel must not land on what comes over this one.
   if (replica_.blocks().writing()) return connect_later();
   connecting_ = true;
   arbiter_.read([this](Result<Arbiter::Versioned> read) {
     // Meanwhile it may have decided to take over.
-    if ((role_ != Role::joining && role_ != Role::mirror) || deciding_) {
+    if (!may_follow()) {
       connecting_ = false;
       return;
     }
@@ -205,7 +207,7 @@ void Member::connect() {
     }
     connector_.connect([this](std::unique_ptr<Channel> channel) {
       connecting_ = false;
-      if ((role_ != Role::joining && role_ != Role::mirror) || deciding_) return;
+      if (!may_follow()) return;
       if (channel == nullptr) return connect_later();
       greet(std::move(channel));
     });

@@ -1,21 +1,13 @@
 // Member: one start of a blade's server process as a part of a pair. It finds out from the arbiter and from
 // the peer what it is, and moves between these roles:
 //
-//   starting -> primary                 the last primary was this blade's, and its log has all that is
-//   durable starting -> joining -> mirror       it follows the primary, and is in sync at last mirror ->
-//   primary                   the primary is silent: a takeover mirror -> joining                   it was
-//   not in time, and has been left out any -> ended                        this start can take no part any
-//   more; the process starts anew
+//   starting -> primary            its blade was the last primary, and its log has all that is durable
+//   starting -> joining -> mirror  it follows the primary, and is in sync at last
+//   mirror -> primary              the primary is silent: a takeover
+//   mirror -> joining              it was not in time, and has been left out
+//   any -> ended                   this start can take no part any more; the process starts anew
 //
-// What holds (PacificA, and DESIGN.md §10 rules 19 and 20):
-//   A start answers clients only as the primary of the newest configuration. With a mirror in sync it does so
-//   only within a lease that the mirror's acknowledgements renew; the mirror does not ask to take over before
-//   that lease has passed, by its own clock, since the beacon that it acknowledged last was sent. Every start
-//   that is in sync has every record that is durable: a mirror is required for "durable" from before the
-//   change that adds it is sent, until the one that leaves it out is known to have been made. Of a change
-//   whose outcome is unknown nothing is concluded; it is sent again until one is known.
-// Assumed of the clocks: each runs at a constant rate, and no two differ by more than 1 in 16 in it. No
-// message has a time that is compared with another machine's.
+// What holds, and what is assumed of the clocks, is docs/decisions/pair.md.
 //
 // Thread: the vserver's loop.
 #pragma once
@@ -91,6 +83,7 @@ class Member {
   void retire_receiver();
   void retire_sender();
   void hello(Channel& from, const Hello& hello);
+  bool may_follow() const;
   bool was_primary() const;
   bool may_claim() const;
   bool both_lost() const;

@@ -27,9 +27,9 @@ Receiver::~Receiver() {
 
 // The owner ends this object with the call, or soon after it.
 void Receiver::broken(const char* why) {
-  if (*self_ == nullptr) return;
-  if (hooks_.broken) spdlog::info("the channel to the peer is given up: {}", why);
-  if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
+  if (*self_ == nullptr || !hooks_.broken) return;
+  spdlog::info("the channel to the peer is given up: {}", why);
+  std::exchange(hooks_.broken, nullptr)();
 }
 
 void Receiver::fail(Error error) {

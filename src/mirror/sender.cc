@@ -3,7 +3,6 @@
 #include <spdlog/spdlog.h>
 
 #include "base/crc32c.h"
-#include "base/planted_bug.h"
 
 namespace perdure::mirror {
 
@@ -21,8 +20,7 @@ Sender::Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel
       channel_(std::move(channel)),
       follower_(std::move(follower)),
       hooks_(std::move(hooks)),
-      self_(std::make_shared<Sender*>(this)),
-      acked_(env.now()) {
+      self_(std::make_shared<Sender*>(this)) {
   channel_->set_handler({.received = [this](Bytes message) { received(message); },
                          .closed = [this] { broken("it is closed"); }});
 }
@@ -34,9 +32,9 @@ Sender::~Sender() {
 
 // Ends with this call, or soon after it.
 void Sender::broken(const char* why) {
-  if (retired_) return;
-  if (hooks_.broken) spdlog::info("the channel to the peer is given up: {}", why);
-  if (hooks_.broken) std::exchange(hooks_.broken, nullptr)();
+  if (retired_ || !hooks_.broken) return;
+  spdlog::info("the channel to the peer is given up: {}", why);
+  std::exchange(hooks_.broken, nullptr)();
 }
 
 void Sender::welcome(const Start& primary) {
@@ -72,7 +70,6 @@ void Sender::take(const Follow& follow) {
   const log::GroupCommit& commit = replica_.commit();
   if (following_ || follow.from > commit.closed_end() || follow.from.value % log::sector_bytes != 0)
     return broken("a message that makes no sense now");
-
   const log::LogRing& ring = replica_.ring();
   const uint64_t behind = (ring.position() - std::min(follow.from, ring.position())).value;
   if (behind > ring.capacity()) return refuse(Refused::Why::log_gone);
@@ -88,7 +85,6 @@ void Sender::take(const Ack& ack) {
       ack.time > now)
     return broken("a message that makes no sense now");
   ack_ = ack;
-  acked_ = env_.now();
   // It has what was kept for it, and reads on faster than the ring is written, or begins anew.
   if (ack.received == replica_.commit().closed_end() && std::exchange(copying_, false))
     replica_.release_log();

@@ -37,9 +37,7 @@ class Sender {
 
   // What the follower has said last.
   const Ack& ack() const { return ack_; }
-  // When that came.
-  env::Instant acked() const { return acked_; }
-  // Everything that was sent before the beacon of this time has been received.
+  // Where what has been sent of the log ends.
   Lsn sent() const { return sent_; }
 
  private:
@@ -64,7 +62,6 @@ class Sender {
   bool retired_ = false;
   Lsn sent_;
   Ack ack_;
-  env::Instant acked_;
   std::deque<WantBlocks> wanted_;
   WantBlocks wanted_now_;         // being read
   std::vector<bool> superseded_;  // of those: sent meanwhile

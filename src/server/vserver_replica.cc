@@ -14,8 +14,8 @@ const ByteVector first_key = {std::byte{1}};
 const ByteVector last_key = {std::byte{0xfd}};
 
 constexpr size_t rows_at_once = 256;
-// The log that is kept for a copy may take so much of the ring.
-constexpr uint64_t held_part = 2;
+// A copy keeps no more log when less than this part of the ring is free.
+constexpr uint64_t free_part = 4;
 
 // The first key behind `key`.
 ByteVector behind(const ByteVector& key) {
@@ -118,7 +118,7 @@ void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::R
   if (want.first) {
     copy_from_ = ring.tail();
     ring.hold(copy_from_);
-  } else if (ring.room() < ring.capacity() / held_part / 2) {
+  } else if (ring.room() < ring.capacity() / free_part) {
     ring.hold(std::nullopt);
   }
   store.scan(behind(want.behind), last_key, rows_at_once,

@@ -16,7 +16,7 @@ class PairChannel final : public mirror::Channel {
   void set_handler(Handler handler) override {
     PairNet::End& end = pipe_->ends[end_];
     end.handler = std::move(handler);
-    for (ByteVector& message : std::exchange(end.early, {})) net_.hand_over(pipe_, end_, std::move(message));
+    for (ByteVector& message : std::exchange(end.early, {})) net_.arrive(pipe_, end_, std::move(message));
     if (end.lost) net_.tell_closed(pipe_, end_);
   }
   void send(Bytes message, std::vector<PageRef> pages) override {
@@ -24,7 +24,7 @@ class PairChannel final : public mirror::Channel {
     for (const PageRef& page : pages) whole.insert(whole.end(), page.bytes().begin(), page.bytes().end());
     net_.send(pipe_, end_, std::move(whole));
   }
-  size_t unsent_bytes() const override { return pipe_->unsent; }
+  size_t unsent_bytes() const override { return 0; }
 
  private:
   PairNet& net_;
@@ -142,10 +142,6 @@ void PairNet::arrive(const PipeRef& pipe, size_t to, ByteVector message) {
     if (!pipe->ends[to].handler.received) return pipe->ends[to].early.push_back(std::move(message));
     pipe->ends[to].handler.received(message);
   });
-}
-
-void PairNet::hand_over(const PipeRef& pipe, size_t to, ByteVector message) {
-  arrive(pipe, to, std::move(message));
 }
 
 // This end's process has closed it, and hears nothing more. What it has sent still arrives.

@@ -56,16 +56,13 @@ class PairNet {
     std::array<env::Instant, 2> last{};             // arrival at each end of what was sent last
     std::array<std::deque<ByteVector>, 2> waiting;  // for each end: its way is blocked
     std::array<bool, 2> closing{};                  // the news that it is closed waits as well
-    size_t unsent = 0;
   };
   using PipeRef = std::shared_ptr<Pipe>;
 
   env::Duration delay();
-  bool blocked(size_t from, size_t to) const { return from != to && blocked_[from]; }
   void connect(size_t from, std::move_only_function<void(std::unique_ptr<mirror::Channel>)> done);
   void send(const PipeRef& pipe, size_t end, ByteVector message);
   void arrive(const PipeRef& pipe, size_t end, ByteVector message);
-  void hand_over(const PipeRef& pipe, size_t end, ByteVector message);
   void close(const PipeRef& pipe, size_t end);
   void tell_closed(const PipeRef& pipe, size_t end);
   void set_blocked(size_t from, bool blocked);
