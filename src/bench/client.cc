@@ -450,7 +450,10 @@ bool Client::plant(Link& link, Slot& slot) {
 
 void Client::note_answer(const Link& link) {
   ++counters_.answers;
-  counters_.longest_pause = std::max(counters_.longest_pause, now_ - last_answer_);
+  const Nanoseconds pause = now_ - last_answer_;
+  counters_.longest_pause = std::max(counters_.longest_pause, pause);
+  if (pause >= noted_pause && counters_.pauses.size() < noted_pauses_max)
+    counters_.pauses.push_back({now_, pause});
   last_answer_ = now_;
   if (on_awaited_ && link.connected_at > awaited_since_) std::exchange(on_awaited_, nullptr)(now_);
 }
@@ -458,6 +461,7 @@ void Client::note_answer(const Link& link) {
 void Client::reset_pause() {
   last_answer_ = clock_now();
   counters_.longest_pause = 0;
+  counters_.pauses.clear();
 }
 
 void Client::on_first_answer_after(Nanoseconds since, std::move_only_function<void(Nanoseconds)> action) {

@@ -62,6 +62,11 @@ struct ClientCounters {
   uint64_t planted = 0;
   uint32_t sequence_status_flags = 0;  // all that were seen
   Nanoseconds longest_pause = 0;       // between two answers, while something was asked
+  struct Pause {
+    Nanoseconds ended_at = 0;  // of clock_now()
+    Nanoseconds length = 0;
+  };
+  std::vector<Pause> pauses;  // long ones, the first of them
 };
 
 // A slot of a session's fore channel.
@@ -234,6 +239,8 @@ class Client final : private Connection::Events {
   FileHandle root_;
   Nanoseconds now_ = 0;
   Nanoseconds last_answer_ = 0;
+  static constexpr Nanoseconds noted_pause = milliseconds(40);
+  static constexpr size_t noted_pauses_max = 10'000;
   ClientCounters counters_;
   std::optional<std::string> stopped_;
   Nanoseconds awaited_since_ = 0;

@@ -111,6 +111,11 @@ void Member::begin() {
     learn(*read);
     if (was_primary() && replica_.needs_copy())
       return end(error(ErrorKind::corrupt, "this blade was the primary, and has no copy any more"));
+    if (may_claim() && !configuration_.alone() && env_.now() - began_ < options_.claim_after) {
+      says_ = "leaving it to the mirror to take over";
+      env_.after(options_.retry_interval, [this] { begin(); });
+      return;
+    }
     if (may_claim()) return load(nullptr, [this] { claim(); });
     // The log of one that was in sync has nothing that must be dropped.
     if (both_lost() && !replica_.needs_copy()) return load(nullptr, [this] { join(); });
@@ -168,6 +173,7 @@ void Member::claim() {
 void Member::join() {
   role_ = Role::joining;
   says_ = "looking for the primary";
+  hooks_.following();
   connect();
 }
 
@@ -239,6 +245,12 @@ void Member::greet(std::unique_ptr<Channel> channel) {
     role_ = Role::mirror;
     says_ = "mirror, in sync";
   };
+  hooks.handed_over = [this] {
+    if (role_ != Role::mirror || deciding_) return;
+    PERDURE_MARK("a primary hands over");
+    take_over();
+  };
+  hooks.left = [this](const ByteVector& legacy) { legacy_ = legacy; };
   hooks.failed = [this](Error error) { end(std::move(error)); };
   receiver_ = std::make_unique<Receiver>(env_, replica_, std::move(channel), std::move(hooks));
   Hello hello;
@@ -395,7 +407,7 @@ void Member::become_primary() {
   log::GroupCommit& commit = replica_.commit();
   commit.require({.ring = true, .mirror = false});
   commit.set_gate([this] {
-    return role_ == Role::primary &&
+    return role_ == Role::primary && !handing_over_ &&
            (!needs_lease_ || env_.now() < lease_until_ || planted("replies need no lease"));
   });
   replica_.blocks().set_observer([this](BlockNo first, std::span<const PageRef> pages) {
@@ -472,6 +484,7 @@ void Member::hello(Channel& from, const Hello& hello) {
     retire_sender();
     settle();
   };
+  hooks.hand_over_wanted = [this] { hooks_.hand_over_wanted(); };
   sender_ = std::make_unique<Sender>(env_, replica_, std::move(channel), hello.from, std::move(hooks));
   sender_->welcome(options_.self);
   settle();
@@ -525,7 +538,7 @@ bool Member::all_stable() {
 
 // Brings about that who is in sync is who keeps up.
 void Member::settle() {
-  if (role_ != Role::primary || !serving_ || proposing_) return;
+  if (role_ != Role::primary || !serving_ || proposing_ || handing_over_) return;
   const env::Duration silence = env_.now() - acked_;
   if (!configuration_.alone()) {
     const bool replaced = sender_ != nullptr && !configuration_.has(sender_->follower());
@@ -566,7 +579,10 @@ void Member::add_mirror() {
     ring_required_ = options_.level != Level::mirror;
     if (!planted("the mirror is not waited for"))
       replica_.commit().require({.ring = ring_required_, .mirror = true});
-    if (sender_ != nullptr && configuration_.has(sender_->follower())) sender_->in_sync(configuration_.epoch);
+    if (sender_ != nullptr && configuration_.has(sender_->follower())) {
+      sender_->in_sync(configuration_.epoch);
+      sender_->leave(legacy_);
+    }
     spdlog::info("{} is in sync, epoch {}", options_.peer, configuration_.epoch);
   });
 }
@@ -589,10 +605,48 @@ void Member::drop_mirror() {
   });
 }
 
+// ------------------------------------------------------------------------------------------- handing over
+
+Result<void> Member::hand_over() {
+  if (!mirrored() || sender_ == nullptr || !configuration_.has(sender_->follower()) || handing_over_)
+    return error(ErrorKind::invalid, "{} is not in sync, and cannot take over", options_.peer);
+  constexpr env::Duration patience = std::chrono::seconds(2);
+  handing_over_ = true;
+  says_ = "handing over";
+  sender_->hand_over();
+  await_successor(env_.now() + patience);
+  return {};
+}
+
+// A start that ended before would be succeeded by one that finds this blade the primary, and claims.
+void Member::await_successor(env::Instant until) {
+  env_.after(watch_interval, [this, until] {
+    arbiter_.read([this, until](Result<Arbiter::Versioned> read) {
+      if (role_ == Role::ended) return;
+      const bool succeeded = read && read->configuration.primary != options_.self;
+      if (!succeeded && env_.now() < until) return await_successor(until);
+      end(error(ErrorKind::stopped, "{} {}", options_.peer,
+                succeeded ? "has taken over, as it was asked to" : "did not take over in time"));
+    });
+  });
+}
+
+Result<void> Member::want_hand_over() {
+  if (role_ != Role::mirror || receiver_ == nullptr)
+    return error(ErrorKind::invalid, "this blade is not a mirror in sync");
+  receiver_->want_hand_over();
+  return {};
+}
+
+void Member::set_legacy(ByteVector legacy) {
+  legacy_ = std::move(legacy);
+  if (mirrored() && sender_ != nullptr && configuration_.has(sender_->follower())) sender_->leave(legacy_);
+}
+
 void Member::tick() {
   if (role_ == Role::ended) return;
   env_.after(options_.beacon_interval, [this] { tick(); });
-  if (sender_ != nullptr) sender_->beacon();
+  if (sender_ != nullptr && !handing_over_) sender_->beacon();
   settle();
 }
 

@@ -3,7 +3,7 @@
 //
 //   starting -> primary            its blade was the last primary, and its log has all that is durable
 //   starting -> joining -> mirror  it follows the primary, and is in sync at last
-//   mirror -> primary              the primary is silent: a takeover
+//   mirror -> primary              the primary is silent: a takeover; or it has handed over
 //   mirror -> joining              it was not in time, and has been left out
 //   any -> ended                   this start can take no part any more; the process starts anew
 //
@@ -46,10 +46,17 @@ class Member {
     env::Duration takeover_after = std::chrono::milliseconds(400);
     env::Duration drop_after = std::chrono::milliseconds(300);
     env::Duration retry_interval = std::chrono::milliseconds(50);
+    // Of a primary's next start: not zero where the last one found that this blade cannot go on. A mirror then
+    // has the time to take over.
+    env::Duration claim_after{};
   };
   struct Hooks {
     std::function<void()> serving;     // it has become the primary
     std::function<void(Error)> ended;  // the process must be started anew, and the error says why
+    // This blade is not the primary: at each time that it begins to look for the one that is.
+    std::function<void()> following = [] {};
+    // The mirror wants to be the primary, and hand_over() is up to whoever serves clients.
+    std::function<void()> hand_over_wanted = [] {};
   };
   // `connector` makes channels to the peer.
   Member(env::Env& env, Replica& replica, Arbiter& arbiter, Connector& connector, Options options,
@@ -60,13 +67,25 @@ class Member {
   // The peer has made a channel to this blade.
   void accept(std::unique_ptr<Channel> channel);
 
+  // Of a primary with a mirror: this start answers nothing any more, and the mirror takes over at once. It ends
+  // when that has happened, or cannot be waited for any longer. An error: there is no mirror that could.
+  Result<void> hand_over();
+  // Of a mirror: the primary is asked to do so. An error: there is nobody to be asked.
+  Result<void> want_hand_over();
+  // Of a primary: what its successor is to know beside the log. Of that one: what it was told last.
+  void set_legacy(ByteVector legacy);
+  const ByteVector& legacy() const { return legacy_; }
+
   Role role() const { return role_; }
   const Start& self() const { return options_.self; }
   const Configuration& configuration() const { return configuration_; }  // the newest that is known
   // The primary has a mirror that is in sync.
   bool mirrored() const { return role_ == Role::primary && !configuration_.alone() && !proposing_; }
   const Sender* sender() const { return sender_.get(); }
+  const Receiver* receiver() const { return receiver_.get(); }
   const std::string& says() const { return says_; }  // what it does, in words
+  // Not known for sure whether the newest change has been made.
+  bool proposing() const { return proposing_; }
 
  private:
   void begin();
@@ -104,6 +123,7 @@ class Member {
   void acked();
   void tick();
   void end_turn();
+  void await_successor(env::Instant until);
   void end(Error error);
   env::Instant heard() const;
 
@@ -134,6 +154,8 @@ class Member {
   bool required_ = false;  // the mirror, for durable
   bool ring_required_ = true;
   bool needs_lease_ = false;  // it may be able to take over
+  bool handing_over_ = false;
+  ByteVector legacy_;         // or, as a follower, of the primary
   Lsn joins_at_;              // a follower that has everything before it may be added
   env::Instant lease_until_, acked_;
 

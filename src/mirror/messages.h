@@ -4,7 +4,8 @@
 //   Hello ->       <- Welcome | Refused
 //   Follow ->      <- Following, then Batch, Blocks, Beacon ...
 //   Ack, WantBlocks ->
-//                  <- InSync
+//                  <- InSync, Legacy, HandOver
+// WantHandOver ->
 //
 // A follower without a copy, or whose log ends where the primary's no longer begins, asks for all rows first:
 //
@@ -177,8 +178,32 @@ struct Rows {
   }
 };
 
+// The primary answers nothing any more: whoever is in sync need not wait to take over.
+struct HandOver {
+  static constexpr uint8_t type = 14;
+  template <class Self, class V>
+  static void fields(Self&, V&&) {}
+};
+
+// Of a mirror whose administrator wants it to be the primary.
+struct WantHandOver {
+  static constexpr uint8_t type = 15;
+  template <class Self, class V>
+  static void fields(Self&, V&&) {}
+};
+
+// What the primary leaves to its successor beside the log (server/): the newest counts.
+struct Legacy {
+  static constexpr uint8_t type = 16;
+  ByteVector bytes;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("bytes", m.bytes);
+  }
+};
+
 using Message = std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync,
-                             Following, WantRows, Rows>;
+                             Following, WantRows, Rows, HandOver, WantHandOver, Legacy>;
 
 // Without payload or content, which is sent behind it.
 ByteVector encode_message(const Message& message);

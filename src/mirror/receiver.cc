@@ -46,6 +46,10 @@ void Receiver::follow() {
   channel_->send(encode_message(Follow{told_.received}));
 }
 
+void Receiver::want_hand_over() {
+  channel_->send(encode_message(WantHandOver{}));
+}
+
 void Receiver::received(Bytes bytes) {
   if (*self_ == nullptr) return;
   alive_ = env_.now();
@@ -69,6 +73,10 @@ void Receiver::received(Bytes bytes) {
     commit.mirrored(std::min(beacon->durable, commit.closed_end()));
   } else if (std::get_if<InSync>(&*message) != nullptr) {
     hooks_.in_sync();
+  } else if (std::get_if<HandOver>(&*message) != nullptr) {
+    hooks_.handed_over();
+  } else if (const auto* legacy = std::get_if<Legacy>(&*message)) {
+    hooks_.left(legacy->bytes);
   } else {
     broken("a message that makes no sense now");
   }

@@ -28,6 +28,8 @@ class Receiver {
     std::function<void(const Welcome&)> welcomed;
     std::function<void(Lsn read_from)> copied;  // all rows are there
     std::function<void()> in_sync;              // the primary says so
+    std::function<void()> handed_over;          // so does it that it is none any more
+    std::function<void(const ByteVector& legacy)> left;
     std::function<void()> broken;               // the channel is closed, or what comes from it makes no sense
     std::function<void(Error)> failed;  // this blade cannot redo it: what it has is of no use any more
   };
@@ -41,6 +43,7 @@ class Receiver {
   void follow();
   // After the welcome, where the replica needs a copy; hooks.copied tells that it has it.
   void copy();
+  void want_hand_over();
   // An Ack, if there is anything new. At the end of each turn.
   void end_turn();
   // When the primary was heard last, by beacons that have been or will be acknowledged. 0: it was not.

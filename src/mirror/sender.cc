@@ -55,6 +55,15 @@ void Sender::in_sync(Epoch epoch) {
   channel_->send(encode_message(InSync{epoch}));
 }
 
+void Sender::hand_over() {
+  pump();
+  channel_->send(encode_message(HandOver{}));
+}
+
+void Sender::leave(const ByteVector& legacy) {
+  channel_->send(encode_message(Legacy{legacy}));
+}
+
 void Sender::received(Bytes bytes) {
   if (retired_) return;
   const Result<Message> message = decode_message(bytes);
@@ -63,6 +72,7 @@ void Sender::received(Bytes bytes) {
   if (const auto* ack = std::get_if<Ack>(&*message)) return take(*ack);
   if (const auto* want = std::get_if<WantBlocks>(&*message)) return take(*want);
   if (const auto* want = std::get_if<WantRows>(&*message)) return take(*want);
+  if (std::get_if<WantHandOver>(&*message) != nullptr) return hooks_.hand_over_wanted();
   broken("a message that makes no sense now");
 }
 

@@ -17,6 +17,7 @@ class Sender {
   struct Hooks {
     std::function<void()> acked;   // something new in ack()
     std::function<void()> broken;  // the channel is closed, or what comes from it makes no sense
+    std::function<void()> hand_over_wanted;
   };
   Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Start follower, Hooks hooks);
   ~Sender();
@@ -30,6 +31,8 @@ class Sender {
   bool following() const { return following_; }
   void beacon();
   void in_sync(Epoch epoch);
+  void hand_over();
+  void leave(const ByteVector& legacy);
   // A block write of this blade's: sent before the log can name it.
   void wrote(BlockNo first, std::span<const PageRef> pages);
   // Sends what there is, as far as the follower keeps up. At the end of each turn.

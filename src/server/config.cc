@@ -114,7 +114,39 @@ Result<void> set_list(std::vector<Item>& items, const toml::node& node,
 }
 
 Result<void> set_durability(Durability& value, const toml::node& node) {
-  return set_choice<Durability>(value, node, {{"disk", Durability::disk}, {"memory", Durability::memory}});
+  return set_choice<Durability>(value, node,
+                                {{"disk", Durability::disk},
+                                 {"memory", Durability::memory},
+                                 {"mirror", Durability::mirror},
+                                 {"disk+mirror", Durability::disk_and_mirror}});
+}
+
+// Names of pairs and blades: they stand in certificates, and in the arbiter's key.
+Result<void> set_name(std::string& value, const toml::node& node) {
+  auto text = node.value_exact<std::string>();
+  constexpr size_t longest = 64;
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
+  };
+  if (!text || text->empty() || text->size() > longest || !std::ranges::all_of(*text, fits))
+    return wrong("a name of at most 64 letters, digits, '-', '_' and '.'");
+  value = *text;
+  return {};
+}
+
+Result<void> set_milliseconds(std::chrono::milliseconds& value, const toml::node& node) {
+  int64_t number = 0;
+  TRY(set_number(number, node, 1, 60'000));
+  value = std::chrono::milliseconds(number);
+  return {};
+}
+
+Result<std::string> parse_url(std::string_view text) {
+  if (!text.starts_with("http://") && !text.starts_with("https://"))
+    return error(ErrorKind::invalid, "'{}' is not a URL, as in https://192.0.2.3:2379", text);
+  while (text.ends_with('/')) text.remove_suffix(1);
+  return std::string(text);
 }
 
 Result<void> set_export_path(std::string& value, const toml::node& node) {
@@ -172,6 +204,28 @@ constexpr Key keys[] = {
      [](Config& c, const toml::node& n) {
        return set_bytes(c.checkpoint_bytes_max, n, mebibyte, 1ULL << 40U);
      }},
+
+    {"pair", "name", [](Config& c, const toml::node& n) { return set_name(c.pair->name, n); }},
+    {"pair", "blade", [](Config& c, const toml::node& n) { return set_name(c.pair->blade, n); }},
+    {"pair", "peer", [](Config& c, const toml::node& n) { return set_name(c.pair->peer, n); }},
+    {"pair", "listen",
+     [](Config& c, const toml::node& n) { return set_list(c.pair->listen, n, &parse_address); }},
+    {"pair", "peer_addresses",
+     [](Config& c, const toml::node& n) { return set_list(c.pair->peer_addresses, n, &parse_address); }},
+    {"pair", "arbiter", [](Config& c, const toml::node& n) { return set_list(c.pair->arbiter, n, &parse_url); }},
+    {"pair", "arbiter_authority",
+     [](Config& c, const toml::node& n) { return set_text(c.pair->arbiter_authority, n); }},
+    {"pair", "arbiter_certificate",
+     [](Config& c, const toml::node& n) { return set_text(c.pair->arbiter_certificate, n); }},
+    {"pair", "arbiter_key", [](Config& c, const toml::node& n) { return set_text(c.pair->arbiter_key, n); }},
+    {"pair", "certificates", [](Config& c, const toml::node& n) { return set_text(c.pair->certificates, n); }},
+    {"pair", "addresses",
+     [](Config& c, const toml::node& n) { return set_list(c.pair->addresses, n, &parse_vserver_address); }},
+    {"pair", "port", [](Config& c, const toml::node& n) { return set_number(c.pair->port, n, 1, 65'535); }},
+    {"pair", "beacon_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->beacon, n); }},
+    {"pair", "lease_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->lease, n); }},
+    {"pair", "takeover_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->takeover, n); }},
+    {"pair", "drop_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->drop, n); }},
 
     {"export", "path", [](Config& c, const toml::node& n) { return set_export_path(c.exported.path, n); }},
     {"export", "read_only", [](Config& c, const toml::node& n) { return set_bool(c.exported.read_only, n); }},
@@ -267,15 +321,20 @@ class Parser {
         TRY(exports(node, line));
         continue;
       }
-      static constexpr std::string_view sections[] = {"server", "vserver", "export", "limits", "log"};
+      static constexpr std::string_view sections[] = {"server", "vserver", "pair",
+                                                       "export", "limits",  "log"};
       if (std::ranges::find(sections, name.str()) == std::end(sections))
         return failed(line,
                       fmt::format("unknown section or key '{}'{}", name.str(), meant(name.str(), sections)));
       if (!node.is_table())
         return failed(line, fmt::format("'{}' must be a section: [{}]", name.str(), name.str()));
+      if (name == "pair") config_.pair.emplace();
       TRY(section(name.str(), *node.as_table()));
     }
     return {};
+  }
+  bool has(std::string_view section, std::string_view name) const {
+    return lines_.contains(fmt::format("{}.{}", section, name));
   }
 
   // For what is wrong only together: the place of a key, if it stands in the file.
@@ -351,6 +410,38 @@ void set_defaults(Config& config) {
   config.memory_bytes = std::max(half - half % 4096, 128 * mebibyte);
 }
 
+// What of [pair] is right only together, and its defaults.
+Result<void> check_pair(Config& config, const Parser& parser) {
+  PairConfig& pair = *config.pair;
+  for (const char* name : {"blade", "peer", "listen", "peer_addresses", "arbiter"})
+    if (!parser.has("pair", name)) return parser.failed_at("pair", name, "is missing");
+  if (pair.blade == pair.peer) return parser.failed_at("pair", "peer", "must be the name of the other blade");
+  if (config.durability == Durability::memory)
+    return parser.failed_at("vserver", "durability",
+                            "a pair keeps what it acknowledges: \"disk\", \"mirror\" or \"disk+mirror\"");
+  if (pair.arbiter_certificate.empty() != pair.arbiter_key.empty())
+    return parser.failed_at("pair", "arbiter_certificate", "needs arbiter_key, and the other way round");
+  // As docs/decisions/pair.md assumes it of the clocks.
+  if (pair.takeover < pair.lease + pair.lease / 16)
+    return parser.failed_at("pair", "takeover_ms", "must be longer than lease_ms by at least a sixteenth");
+  if (3 * pair.beacon > pair.lease || 3 * pair.beacon > pair.drop)
+    return parser.failed_at("pair", "beacon_ms", "must be at most a third of lease_ms and of drop_ms");
+  if (parser.has("server", "listen") && !pair.addresses.empty())
+    return parser.failed_at("server", "listen", "clients connect to the addresses of [pair] alone");
+  if (!pair.addresses.empty()) {
+    config.listen.clear();
+    for (const VserverAddress& address : pair.addresses) {
+      config.listen.push_back(address.ip);
+      config.listen.back().port = pair.port;
+    }
+  }
+  const files::path data(config.data);
+  pair.certificates = (data / pair.certificates).lexically_normal();
+  for (std::string* file : {&pair.arbiter_authority, &pair.arbiter_certificate, &pair.arbiter_key})
+    if (!file->empty()) *file = (data / *file).lexically_normal();
+  return {};
+}
+
 }  // namespace
 
 Result<Config> parse_config(std::string_view text, const std::string& file, const Overrides& overrides) {
@@ -381,6 +472,9 @@ Result<Config> parse_config(std::string_view text, const std::string& file, cons
   }
   if (config.blocks_bytes_max != 0 && config.blocks_bytes_max < config.blocks_step_bytes)
     return parser.failed_at("vserver", "blocks_bytes_max", "less than blocks_step_bytes");
+  if (config.pair) TRY(check_pair(config, parser));
+  if (!config.pair && config.durability != Durability::disk && config.durability != Durability::memory)
+    return parser.failed_at("vserver", "durability", "that needs a pair: see [pair] and `perdure cluster init`");
   return config;
 }
 

@@ -4,6 +4,7 @@
 // and an unknown or impossible key was an error that names file and line. Reads no file by itself.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,12 +13,16 @@
 
 #include "base/result.h"
 #include "server/network.h"
+#include "server/pair/vserver_address.h"
 
 namespace perdure::server {
 
+// What acknowledged means.
 enum class Durability : uint8_t {
-  disk,    // acknowledged = on this machine's stable storage
-  memory,  // acknowledged = in memory; survives nothing
+  disk,             // on this machine's stable storage; of a pair with a mirror, and in the memory of that
+  memory,           // in memory; survives nothing
+  mirror,           // of a pair: in the memory of both blades, or of one on stable storage
+  disk_and_mirror,  // of a pair: on the stable storage of both blades, while there are two
 };
 
 // Which callers act as the anonymous user.
@@ -32,6 +37,19 @@ struct Export {
   std::vector<Network> clients;  // who may connect; never empty
 
   bool admits(const wire::Address& peer) const;
+};
+
+// A blade of a pair (mirror/member.h).
+struct PairConfig {
+  std::string name = "vserver";  // of the pair in the arbiter
+  std::string blade, peer;
+  std::vector<wire::Address> listen, peer_addresses;  // between the blades
+  std::vector<std::string> arbiter;                   // URLs of etcd
+  std::string arbiter_authority, arbiter_certificate, arbiter_key;  // files; empty: the system's, and none
+  std::string certificates = "pair";  // a directory: authority.pem, blade.pem, blade.key
+  std::vector<VserverAddress> addresses;
+  uint16_t port = 2049;
+  std::chrono::milliseconds beacon{25}, lease{300}, takeover{400}, drop{300};
 };
 
 struct Config {
@@ -56,6 +74,9 @@ struct Config {
   uint32_t lease_seconds = 90;
   uint64_t checkpoint_records_max = 60'000;
   uint64_t checkpoint_bytes_max = 128ULL << 20U;
+
+  // [pair]
+  std::optional<PairConfig> pair;
 
   // [[export]]
   Export exported;

@@ -12,24 +12,7 @@
 #include "server/config.h"
 
 namespace perdure::server {
-namespace {
-
 namespace files = std::filesystem;
-
-// Complete under its name, or not there: a first start may be interrupted as well as any other.
-Result<void> write_whole(const std::string& path, std::string_view text) {
-  std::string unfinished = path + ".new";
-  int fd = open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  bool good =
-      fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
-  good = good && rename(unfinished.c_str(), path.c_str()) == 0;
-  int problem = errno;
-  if (fd >= 0) close(fd);
-  if (!good) return error(ErrorKind::io, "cannot write {}: {}", path, std::strerror(problem));
-  return {};
-}
-
-}  // namespace
 
 Result<ConfigFile> config_of_directory(const std::string& directory) {
   std::error_code problem;
@@ -49,7 +32,7 @@ Result<ConfigFile> config_of_directory(const std::string& directory) {
           directory, config_name);
     }
   }
-  TRY(write_whole(path, first_config_text()));
+  TRY(write_private_file(path, first_config_text()));
   return ConfigFile{path, std::string(first_config_text()), true};
 }
 
@@ -79,6 +62,18 @@ Result<ConfigFile> read_config_file(const std::string& path) {
   if (file.text.size() > bytes_max)
     return error(ErrorKind::invalid, "{} is too long for a configuration", path);
   return file;
+}
+
+Result<void> write_private_file(const std::string& path, std::string_view text) {
+  std::string unfinished = path + ".new";
+  int fd = open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  bool good =
+      fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
+  good = good && rename(unfinished.c_str(), path.c_str()) == 0;
+  int problem = errno;
+  if (fd >= 0) close(fd);
+  if (!good) return error(ErrorKind::io, "cannot write {}: {}", path, std::strerror(problem));
+  return {};
 }
 
 }  // namespace perdure::server

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -24,5 +25,8 @@ Result<ConfigFile> config_of_directory(const std::string& directory);
 Result<void> make_data_directory(const std::string& directory);
 
 Result<ConfigFile> read_config_file(const std::string& path);
+
+// For its owner alone; complete under its name, or not there.
+Result<void> write_private_file(const std::string& path, std::string_view text);
 
 }  // namespace perdure::server

@@ -44,7 +44,7 @@ FrontEnd::FrontEnd(env::Env& env, asio::io_context& context, RequestHandler& han
 FrontEnd::~FrontEnd() {
   *self_ = nullptr;
   if (watching_) env_.cancel(watch_timer_);
-  for (auto& [id, connection] : connections_) connection->close();
+  close_all();
 }
 
 void FrontEnd::adopt(int descriptor) {
@@ -63,6 +63,11 @@ void FrontEnd::adopt(int descriptor) {
   connections_.emplace(last_id_, connection);
   connection->end_turn();
   watch();
+}
+
+void FrontEnd::close_all() {
+  for (auto& [id, connection] : connections_) connection->close();
+  connections_.clear();
 }
 
 bool FrontEnd::close_longest_idle() {

@@ -42,6 +42,8 @@ class FrontEnd final : public wire::Transport, private Connection::Owner {
 
   // Takes the descriptor of a connected TCP socket.
   void adopt(int descriptor);
+  // All connections, of which the handler hears nothing any more. What is sent to them is dropped.
+  void close_all();
   // Makes room for a descriptor. False if no connection is idle.
   bool close_longest_idle();
 

@@ -31,6 +31,8 @@ using std::chrono::milliseconds;
 
 // What the shell uses for the same.
 constexpr int cannot_execute = 127;
+// Before a server process that asked for it is followed by another one.
+constexpr milliseconds again_pause{20};
 
 // The server process, as the guardian holds it.
 struct Child {
@@ -80,6 +82,7 @@ class Guardian {
   int signal_fd_ = -1;
   int config_fd_ = -1;
   bool reported_once_ = false;
+  int last_status_ = 0;  // of the last server process that ended by itself
   bool done_ = false;
   ExitStatus status_ = ExitStatus::stopped;
 };
@@ -164,7 +167,8 @@ void Guardian::become_server(pid_t guardian, int socket) const {
   set("LISTEN_PID", std::to_string(getpid()));
   set("LISTEN_FDS", std::to_string(count - 2));
   set(guardian_variable,
-      fmt::format("{}:{}:{}", guardian, first_inherited_fd + count - 2, first_inherited_fd + count - 1));
+      fmt::format("{}:{}:{}:{}", guardian, first_inherited_fd + count - 2, first_inherited_fd + count - 1,
+                  last_status_));
 
   std::vector<char*> arguments;
   for (const std::string& argument : options_.command)
@@ -230,9 +234,8 @@ void Guardian::read_reports() {
     }
     silence_.heard();
     if (message[0] == static_cast<char>(Report::stopping)) child_.leaving = true;
-    if (message[0] != static_cast<char>(Report::ready) || child_.ready) continue;
-    child_.ready = true;
-    child_.ready_at = Clock::now();
+    if (message[0] != static_cast<char>(Report::ready)) continue;
+    if (!std::exchange(child_.ready, true)) child_.ready_at = Clock::now();
     if (state_ == State::starting) state_ = State::serving;
     std::string_view status(&message[1], static_cast<size_t>(length) - 1);
     systemd_.notify(fmt::format("{}STATUS={}", reported_once_ ? "" : "READY=1\n", status));
@@ -274,6 +277,12 @@ void Guardian::bury() {
   child_ = {};
 
   if (state_ == State::stopping) return end(ExitStatus::stopped);
+  last_status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+  if (last_status_ == static_cast<int>(ExitStatus::again)) {
+    state_ = State::pausing;
+    pause_ends_ = now + again_pause;
+    return;
+  }
   if (WIFEXITED(status)) {
     if (WEXITSTATUS(status) == static_cast<int>(ExitStatus::usage)) return end(ExitStatus::usage);
     if (WEXITSTATUS(status) == static_cast<int>(ExitStatus::cannot_start) ||

@@ -48,7 +48,7 @@ bool somebody_waits(int listening) {
 
 }  // namespace
 
-Result<int> open_listening_socket(const wire::Address& address) {
+Result<int> open_listening_socket(const wire::Address& address, bool free) {
   sockaddr_storage kernel_address;
   const socklen_t length = to_kernel(address, kernel_address);
   const int fd = ::socket(kernel_address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -59,6 +59,8 @@ Result<int> open_listening_socket(const wire::Address& address) {
     failed = "SO_REUSEADDR";
   else if (address.is_v6 && ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
     failed = "IPV6_V6ONLY";
+  else if (free && ::setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on) != 0)
+    failed = "IP_FREEBIND";
   else if (::bind(fd, reinterpret_cast<const sockaddr*>(&kernel_address), length) != 0)
     failed = "bind";
   else if (::listen(fd, backlog) != 0)

@@ -13,9 +13,9 @@
 
 namespace perdure::server {
 
-// A socket that listens on `address`; port 0 is any. An IPv6 address takes no IPv4 connections. Also for the
-// guardian.
-Result<int> open_listening_socket(const wire::Address& address);
+// A socket that listens on `address`; port 0 is any. An IPv6 address takes no IPv4 connections. `free`: this
+// machine need not have the address. Also for the guardian.
+Result<int> open_listening_socket(const wire::Address& address, bool free = false);
 
 class Listener {
  public:

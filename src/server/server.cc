@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "env/linux/linux_env.h"
@@ -15,6 +16,7 @@
 #include "nfs4/data_place.h"
 #include "server/front_end.h"
 #include "server/listener.h"
+#include "server/pair/pair_blade.h"
 #include "server/rpc_front.h"
 #include "server/status.h"
 #include "server/vserver.h"
@@ -47,10 +49,18 @@ class Server final : private wire::RpcProgram {
   // Ends the process' work, at any stage: `error` has been the reason.
   void fail(ExitStatus status, const Error& error) {
     spdlog::critical("{}", error.message);
+    end(status);
+  }
+  void end(ExitStatus status) {
     status_ = status;
-    listener_.reset();
-    front_end_.reset();
+    close_clients();
     env_->stop();
+  }
+  // Nothing is received or sent any more.
+  void close_clients() {
+    if (pair_ != nullptr && pair_->serving()) pair_->give_up_addresses();
+    listener_.reset();
+    if (front_end_) front_end_->close_all();
   }
 
   void heartbeat() {
@@ -108,6 +118,7 @@ class Server final : private wire::RpcProgram {
                            [this](Result<std::unique_ptr<store::BlockStore>> blocks) {
                              if (!blocks) return fail(status_of(blocks.error()), blocks.error());
                              parts_.blocks = std::move(*blocks);
+                             if (config_.pair) return join_pair();
                              restore();
                            });
   }
@@ -141,12 +152,93 @@ class Server final : private wire::RpcProgram {
         [this](Error error) { fail(ExitStatus::failed, error); },
         [this](Result<std::unique_ptr<Vserver>> vserver) {
           if (!vserver) return fail(ExitStatus::cannot_start, vserver.error());
-          vserver_ = std::move(*vserver);
-          listen();
+          alone_ = std::move(*vserver);
+          vserver_ = alone_.get();
+          open_control_socket();
+          if (listen()) serving();
         });
   }
 
-  void listen() {
+  // ---- a pair
+
+  void join_pair() {
+    PairBlade::Hooks hooks;
+    hooks.serving = [this] {
+      vserver_ = pair_->vserver();
+      if (!listen()) return;
+      if (const Result<void> taken = pair_->take_addresses(); !taken)
+        return fail(ExitStatus::failed, taken.error());
+      watch_connections();
+      serving();
+    };
+    hooks.ended = [this](const Error& error) {
+      if (error.kind != ErrorKind::stopped) return fail(ExitStatus::failed, error);
+      spdlog::info("{}", error.message);
+      end(stopping_ ? ExitStatus::stopped : ExitStatus::again);
+    };
+    hooks.failed = [this](const Error& error) { fail(ExitStatus::failed, error); };
+    hooks.hand_over_wanted = [this] {
+      if (const Result<void> handed = hand_over(); !handed) spdlog::warn("{}", handed.error().message);
+    };
+    Result<std::unique_ptr<PairBlade>> pair =
+        PairBlade::open(*env_, env_->context(), config_, std::move(parts_), vserver_options(),
+                        supervision_.last_failed(), std::move(hooks));
+    if (!pair) return fail(ExitStatus::cannot_start, pair.error());
+    pair_ = std::move(*pair);
+    open_control_socket();
+    pair_->start();
+    supervision_.ready(fmt::format("blade {} of {}", config_.pair->blade, config_.pair->name));
+  }
+
+  Result<void> hand_over() {
+    TRY(pair_->hand_over());
+    close_clients();
+    return {};
+  }
+
+  // The peer is to know whom it would have to wake.
+  void watch_connections() {
+    constexpr env::Duration interval = std::chrono::milliseconds(50);
+    env_->after(interval, [this] { watch_connections(); });
+    const std::pair now{front_end_->figures().accepted, front_end_->connections()};
+    if (now == connections_told_) return;
+    connections_told_ = now;
+    std::vector<TcpEnds> ends;
+    front_end_->for_each(
+        [&](wire::ConnectionId, const Connection::Ends& e) { ends.push_back({e.peer, e.local}); });
+    pair_->tell_connections(ends);
+  }
+
+  // ---- questions
+
+  void open_control_socket() {
+    Result<std::unique_ptr<ControlSocket>> control =
+        ControlSocket::open(env_->context(), path(control_socket_name),
+                            [this](const std::string& question) { return answer(question).dump(2) + "\n"; });
+    if (control)
+      control_socket_ = std::move(*control);
+    else
+      spdlog::warn("{}", control.error().message);
+  }
+
+  nlohmann::json answer(const std::string& question) {
+    const auto outcome = [](const Result<void>& result) {
+      return result ? nlohmann::json{{"done", true}}
+                    : nlohmann::json{{"done", false}, {"error", result.error().message}};
+    };
+    if (question == status_question) {
+      nlohmann::json j = vserver_ != nullptr ? status_json(*vserver_) : nlohmann::json::object();
+      if (pair_ != nullptr) j["pair"] = pair_->status();
+      return j;
+    }
+    if (question == switchover_question && pair_ != nullptr)
+      return outcome(pair_->serving() ? hand_over() : pair_->want_hand_over());
+    return outcome(error(ErrorKind::unsupported, "the server does not understand '{}'", question));
+  }
+
+  // ---- clients
+
+  bool listen() {
     FrontEndOptions options;
     options.limits.records.find_data = nfs4::find_write_data;
     options.connections_max = config_.connections_max;
@@ -158,14 +250,14 @@ class Server final : private wire::RpcProgram {
     vserver_->nfs().attach(*front_end_);
     listener_.emplace(*env_, env_->context(), *front_end_);
     for (const int socket : listening_)
-      if (const Result<void> adopted = listener_->adopt(socket); !adopted)
-        return fail(ExitStatus::cannot_start, adopted.error());
-    Result<std::unique_ptr<StatusSocket>> status = StatusSocket::open(
-        env_->context(), path(status_socket_name), [this] { return status_json(*vserver_); });
-    if (status)
-      status_socket_ = std::move(*status);
-    else
-      spdlog::warn("{}", status.error().message);
+      if (const Result<void> adopted = listener_->adopt(socket); !adopted) {
+        fail(ExitStatus::cannot_start, adopted.error());
+        return false;
+      }
+    return true;
+  }
+
+  void serving() {
     const RestorationFigures& r = vserver_->restoration();
     const auto ms = [](env::Duration d) { return std::chrono::duration<double, std::milli>(d).count(); };
     const std::string line =
@@ -191,9 +283,9 @@ class Server final : private wire::RpcProgram {
     status_ = ExitStatus::stopped;
     if (vserver_ == nullptr) return env_->stop();
     spdlog::info("stopping");
-    listener_.reset();
-    front_end_.reset();
-    status_socket_.reset();
+    // Nobody waits for this blade then.
+    if (pair_ != nullptr && hand_over()) return;
+    close_clients();
     vserver_->stop([this] {
       spdlog::info("stopped: everything is in the checkpoint");
       env_->stop();
@@ -206,11 +298,14 @@ class Server final : private wire::RpcProgram {
   std::unique_ptr<env::LinuxEnv> env_;
   std::optional<asio::signal_set> signals_;
   Vserver::Parts parts_;
-  std::unique_ptr<Vserver> vserver_;
+  std::unique_ptr<Vserver> alone_;  // of a blade without a peer
+  std::unique_ptr<PairBlade> pair_;
+  Vserver* vserver_ = nullptr;  // once it serves
   RpcFront rpc_front_;
   std::optional<FrontEnd> front_end_;
   std::optional<Listener> listener_;
-  std::unique_ptr<StatusSocket> status_socket_;
+  std::unique_ptr<ControlSocket> control_socket_;
+  std::pair<uint64_t, size_t> connections_told_;
   env::Instant began_{};
   ExitStatus status_ = ExitStatus::failed;
   bool stopping_ = false;

@@ -8,6 +8,7 @@
 
 #include <asio/io_context.hpp>
 #include <asio/local/stream_protocol.hpp>
+#include <asio/read_until.hpp>
 #include <asio/write.hpp>
 #include <cerrno>
 #include <cstring>
@@ -100,9 +101,9 @@ nlohmann::json restoration_json(const RestorationFigures& r) {
 
 }  // namespace
 
-std::string status_json(Vserver& v) {
+nlohmann::json status_json(Vserver& v) {
   const fs::BlockAllocator& blocks = v.fs().data().allocator;
-  const nlohmann::json j{{"vserver", v.uuid()},
+  return {{"vserver", v.uuid()},
                          {"log", log_json(v)},
                          {"transactions", transactions_json(v)},
                          {"client_state", clients_json(v)},
@@ -112,49 +113,57 @@ std::string status_json(Vserver& v) {
                            {"available_bytes", blocks.available_max() * block_bytes}}},
                          {"checkpoint", checkpoint_json(v)},
                          {"restoration", restoration_json(v.restoration())}};
-  return j.dump(2) + "\n";
 }
 
 // ---------------------------------------------------------------------------------------------- the socket
 
-struct StatusSocket::Impl : std::enable_shared_from_this<Impl> {
-  Impl(asio::io_context& context, std::string p, std::function<std::string()> t)
-      : acceptor(context), path(std::move(p)), text(std::move(t)) {}
+struct ControlSocket::Impl : std::enable_shared_from_this<Impl> {
+  using Socket = asio::local::stream_protocol::socket;
+  Impl(asio::io_context& context, std::string p, Answer a)
+      : acceptor(context), path(std::move(p)), answer(std::move(a)) {}
 
   void accept() {
-    acceptor.async_accept(
-        [self = shared_from_this()](std::error_code problem, asio::local::stream_protocol::socket socket) {
-          if (problem == asio::error::operation_aborted || !self->acceptor.is_open()) return;
-          if (!problem) answer(std::move(socket), self->text());
-          self->accept();
-        });
+    acceptor.async_accept([self = shared_from_this()](std::error_code problem, Socket socket) {
+      if (problem == asio::error::operation_aborted || !self->acceptor.is_open()) return;
+      if (!problem) self->listen(std::move(socket));
+      self->accept();
+    });
   }
-  static void answer(asio::local::stream_protocol::socket socket, std::string text) {
-    auto owned = std::make_shared<std::pair<asio::local::stream_protocol::socket, std::string>>(
-        std::move(socket), std::move(text));
-    asio::async_write(owned->first, asio::buffer(owned->second), [owned](std::error_code, size_t) {});
+  void listen(Socket socket) {
+    struct Conversation {
+      Socket socket;
+      std::string question, answer;
+    };
+    auto c = std::make_shared<Conversation>(Conversation{std::move(socket), {}, {}});
+    asio::async_read_until(c->socket, asio::dynamic_buffer(c->question, question_bytes_max), '\n',
+                           [self = shared_from_this(), c](std::error_code problem, size_t n) {
+                             if (problem || !self->acceptor.is_open()) return;
+                             c->answer = self->answer(c->question.substr(0, n - 1));
+                             asio::async_write(c->socket, asio::buffer(c->answer), [c](std::error_code, size_t) {});
+                           });
   }
 
+  static constexpr size_t question_bytes_max = 256;
   asio::local::stream_protocol::acceptor acceptor;
   std::string path;
-  std::function<std::string()> text;
+  Answer answer;
 };
 
-StatusSocket::StatusSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ControlSocket::ControlSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-StatusSocket::~StatusSocket() {
+ControlSocket::~ControlSocket() {
   std::error_code ignored;
   impl_->acceptor.close(ignored);
   ::unlink(impl_->path.c_str());
 }
 
-Result<std::unique_ptr<StatusSocket>> StatusSocket::open(asio::io_context& context, const std::string& path,
-                                                         std::function<std::string()> text) {
+Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& context, const std::string& path,
+                                                         Answer answer) {
   if (path.size() >= sizeof(sockaddr_un::sun_path))
     return error(ErrorKind::invalid, "{}: too long for the path of a socket: `perdure status` will not work",
                  path);
   ::unlink(path.c_str());  // of a server that was killed; the data directory is locked by us
-  auto impl = std::make_shared<Impl>(context, path, std::move(text));
+  auto impl = std::make_shared<Impl>(context, path, std::move(answer));
   std::error_code problem;
   impl->acceptor.open(asio::local::stream_protocol(), problem);
   const mode_t mask = ::umask(0077);
@@ -163,11 +172,11 @@ Result<std::unique_ptr<StatusSocket>> StatusSocket::open(asio::io_context& conte
   if (!problem) impl->acceptor.listen(16, problem);
   if (problem) return error(ErrorKind::io, "{}: {}", path, problem.message());
   impl->accept();
-  return std::unique_ptr<StatusSocket>(new StatusSocket(std::move(impl)));
+  return std::unique_ptr<ControlSocket>(new ControlSocket(std::move(impl)));
 }
 
-Result<std::string> ask_status(const std::string& data_directory) {
-  const std::string path = data_directory + "/" + status_socket_name;
+Result<std::string> ask_server(const std::string& data_directory, const std::string& question) {
+  const std::string path = data_directory + "/" + control_socket_name;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
@@ -175,11 +184,14 @@ Result<std::string> ask_status(const std::string& data_directory) {
   std::memcpy(address.sun_path, path.c_str(), path.size());
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return error(ErrorKind::io, "socket: {}", std::strerror(errno));
+  const std::string line = question + "\n";
   std::string answer;
   Result<void> result;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     result =
         error(ErrorKind::not_found, "no server is running on {} ({})", data_directory, std::strerror(errno));
+  } else if (::send(fd, line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size())) {
+    result = error(ErrorKind::io, "{}: {}", path, std::strerror(errno));
   } else {
     char buffer[4096];
     ssize_t n = 0;

@@ -18,12 +18,14 @@ Supervision Supervision::from_environment(SystemdNotifier systemd) {
   int pid = 0;
   int socket = -1;
   int config = -1;
+  int last_status = 0;
   const char* guardian = std::getenv(guardian_variable);
   // A guardian of somebody else: the variable was handed on by a process between it and this one.
-  if (guardian != nullptr && std::sscanf(guardian, "%d:%d:%d", &pid, &socket, &config) == 3 &&
+  if (guardian != nullptr && std::sscanf(guardian, "%d:%d:%d:%d", &pid, &socket, &config, &last_status) == 4 &&
       pid == getppid()) {
     supervision.guardian_fd_ = socket;
     supervision.config_fd_ = config;
+    supervision.last_failed_ = last_status == static_cast<int>(ExitStatus::failed);
     fcntl(socket, F_SETFD, FD_CLOEXEC);
     fcntl(config, F_SETFD, FD_CLOEXEC);
   }
@@ -34,6 +36,7 @@ Supervision Supervision::from_environment(SystemdNotifier systemd) {
 Supervision::Supervision(Supervision&& other) noexcept
     : guardian_fd_(std::exchange(other.guardian_fd_, -1)),
       config_fd_(std::exchange(other.config_fd_, -1)),
+      last_failed_(other.last_failed_),
       systemd_(std::move(other.systemd_)) {}
 
 Supervision::~Supervision() {

@@ -20,6 +20,7 @@ enum class ExitStatus : int {
   failed = 1,        // it could not go on; a restart may help. Of the guardian: restarts did not help
   usage = 2,         // a wrong command line or configuration
   cannot_start = 3,  // a restart would not help: port in use, data directory locked or damaged
+  again = 4,         // of a pair's server process: all is well, and it has to begin anew
 };
 
 // What the messages from the server process to the guardian begin with.
@@ -37,6 +38,8 @@ class Supervision {
   Supervision& operator=(Supervision&&) = delete;
 
   bool has_guardian() const { return guardian_fd_ >= 0; }
+  // The server process before this one ended by itself, because it could not go on.
+  bool last_failed() const { return last_failed_; }
   // The configuration file as the guardian read it: a restarted server goes on with that one, whatever has
   // happened to the file. Only with a guardian.
   Result<std::string> config_text() const;
@@ -54,11 +57,13 @@ class Supervision {
 
   int guardian_fd_ = -1;
   int config_fd_ = -1;
+  bool last_failed_ = false;
   SystemdNotifier systemd_;
 };
 
 // The environment variable by which the guardian tells the server process that it has one:
-// "PID:FD:FD" (the guardian's process id, the socket, the file with the configuration).
+// "PID:FD:FD:STATUS" (the guardian's process id, the socket, the file with the configuration, and the exit status of the
+// server process before, or 0).
 inline constexpr const char* guardian_variable = "PERDURE_GUARDIAN";
 
 }  // namespace perdure::server

@@ -109,7 +109,10 @@ void Vserver::start(env::Env& env, Parts parts, VserverOptions options,
        [epoch, done = std::move(done)](Result<std::unique_ptr<Vserver>> loaded) mutable {
          if (!loaded) return done(std::move(loaded).error());
          Vserver& v = **loaded;
-         v.serve(epoch, [vserver = std::move(*loaded), done = std::move(done)](Result<void> served) mutable {
+         // It may have been a part of a pair, whose epochs count something else.
+         const mirror::History pairs = v.history();
+         const Epoch last = std::max(v.commit_->epoch(), pairs.empty() ? Epoch(0) : pairs.back().epoch);
+         v.serve(std::max(epoch, last.next()), [vserver = std::move(*loaded), done = std::move(done)](Result<void> served) mutable {
            if (!served) return done(std::move(served).error());
            done(std::move(vserver));
          });

@@ -96,6 +96,7 @@ void add_crash(CLI::App* bench_command, int& status) {
       "twice.");
   add_client_options(command, options->client);
   command->add_option("--seconds", options->seconds, "Length of the test")->capture_default_str();
+  command->add_flag("--stop-on-eof", options->stop_on_eof, "End when the standard input has ended");
   bench::DisturbOptions& disturb = options->disturb;
   command->add_option("--kill-every", disturb.kill_every_seconds, "Seconds between kills, on average");
   auto* shell =

@@ -53,8 +53,10 @@ Result<server::ConfigFile> find_config(const Options& options, const server::Sup
 Result<std::vector<int>> find_sockets(const Config& config) {
   std::vector<int> sockets = TRY(server::inherited_sockets());
   if (!sockets.empty()) return sockets;
+  // The primary of a pair has its addresses only while it is that.
+  const bool free = config.pair && !config.pair->addresses.empty();
   for (const wire::Address& address : config.listen) {
-    Result<int> socket = server::open_listening_socket(address);
+    Result<int> socket = server::open_listening_socket(address, free);
     if (!socket && socket.error().kind == ErrorKind::busy) {
       return error(ErrorKind::busy,
                    "{} (is another NFS server running? --listen ADDRESS:PORT chooses another port)",
@@ -77,15 +79,30 @@ std::string mount_command(const wire::Address& address) {
   return fmt::format("mount -t nfs -o vers=4.2,proto=tcp{} {}:/ /mnt", port, host);
 }
 
+std::string promise(server::Durability durability) {
+  switch (durability) {
+    case server::Durability::disk:
+      return "disk: what was acknowledged survives a crash and a power cut";
+    case server::Durability::memory:
+      return "MEMORY: NOTHING SURVIVES the end of the server process";
+    case server::Durability::mirror:
+      return "mirror: what was acknowledged survives the loss of either blade, and a power cut of the only one; a power "
+             "cut of both at once may lose the newest of it";
+    case server::Durability::disk_and_mirror:
+      return "disk+mirror: what was acknowledged is on the stable storage of both blades, or of the only one";
+  }
+  return "";
+}
+
 // What somebody who has just started the server wants to know.
 void greet(const Config& config, const server::ConfigFile& file, const std::vector<int>& sockets) {
-  bool durable = config.durability == server::Durability::disk;
   fmt::print("perdure {}: serving {}{}\n", PERDURE_VERSION, config.data, file.is_new ? " (new)" : "");
   for (int socket : sockets)
     fmt::print("  mount it with   {}\n", mount_command(server::local_address(socket)));
-  fmt::print("  durability      {}\n", durable
-                                           ? "disk: what was acknowledged survives a crash and a power cut"
-                                           : "MEMORY: NOTHING SURVIVES the end of the server process");
+  if (config.pair)
+    fmt::print("  pair            {}: this blade is {}, its peer {}; `perdure cluster status` says how it is\n",
+               config.pair->name, config.pair->blade, config.pair->peer);
+  fmt::print("  durability      {}\n", promise(config.durability));
   fmt::print("  log             {} ({})\n", config.log_path, server::bytes_text(config.log_bytes));
   fmt::print("  configuration   {}\n", file.path);
   fmt::print("  messages        standard error (level {})\n", config.log_level);

@@ -65,7 +65,7 @@ void print_words(const nlohmann::json& j) {
 }
 
 int status(const std::string& data, bool as_json) {
-  const Result<std::string> answer = server::ask_status(data);
+  const Result<std::string> answer = server::ask_server(data, server::status_question);
   if (!answer) {
     fmt::print(stderr, "perdure: {}\n", answer.error().message);
     return 1;

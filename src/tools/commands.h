@@ -9,6 +9,7 @@ class App;
 namespace perdure::tools {
 
 void add_bench(CLI::App& app, int& status);
+void add_cluster(CLI::App& app, int& status);
 void add_check(CLI::App& app, int& status);
 void add_log(CLI::App& app, int& status);
 void add_serve(CLI::App& app, int& status);

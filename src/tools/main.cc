@@ -13,6 +13,7 @@ int main(int count, char** arguments) {
   int status = 0;
   add_bench(app, status);
   add_check(app, status);
+  add_cluster(app, status);
   add_log(app, status);
   add_serve(app, status);
   add_status(app, status);

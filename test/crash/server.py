@@ -113,11 +113,12 @@ class Server:
         return json.loads(result.stdout) if result.returncode == 0 else None
 
     def in_flight(self):
-        """The transactions in flight, straight from the server's status socket; empty if it does not answer."""
+        """The transactions in flight, straight from the server's control socket; empty if it does not answer."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(PATIENCE_SECONDS)
-                connection.connect(str(self.data / "status.sock"))
+                connection.connect(str(self.data / "control.sock"))
+                connection.sendall(b"status\n")
                 text = b"".join(iter(lambda: connection.recv(1 << 16), b""))
             return json.loads(text)["transactions"]["in_flight"]
         except (OSError, ValueError):

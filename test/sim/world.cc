@@ -1,5 +1,7 @@
 #include "sim/world.h"
 
+#include <nlohmann/json.hpp>
+
 #include "server/status.h"
 #include "sim/blade.h"
 #include "sim/network.h"
@@ -59,7 +61,7 @@ bool World::step() {
 void World::hangs(const std::string& what) {
   for (const auto& blade : blades_) {
     trace("blade {}: {}", blade->name(), blade->says());
-    if (blade->serving()) trace("the server: {}", server::status_json(blade->vserver()));
+    if (blade->serving()) trace("the server: {}", server::status_json(blade->vserver()).dump(2));
   }
   fail("{}", what);
 }

@@ -1,6 +1,8 @@
 #include "bench/crash/crash_run.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -78,6 +80,8 @@ void print_json(const Report& r) {
   j["planted"] = r.counters.planted;
   j["write_verifier_changes"] = r.verifier_changes;
   j["longest_pause_ns"] = r.counters.longest_pause;
+  for (const ClientCounters::Pause& pause : r.counters.pauses)
+    j["pauses_ns"].push_back({{"ended_at", pause.ended_at}, {"length", pause.length}});
   j["resumed_after_kill_ns"] = r.resumed_after;
   j["lost"] = count(r.differences, Difference::Kind::lost);
   j["resurrected"] = count(r.differences, Difference::Kind::resurrected);
@@ -161,11 +165,23 @@ Result<void> prepare(CrashShared& shared, std::deque<CrashWorker>& workers, cons
   return shared.client.run(tasks);
 }
 
+// The workers end with what they are at when the standard input has.
+void watch_input(CrashShared& shared) {
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  char byte = 0;
+  if (::poll(&input, 1, 0) > 0 && ::read(STDIN_FILENO, &byte, 1) <= 0) {
+    shared.until = 0;
+    return;
+  }
+  shared.client.loop().at(clock_now() + milliseconds(50), [&shared] { watch_input(shared); });
+}
+
 Result<void> work(CrashShared& shared, std::deque<CrashWorker>& workers, Disturber& disturber) {
   Client& client = shared.client;
   disturber.start();
   shared.until = clock_now() + static_cast<Nanoseconds>(shared.options.seconds * 1e9);
   client.reset_pause();
+  if (shared.options.stop_on_eof) watch_input(shared);
   TaskGroup tasks;
   for (CrashWorker& w : workers) tasks.spawn(w.run());
   return client.run(tasks);

@@ -1,0 +1,62 @@
+// The addresses that move with a vserver: the blade that is its primary has them, and no other.
+//
+// They have a lifetime of a few seconds, which the primary renews: those of a process that is dead or stands
+// still go by themselves. Needs CAP_NET_ADMIN and CAP_NET_RAW. Thread: the vserver's loop.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "env/env.h"
+#include "wire/request.h"
+
+namespace perdure::server {
+
+struct VserverAddress {
+  wire::Address ip;  // port 0
+  uint8_t prefix = 0;
+  std::string interface;
+};
+
+// "192.0.2.10/24@eth0", "2001:db8::10/64@eth0".
+Result<VserverAddress> parse_vserver_address(std::string_view text);
+std::string to_string(const VserverAddress& address);
+
+// Of a client's TCP connection.
+struct TcpEnds {
+  wire::Address client, server;
+};
+
+class VserverAddresses {
+ public:
+  VserverAddresses(env::Env& env, std::vector<VserverAddress> addresses);
+  ~VserverAddresses();
+
+  // From now on this blade has them, and all of their networks are told so (RFC 5227 §3, RFC 4861 §7.2.6), more
+  // than once.
+  Result<void> take();
+  // This blade does not have them any more, or has never had them. What it fails to remove goes by itself.
+  void give_up();
+  // The other ends of these connections, which a dead blade had, find out that they have ended: an
+  // acknowledgement that does not fit is answered by one (RFC 5961), and that by a reset. After take().
+  void wake(const std::vector<TcpEnds>& connections);
+  // Whether the network ports of all addresses have a carrier.
+  bool connected() const;
+
+ private:
+  void renew();
+  void announce(size_t times);
+  void wake(size_t times);
+  Result<void> set(bool present, const VserverAddress& address);
+  Result<int> netlink();
+
+  env::Env& env_;
+  const std::vector<VserverAddress> addresses_;
+  std::vector<TcpEnds> waking_;
+  int netlink_ = -1;
+  uint32_t sequence_ = 0;
+  uint64_t taken_ = 0;  // odd: this blade has them. Timers of an earlier time end
+};
+
+}  // namespace perdure::server

@@ -1,0 +1,193 @@
+"""The machines of a pair: two blades with their servers, and the arbiter."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "crash")]
+
+from network import VSERVER, address
+
+PATIENCE_SECONDS = 120
+CONFIG = """\
+[server]
+memory_bytes = "256MiB"
+crashes_max = 1000000
+hang_seconds = 5
+
+[vserver]
+log_bytes = "128MiB"
+blocks_step_bytes = "32MiB"
+checkpoint_records_max = 20000
+checkpoint_bytes_max = "32MiB"
+
+[[export]]
+path = "/"
+squash = "none"
+clients = ["0.0.0.0/0"]
+"""
+
+
+class PairError(Exception):
+    pass
+
+
+class Arbiter:
+    def __init__(self, network, directory):
+        self.directory = directory / "arbiter"
+        self.directory.mkdir()
+        at = address("arbiter", "admin")
+        self.url = f"http://{at}:2379"
+        self.messages = directory / "arbiter.log"
+        with open(self.messages, "wb") as messages:
+            self.process = subprocess.Popen(
+                network.within("arbiter", [
+                    "etcd", "--data-dir", str(self.directory), "--listen-client-urls", self.url,
+                    "--advertise-client-urls", self.url, "--listen-peer-urls", "http://127.0.0.1:2380"]),
+                stdin=subprocess.DEVNULL, stdout=messages, stderr=subprocess.STDOUT)
+
+    def stop(self, stopped=True):
+        self.process.send_signal(signal.SIGSTOP if stopped else signal.SIGCONT)
+
+    def close(self):
+        self.stop(False)
+        self.process.kill()
+        self.process.wait()
+
+
+class Blade:
+    def __init__(self, name, program, network, directory):
+        self.name = name
+        self.program = str(pathlib.Path(program).resolve())
+        self.network = network
+        self.data = directory / name
+        self.messages = directory / f"{name}.log"
+        self.guardian = None
+
+    def command(self, *arguments):
+        return self.network.within(self.name, [self.program, *arguments])
+
+    def run(self, *arguments, check=True):
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True)
+        if check and done.returncode != 0:
+            raise PairError(f"{' '.join(done.args)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def start(self):
+        with open(self.messages, "ab") as messages:
+            self.guardian = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *self.command("serve", "--data", str(self.data))],
+                stdin=subprocess.DEVNULL, stdout=messages, stderr=subprocess.STDOUT)
+
+    def process(self):
+        """The process id of the server process, or None."""
+        try:
+            path = f"/proc/{self.guardian.pid}/task/{self.guardian.pid}/children"
+            children = pathlib.Path(path).read_text().split()
+        except (FileNotFoundError, AttributeError):
+            return None
+        return int(children[0]) if children else None
+
+    def kill(self):
+        """As if the machine had died: guardian and server process."""
+        pid = self.process()
+        self.guardian.kill()
+        self.guardian.wait()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while pid and os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
+            if pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] == "Z":
+                break
+            time.sleep(0.001)
+        self.guardian = None
+
+    def stop(self):
+        self.guardian.terminate()
+        if self.guardian.wait(PATIENCE_SECONDS) != 0:
+            raise PairError(f"blade {self.name} did not stop as it should\n{self.last_messages()}")
+        self.guardian = None
+
+    def check_alive(self):
+        if self.guardian is not None and self.guardian.poll() is not None:
+            raise PairError(f"the guardian of blade {self.name} has ended: {self.guardian.returncode}\n{self.last_messages()}")
+
+    def status(self):
+        done = subprocess.run(self.command("cluster", "status", "--json", "--data", str(self.data)),
+                              capture_output=True, text=True)
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return {}
+
+    def role(self):
+        server = self.status().get("server", {})
+        return server["pair"]["role"] if isinstance(server, dict) and "pair" in server else "down"
+
+    def last_messages(self):
+        text = self.messages.read_text(errors="replace") if self.messages.exists() else ""
+        return f"---- {self.name}\n" + "\n".join(text.splitlines()[-25:])
+
+
+class Pair:
+    def __init__(self, program, network, directory, durability="disk"):
+        self.network = network
+        self.directory = directory
+        self.arbiter = Arbiter(network, directory)
+        self.a = Blade("a", program, network, directory)
+        self.b = Blade("b", program, network, directory)
+        self.a.data.mkdir()
+        (self.a.data / "perdure.toml").write_text(CONFIG)
+        self._wait_for_arbiter()
+        self.a.run("cluster", "init", "--data", str(self.a.data), "--blade", "a", "--peer", "b", "--listen",
+                   address("a", "peer") + ":2050", "--peer-listen", address("b", "peer") + ":2050", "--arbiter",
+                   self.arbiter.url, "--address", f"{VSERVER}/24@client", "--durability", durability, "--bundle",
+                   str(directory / "b.bundle"))
+        self.b.run("cluster", "join", str(directory / "b.bundle"), "--data", str(self.b.data))
+        self.a.start()
+        self.b.start()
+
+    def _wait_for_arbiter(self):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while subprocess.run(self.network.within("a", ["bash", "-c", f": < /dev/tcp/{address('arbiter', 'admin')}/2379"]),
+                             capture_output=True).returncode != 0:
+            if self.arbiter.process.poll() is not None or time.monotonic() > deadline:
+                raise PairError("etcd does not start\n" + self.arbiter.messages.read_text()[-2000:])
+            time.sleep(0.05)
+
+    @property
+    def blades(self):
+        return [self.a, self.b]
+
+    def primary(self):
+        """(primary, the other one), as the arbiter has it."""
+        for blade in self.blades:
+            arbiter = blade.status().get("arbiter")
+            if isinstance(arbiter, dict):
+                return (self.a, self.b) if arbiter["primary"]["blade"] == "a" else (self.b, self.a)
+        raise PairError("no blade reaches the arbiter")
+
+    def wait_in_sync(self, seconds=PATIENCE_SECONDS):
+        """Until the primary serves and has a mirror; how long that took."""
+        began = time.monotonic()
+        while True:
+            for blade in self.blades:
+                blade.check_alive()
+            for blade in self.blades:
+                server = blade.status().get("server", {})
+                if isinstance(server, dict) and server.get("pair", {}).get("mirrored"):
+                    return time.monotonic() - began
+            if time.monotonic() - began > seconds:
+                raise PairError(f"the pair is not whole after {seconds} s\n" + self.last_messages())
+            time.sleep(0.02)
+
+    def last_messages(self):
+        return "\n".join(blade.last_messages() for blade in self.blades)
+
+    def close(self):
+        for blade in self.blades:
+            if blade.guardian is not None:
+                blade.kill()
+        self.arbiter.close()

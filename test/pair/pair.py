@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""A pair on one machine: two blades, an arbiter (etcd) and their networks, in network namespaces.
+
+Without options: a demonstration, which runs until Ctrl-C and says what can be tried. With --failures: a test. A client,
+`perdure bench crash`, works on the vserver's address and compares each answer with what it must be, while machines, links
+and processes fail, each --failures times, in random order. README.md says what is promised, and measured.
+"""
+import argparse
+import json
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
+
+from blades import Pair, PairError
+from failures import KINDS
+from figures import distribution
+from network import VSERVER, Network
+
+FAILURES_PER_ROUND = 12
+
+
+class Test:
+    def __init__(self, options, directory):
+        self.options = options
+        self.random = random.Random(options.seed)
+        self.directory = directory
+        self.network = Network(options.name)
+        self.pair = None
+        self.pauses = {}   # kind -> ms, the longest that the client saw of each failure
+        self.whole = {}    # kind -> ms until there is a mirror again
+        self.acknowledged = self.sent_again = 0
+
+    def rest(self):
+        """How long a failure lasts."""
+        time.sleep(self.random.uniform(0.6, 2.5))
+
+    def run(self):
+        self.pair = Pair(self.options.server, self.network, self.directory, self.options.durability)
+        self.pair.wait_in_sync()
+        todo = [kind for kind in self.options.kinds for _ in range(self.options.failures)]
+        self.random.shuffle(todo)
+        for number, begin in enumerate(range(0, len(todo), FAILURES_PER_ROUND)):
+            self.round(number, todo[begin:begin + FAILURES_PER_ROUND])
+        self.compare()
+
+    def round(self, number, kinds):
+        say(f"round {number}: {', '.join(kinds)}")
+        journal = self.directory / f"journal.{number}"
+        log = open(self.directory / f"client.{number}.log", "w+b")
+        # It ends when it is told to: by the end of its standard input.
+        client = subprocess.Popen(
+            self.network.within("c", [self.options.server, "bench", "crash", "--server", f"{VSERVER}:2049", "--seconds",
+                                      "100000", "--stop-on-eof", "--conns", str(self.options.conns), "--depth",
+                                      str(self.options.depth), "--seed", str(self.random.randrange(1 << 30)), "--stall-max",
+                                      "60", "--reconnect-max", "60", "--json", "--crash-log", str(journal)]),
+            stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        began = []
+        try:
+            time.sleep(1)
+            for kind in kinds:
+                time.sleep(self.random.uniform(0.3, 1.0))
+                if client.poll() is not None:
+                    break
+                began.append((kind, time.monotonic_ns()))
+                KINDS[kind](self, *self.pair.primary())
+                mended = time.monotonic()
+                self.pair.wait_in_sync()
+                self.whole.setdefault(kind, []).append((time.monotonic() - mended) * 1000)
+            time.sleep(0.5)
+            client.stdin.close()
+            client.wait(300)
+        finally:
+            if client.poll() is None:
+                client.kill()
+                client.wait()
+            log.seek(0)
+            text = log.read().decode(errors="replace")
+        try:
+            result = json.loads(text.splitlines()[-1])
+        except (IndexError, ValueError):
+            result = {"good": False}
+        if client.returncode != 0 or not result["good"]:
+            raise PairError(f"the client: status {client.returncode}\n{text[-4000:]}\n{self.pair.last_messages()}")
+        self.acknowledged += result["acknowledged"]
+        self.sent_again += result["requests_sent_again"]
+        for (kind, at), (_, after) in zip(began, began[1:] + [(None, 1 << 62)]):
+            longest = max((p["length"] for p in result.get("pauses_ns", [])
+                           if p["ended_at"] > at and p["ended_at"] - p["length"] < after), default=0)
+            self.pauses.setdefault(kind, []).append(longest / 1e6)
+            if longest > 1e9:
+                say(f"  {kind}: a pause of {longest / 1e6:.0f} ms")
+
+    def compare(self):
+        """Both blades, stopped: consistent, and the same."""
+        primary, mirror = self.pair.primary()
+        # The mirror gets everything first: it is asked to be the primary, and follows.
+        primary.stop()
+        mirror.stop()
+        for blade in (primary, mirror):
+            blade.run("check", str(blade.data), "--data")
+
+    def report(self):
+        yield f"{self.acknowledged} changes acknowledged, {self.sent_again} requests sent again, each executed exactly once"
+        for kind in sorted(self.pauses):
+            yield f"{kind}: longest pause of the client: {distribution(self.pauses[kind])}"
+            yield f"{kind}: until the pair was whole: {distribution(self.whole[kind])}"
+
+
+def demonstrate(options, directory):
+    network = Network(options.name)
+    pair = None
+    try:
+        pair = Pair(options.server, network, directory, options.durability)
+        pair.wait_in_sync()
+        on = {host: f"ip netns exec {network.space(host)}" for host in ("a", "b", "c")}
+        program = pathlib.Path(options.server).resolve()
+        print(f"""
+Two blades, a and b, keep a vserver at {VSERVER}; c is a client. Everything of theirs is in {directory}.
+
+  how it is        {on['a']} {program} cluster status --data {directory}/a
+  a client         {on['c']} mount -t nfs -o vers=4.2 {VERSION_MOUNT}
+  work for it      {on['c']} {program} bench run --server {VSERVER}:2049 --seconds 60
+  kill a blade     kill -9 {pair.a.guardian.pid}          (a's guardian, and with it its server)
+  and start it     {on['a']} {program} serve --data {directory}/a
+  planned          {on['a']} {program} cluster switchover --data {directory}/a
+  lose a machine   bridge -n {network.space('switch')} link set dev peer-a state 0       (and client-a, admin-a; 3 mends it)
+
+Ctrl-C ends it all.""", flush=True)
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        print()
+    finally:
+        if pair:
+            pair.close()
+        network.close()
+
+
+VERSION_MOUNT = f"{VSERVER}:/ /mnt"
+
+
+def say(text):
+    print(f"pair: {text}", file=sys.stderr, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    option = parser.add_argument
+    option("--server", default=str(HERE.parent.parent / "build/release/perdure"), metavar="PROGRAM")
+    option("--failures", type=int, default=0, metavar="N", help="the test, with so many failures of each kind")
+    option("--kinds", default=",".join(KINDS), help="of failures, with commas (default: all)")
+    option("--durability", default="disk", choices=["disk", "mirror", "disk+mirror"])
+    option("--conns", type=int, default=2, help="connections of the client")
+    option("--depth", type=int, default=4, help="requests at a time on each of them")
+    option("--seed", type=int, default=None)
+    option("--name", default="perdure-pair", help="what the names of the namespaces begin with")
+    option("--keep", action="store_true", help="keep the directory of a good run")
+    options = parser.parse_args()
+    options.kinds = options.kinds.split(",")
+    for kind in options.kinds:
+        if kind not in KINDS:
+            parser.error(f"no failure is called {kind}; there are {', '.join(KINDS)}")
+    if options.seed is None:
+        options.seed = random.randrange(1 << 30)
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="perdure-pair."))
+    if options.failures == 0:
+        demonstrate(options, directory)
+        shutil.rmtree(directory)
+        return 0
+    say(f"seed {options.seed}, in {directory}")
+    test = Test(options, directory)
+    good = False
+    try:
+        test.run()
+        good = True
+    except PairError as problem:
+        say(f"FAILED: {problem}")
+    finally:
+        if test.pair:
+            test.pair.close()
+        test.network.close()
+        for line in test.report():
+            say(line)
+    if good and not options.keep:
+        shutil.rmtree(directory)
+    say("good" if good else f"NOT GOOD; everything is in {directory}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
