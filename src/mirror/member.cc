@@ -253,6 +253,7 @@ void Member::greet(std::unique_ptr<Channel> channel) {
   hooks.left = [this](const ByteVector& legacy) { legacy_ = legacy; };
   hooks.failed = [this](Error error) { end(std::move(error)); };
   receiver_ = std::make_unique<Receiver>(env_, replica_, std::move(channel), std::move(hooks));
+  receiver_->set_fit(fit_);
   Hello hello;
   hello.from = options_.self;
   hello.loaded = loaded_;
@@ -407,7 +408,7 @@ void Member::become_primary() {
   log::GroupCommit& commit = replica_.commit();
   commit.require({.ring = true, .mirror = false});
   commit.set_gate([this] {
-    return role_ == Role::primary && !handing_over_ &&
+    return role_ == Role::primary && (!handing_over_ || planted("a primary that hands over goes on answering")) &&
            (!needs_lease_ || env_.now() < lease_until_ || planted("replies need no lease"));
   });
   replica_.blocks().set_observer([this](BlockNo first, std::span<const PageRef> pages) {
@@ -542,7 +543,11 @@ void Member::settle() {
   const env::Duration silence = env_.now() - acked_;
   if (!configuration_.alone()) {
     const bool replaced = sender_ != nullptr && !configuration_.has(sender_->follower());
-    if (replaced || silence > options_.drop_after) drop_mirror();
+    if (replaced || silence > options_.drop_after) return drop_mirror();
+    if (!fit_ && sender_ != nullptr && sender_->ack().fit) {
+      PERDURE_MARK("a primary that clients cannot reach hands over");
+      hooks_.hand_over_wanted();
+    }
     return;
   }
   if (sender_ == nullptr || !sender_->following()) {
@@ -636,6 +641,11 @@ Result<void> Member::want_hand_over() {
     return error(ErrorKind::invalid, "this blade is not a mirror in sync");
   receiver_->want_hand_over();
   return {};
+}
+
+void Member::set_fit(bool fit) {
+  fit_ = fit;
+  if (receiver_ != nullptr) receiver_->set_fit(fit);
 }
 
 void Member::set_legacy(ByteVector legacy) {

@@ -55,7 +55,7 @@ class Member {
     std::function<void(Error)> ended;  // the process must be started anew, and the error says why
     // This blade is not the primary: at each time that it begins to look for the one that is.
     std::function<void()> following = [] {};
-    // The mirror wants to be the primary, and hand_over() is up to whoever serves clients.
+    // The mirror is to be the primary, and hand_over() is up to whoever serves clients.
     std::function<void()> hand_over_wanted = [] {};
   };
   // `connector` makes channels to the peer.
@@ -72,6 +72,8 @@ class Member {
   Result<void> hand_over();
   // Of a mirror: the primary is asked to do so. An error: there is nobody to be asked.
   Result<void> want_hand_over();
+  // Whether clients can reach this blade. A primary that they cannot reach wants to hand over to a mirror that they can.
+  void set_fit(bool fit);
   // Of a primary: what its successor is to know beside the log. Of that one: what it was told last.
   void set_legacy(ByteVector legacy);
   const ByteVector& legacy() const { return legacy_; }
@@ -155,6 +157,7 @@ class Member {
   bool ring_required_ = true;
   bool needs_lease_ = false;  // it may be able to take over
   bool handing_over_ = false;
+  bool fit_ = true;
   ByteVector legacy_;         // or, as a follower, of the primary
   Lsn joins_at_;              // a follower that has everything before it may be added
   env::Instant lease_until_, acked_;

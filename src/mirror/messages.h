@@ -111,9 +111,12 @@ struct Ack {
   Lsn received;       // everything before it is here, with all blocks that it names
   Lsn stable;         // the same, on stable storage
   Lsn applied;        // and in the checkpoint
+  bool fit = true;    // clients could reach it
+  friend bool operator==(const Ack&, const Ack&) = default;
   template <class Self, class V>
   static void fields(Self& m, V&& v) {
-    v("time", m.time), v("received", m.received), v("stable", m.stable), v("applied", m.applied);
+    v("time", m.time), v("received", m.received), v("stable", m.stable), v("applied", m.applied),
+        v("fit", m.fit);
   }
 };
 

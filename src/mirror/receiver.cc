@@ -298,10 +298,8 @@ void Receiver::end_turn() {
   if (!following_) return;
   advance();
   const log::GroupCommit& commit = replica_.commit();
-  const Ack ack{time_, commit.closed_end(), commit.stable_end(), replica_.applied()};
-  if (ack.time == told_.time && ack.received == told_.received && ack.stable == told_.stable &&
-      ack.applied == told_.applied)
-    return;
+  const Ack ack{time_, commit.closed_end(), commit.stable_end(), replica_.applied(), fit_};
+  if (ack == told_) return;
   told_ = ack;
   channel_->send(encode_message(ack));
 }

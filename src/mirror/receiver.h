@@ -44,6 +44,7 @@ class Receiver {
   // After the welcome, where the replica needs a copy; hooks.copied tells that it has it.
   void copy();
   void want_hand_over();
+  void set_fit(bool fit) { fit_ = fit; }
   // An Ack, if there is anything new. At the end of each turn.
   void end_turn();
   // When the primary was heard last, by beacons that have been or will be acknowledged. 0: it was not.
@@ -93,6 +94,7 @@ class Receiver {
   uint64_t time_ = 0;  // of the last beacon
   Lsn live_ = Lsn(UINT64_MAX);
   bool following_ = false, copying_ = false;
+  bool fit_ = true;
 
   std::deque<Pending> pending_;
   uint64_t first_pending_ = 0;  // the number of the first one

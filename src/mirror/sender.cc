@@ -41,7 +41,10 @@ void Sender::welcome(const Start& primary) {
   channel_->send(encode_message(Welcome{primary, replica_.history()}));
 }
 
+// It begins anew.
 void Sender::refuse(Refused::Why why) {
+  refused_ = true;
+  following_ = false;
   channel_->send(encode_message(Refused{why}));
 }
 
@@ -65,7 +68,7 @@ void Sender::leave(const ByteVector& legacy) {
 }
 
 void Sender::received(Bytes bytes) {
-  if (retired_) return;
+  if (retired_ || refused_) return;
   const Result<Message> message = decode_message(bytes);
   if (!message) return broken(message.error().message.c_str());
   if (const auto* follow = std::get_if<Follow>(&*message)) return take(*follow);

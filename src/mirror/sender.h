@@ -62,7 +62,7 @@ class Sender {
   std::shared_ptr<Sender*> self_;  // for callbacks that come when it may be gone
   bool following_ = false, reading_ = false;
   bool copying_ = false, scanning_ = false;
-  bool retired_ = false;
+  bool retired_ = false, refused_ = false;
   Lsn sent_;
   Ack ack_;
   std::deque<WantBlocks> wanted_;

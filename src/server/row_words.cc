@@ -13,7 +13,7 @@
 #include "fs/write.h"
 #include "nfs4/machine.h"
 #include "server/operation_name.h"
-#include "server/vserver.h"
+#include "server/row_types.h"
 
 namespace perdure::server {
 
@@ -94,25 +94,11 @@ constexpr TableWords words_of() {
           }};
 }
 
-constexpr TableWords tables[] = {words_of<fs::VolumeRow>(),
-                                 words_of<fs::InodeRow>(),
-                                 words_of<fs::DirentRow>(),
-                                 words_of<fs::SymlinkRow>(),
-                                 words_of<fs::ExtentRow>(),
-                                 words_of<fs::PageRow>(),
-                                 words_of<fs::AllocationRow>(),
-                                 words_of<fs::FreedRow>(),
-                                 words_of<client::ClientRow>(),
-                                 words_of<client::ClientOwnerRow>(),
-                                 words_of<client::SessionRow>(),
-                                 words_of<client::SlotRow>(),
-                                 words_of<client::OpenRow>(),
-                                 words_of<client::LockStateRow>(),
-                                 words_of<client::LockRow>(),
-                                 words_of<client::ClientStateRow>(),
-                                 words_of<processor::TransactionRow>(),
-                                 words_of<VserverRow>(),
-                                 words_of<EpochRow>()};
+template <class... Rows>
+struct WordsOf {
+  static constexpr TableWords tables[] = {words_of<Rows>()...};
+};
+constexpr auto& tables = WithAllRows<WordsOf>::tables;
 
 const TableWords* find_table(uint8_t table) {
   for (const TableWords& words : tables)

@@ -65,6 +65,7 @@ class Server final : private wire::RpcProgram {
 
   void heartbeat() {
     supervision_.heartbeat();
+    if (pair_ != nullptr) pair_->watch_ports();
     env_->after(Supervision::heartbeat_interval, [this] { heartbeat(); });
   }
 

@@ -27,6 +27,7 @@ class StoppedVserver {
   static Result<std::unique_ptr<StoppedVserver>> open(const Config& config);
   ~StoppedVserver();
 
+  state::Database& database() { return *database_; }
   fs::FileSystem& fs() { return *fs_; }
   client::ClientState& clients() { return *clients_; }
   state::Table<processor::TransactionRow>& transactions() { return *transactions_; }

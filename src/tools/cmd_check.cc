@@ -8,6 +8,7 @@
 
 #include "server/check.h"
 #include "server/messages.h"
+#include "server/row_digest.h"
 #include "server/stopped_vserver.h"
 #include "tools/commands.h"
 #include "tools/stopped_config.h"
@@ -42,7 +43,7 @@ void print_summary(const server::CheckFigures& figures, const server::StoppedVse
       seconds);
 }
 
-int check(const StoppedOptions& options, bool data) {
+int check(const StoppedOptions& options, bool data, bool digest) {
   server::set_up_messages("warn");
   const auto began = std::chrono::steady_clock::now();
   const Result<server::Config> config = config_of_stopped(options);
@@ -67,6 +68,11 @@ int check(const StoppedOptions& options, bool data) {
   if (!figures) return refuse(unreadable, figures.error());
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   print_summary(*figures, s, findings.count(), took.count(), data);
+  if (digest) {
+    const auto digests = server::digest_rows(s.database());
+    if (!digests) return refuse(unreadable, digests.error());
+    for (const server::TableDigest& d : *digests) fmt::print("digest        {:08x} {} {}\n", d.crc, d.table, d.rows);
+  }
   return findings.count() == 0 ? clean : damaged;
 }
 
@@ -81,14 +87,16 @@ constexpr const char* more =
 void add_check(CLI::App& app, int& status) {
   struct Options {
     StoppedOptions stopped;
-    bool data = false;
+    bool data = false, digest = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("check", "Checks the data of a stopped server for consistency.");
   command->footer(more);
   add_stopped_options(*command, options->stopped);
   command->add_flag("--data", options->data, "Reads all file data, too, and compares it with its checksums");
-  command->callback([options, &status] { status = check(options->stopped, options->data); });
+  command->add_flag("--digest", options->digest,
+                    "Prints of each table how many rows it has, and a checksum: the same on both blades of a pair");
+  command->callback([options, &status] { status = check(options->stopped, options->data, options->digest); });
 }
 
 }  // namespace perdure::tools

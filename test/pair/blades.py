@@ -1,6 +1,5 @@
 """The machines of a pair: two blades with their servers, and the arbiter."""
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -34,6 +33,13 @@ clients = ["0.0.0.0/0"]
 
 class PairError(Exception):
     pass
+
+
+def is_alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 class Arbiter:
@@ -94,13 +100,15 @@ class Blade:
 
     def kill(self):
         """As if the machine had died: guardian and server process."""
-        pid = self.process()
         self.guardian.kill()
+        self.bury()
+
+    def bury(self):
+        """Waits until both are dead, of whom the guardian has been killed."""
+        pid = self.process()
         self.guardian.wait()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while pid and os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
-            if pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] == "Z":
-                break
+        while pid and is_alive(pid) and time.monotonic() < deadline:
             time.sleep(0.001)
         self.guardian = None
 
@@ -182,6 +190,21 @@ class Pair:
             if time.monotonic() - began > seconds:
                 raise PairError(f"the pair is not whole after {seconds} s\n" + self.last_messages())
             time.sleep(0.02)
+
+    def wait_quiet(self):
+        """(primary, mirror), when the mirror has all there is on its disk, and nothing more comes."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        before = None
+        while time.monotonic() < deadline:
+            primary, mirror = self.primary()
+            server = primary.status().get("server", {})
+            log, follower = server.get("log", {}), server.get("pair", {}).get("follower", {})
+            now = (log.get("next_lsn"), follower.get("received_lsn"), follower.get("stable_lsn"))
+            if server.get("pair", {}).get("mirrored") and now == before and now[1] == now[2] and not follower["behind_bytes"]:
+                return primary, mirror
+            before = now
+            time.sleep(1)
+        raise PairError("the pair does not come to rest\n" + self.last_messages())
 
     def last_messages(self):
         return "\n".join(blade.last_messages() for blade in self.blades)

@@ -35,7 +35,7 @@ class Test:
         self.pair = None
         self.pauses = {}   # kind -> ms, the longest that the client saw of each failure
         self.whole = {}    # kind -> ms until there is a mirror again
-        self.acknowledged = self.sent_again = 0
+        self.acknowledged = self.sent_again = self.compared = 0
 
     def rest(self):
         """How long a failure lasts."""
@@ -90,24 +90,31 @@ class Test:
             raise PairError(f"the client: status {client.returncode}\n{text[-4000:]}\n{self.pair.last_messages()}")
         self.acknowledged += result["acknowledged"]
         self.sent_again += result["requests_sent_again"]
+        slack = 50e6  # the last answer came before the failure
         for (kind, at), (_, after) in zip(began, began[1:] + [(None, 1 << 62)]):
             longest = max((p["length"] for p in result.get("pauses_ns", [])
-                           if p["ended_at"] > at and p["ended_at"] - p["length"] < after), default=0)
+                           if at - slack < p["ended_at"] - p["length"] < after - slack), default=0)
             self.pauses.setdefault(kind, []).append(longest / 1e6)
             if longest > 1e9:
                 say(f"  {kind}: a pause of {longest / 1e6:.0f} ms")
 
     def compare(self):
-        """Both blades, stopped: consistent, and the same."""
-        primary, mirror = self.pair.primary()
-        # The mirror gets everything first: it is asked to be the primary, and follows.
-        primary.stop()
-        mirror.stop()
+        """Both blades, dead at the same time and without work: consistent, and the same."""
+        primary, mirror = self.pair.wait_quiet()
         for blade in (primary, mirror):
-            blade.run("check", str(blade.data), "--data")
+            blade.guardian.kill()
+        for blade in (primary, mirror):
+            blade.bury()
+        found = [blade.run("check", str(blade.data), "--data", "--digest").stdout for blade in (primary, mirror)]
+        digests = [[line for line in text.splitlines() if line.startswith("digest")] for text in found]
+        if digests[0] != digests[1] or not digests[0]:
+            raise PairError("the blades' rows differ:\n" + "\n".join(sorted(set(digests[0]) ^ set(digests[1]))))
+        self.compared = len(digests[0])
 
     def report(self):
         yield f"{self.acknowledged} changes acknowledged, {self.sent_again} requests sent again, each executed exactly once"
+        if self.compared:
+            yield f"both blades are consistent, and the rows of their {self.compared} tables the same"
         for kind in sorted(self.pauses):
             yield f"{kind}: longest pause of the client: {distribution(self.pauses[kind])}"
             yield f"{kind}: until the pair was whole: {distribution(self.whole[kind])}"

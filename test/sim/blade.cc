@@ -198,9 +198,28 @@ void Blade::join_pair() {
     serve();
   };
   hooks.ended = [this](Error error) { exit(error); };
+  hooks.hand_over_wanted = [this] { hand_over(); };
   member_ = std::make_unique<mirror::Member>(env_, *replica_, *arbiter_, *connector_, member_options,
                                              std::move(hooks));
+  member_->set_fit(fit_);
   member_->start();
+}
+
+void Blade::hand_over() {
+  if (member_ == nullptr) return;
+  post([this] {
+    if (member_ != nullptr && member_->role() == mirror::Member::Role::mirror)
+      (void)member_->want_hand_over();
+    else if (member_ != nullptr && member_->hand_over())
+      world_.trace("blade {} hands over", name());
+  });
+}
+
+void Blade::set_fit(bool fit) {
+  fit_ = fit;
+  if (member_ != nullptr) post([this, fit] {
+      if (member_ != nullptr) member_->set_fit(fit);
+    });
 }
 
 void Blade::accept(std::unique_ptr<mirror::Channel> channel) {

@@ -58,6 +58,10 @@ class Blade {
   bool accepts() const { return member_ != nullptr; }
   void accept(std::unique_ptr<mirror::Channel> channel);
   const mirror::Member* member() const { return member_.get(); }
+  // Of a pair: its administrator wants the other one to be the primary.
+  void hand_over();
+  // And whether clients can reach it, or so it believes.
+  void set_fit(bool fit);
   // The process stands still.
   void pause(env::Duration time);
   // It serves, and does nothing by itself: no transaction, also none that waits to go on, no checkpoint, no
@@ -134,6 +138,7 @@ class Blade {
   std::unique_ptr<server::RpcFront> front_;
   std::function<void()> after_step_;
   server::CheckFigures figures_;
+  bool fit_ = true;
   bool dying_ = false, exiting_ = false, error_injected_ = false;
   std::string exit_reason_;
   uint64_t deaths_ = 0, starts_ = 0, incarnation_ = 0;

@@ -57,6 +57,7 @@ const std::vector<Bug>& bugs() {
       {"replies need no lease", "a primary with a mirror answers within its lease", "glances", true},
       {"a lease runs from its acknowledgement", "a lease runs from when it was asked for", "glances", true},
       {"a mirror does not wait for the lease", "no takeover before the lease has passed", "glances", true},
+      {"a primary that hands over goes on answering", "who hands over has no lease any more", "glances", true},
       {"what the new epoch does not have is not dropped",
        "a blade that comes back drops what was not durable", "", true},
       {"a mirror's checkpoint has what may be taken back", "a checkpoint has only what is durable", "", true},

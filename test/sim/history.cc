@@ -4,6 +4,7 @@
 
 #include "log/record.h"
 #include "log/ring_format.h"
+#include "server/row_types.h"
 #include "server/vserver.h"
 #include "sim/world.h"
 #include "state/row_reader.h"
@@ -54,7 +55,7 @@ void History::redo(Bytes batch) {
 namespace {
 
 template <class Row>
-void add_rows(state::Database& database, std::map<ByteVector, ByteVector>& rows) {
+void add_rows(state::Database& database, AllRows& rows) {
   state::TableBase* base = database.table(static_cast<uint8_t>(Row::table));
   CHECK(base != nullptr);
   state::RowReader<Row> reader(static_cast<state::Table<Row>&>(*base), [](const std::string&) {});
@@ -71,20 +72,16 @@ void add_rows(state::Database& database, std::map<ByteVector, ByteVector>& rows)
 }
 
 template <class... Rows>
-std::map<ByteVector, ByteVector> rows_of(state::Database& database) {
-  std::map<ByteVector, ByteVector> rows;
-  (add_rows<Rows>(database, rows), ...);
-  return rows;
-}
+struct Collect {
+  static void from(state::Database& database, AllRows& rows) { (add_rows<Rows>(database, rows), ...); }
+};
 
 }  // namespace
 
 AllRows all_rows(state::Database& database) {
-  return rows_of<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,
-                 fs::AllocationRow, fs::FreedRow, client::ClientRow, client::ClientOwnerRow,
-                 client::SessionRow, client::SlotRow, client::OpenRow, client::LockStateRow, client::LockRow,
-                 client::ClientStateRow, processor::TransactionRow, server::VserverRow, server::EpochRow>(
-      database);
+  AllRows rows;
+  server::WithAllRows<Collect>::from(database, rows);
+  return rows;
 }
 
 std::string first_difference(const AllRows& wanted, const AllRows& found, state::Database& database) {

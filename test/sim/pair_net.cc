@@ -247,7 +247,7 @@ void PairNet::fail_sometimes() {
     // The primary has more to lose.
     const size_t primary = stored_.configuration.primary.blade == world_.blade(0).name() ? 0 : 1;
     const size_t one = random.one_in(2) ? primary : random.below(2);
-    switch (random.below(9)) {
+    switch (random.below(11)) {
       case 0:
         cut_channels();
         break;
@@ -267,6 +267,13 @@ void PairNet::fail_sometimes() {
       case 6:
       case 7:
         silence(0), silence(1), block_arbiter(one);
+        break;
+      case 8:
+        world_.blade(primary).hand_over();
+        break;
+      case 9:  // the clients cannot reach it
+        world_.blade(one).set_fit(false);
+        world_.after(how_long, [this, one] { world_.blade(one).set_fit(true); });
         break;
       default:
         world_.blade(one).pause(how_long);

@@ -39,6 +39,8 @@ class PairBlade {
   // predecessor are told to connect again.
   Result<void> take_addresses();
   void give_up_addresses() { addresses_.give_up(); }
+  // Looks whether clients can reach this blade. Now and then.
+  void watch_ports() { member_->set_fit(addresses_.connected()); }
   // The connections of clients as they are now, of which the peer is told.
   void tell_connections(const std::vector<TcpEnds>& connections);
   Result<void> hand_over() { return member_->hand_over(); }

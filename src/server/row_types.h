@@ -1,0 +1,18 @@
+// All kinds of rows that a vserver has, in one place.
+#pragma once
+
+#include "client/rows.h"
+#include "fs/rows.h"
+#include "processor/transaction.h"
+#include "server/rows.h"
+
+namespace perdure::server {
+
+// F<each of them...>.
+template <template <class...> class F>
+using WithAllRows =
+    F<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow, fs::AllocationRow,
+      fs::FreedRow, client::ClientRow, client::ClientOwnerRow, client::SessionRow, client::SlotRow, client::OpenRow,
+      client::LockStateRow, client::LockRow, client::ClientStateRow, processor::TransactionRow, VserverRow, EpochRow>;
+
+}  // namespace perdure::server
