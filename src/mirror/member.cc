@@ -407,10 +407,7 @@ void Member::become_primary() {
   required_ = needs_lease_ = false;
   log::GroupCommit& commit = replica_.commit();
   commit.require({.ring = true, .mirror = false});
-  commit.set_gate([this] {
-    return role_ == Role::primary && (!handing_over_ || planted("a primary that hands over goes on answering")) &&
-           (!needs_lease_ || env_.now() < lease_until_ || planted("replies need no lease"));
-  });
+  commit.set_gate([this] { return answers(); });
   replica_.blocks().set_observer([this](BlockNo first, std::span<const PageRef> pages) {
     if (sender_ != nullptr) sender_->wrote(first, pages);
   });
@@ -420,6 +417,12 @@ void Member::become_primary() {
     serving_ = true;
     hooks_.serving();
   });
+}
+
+bool Member::answers() const {
+  if (role_ != Role::primary || (handing_over_ && !planted("a primary that hands over goes on answering")))
+    return false;
+  return !needs_lease_ || env_.now() < lease_until_ || planted("replies need no lease");
 }
 
 // ---------------------------------------------------------------------------------------------- the primary

@@ -81,6 +81,8 @@ class Member {
   Role role() const { return role_; }
   const Start& self() const { return options_.self; }
   const Configuration& configuration() const { return configuration_; }  // the newest that is known
+  // It is the primary, and may answer at this moment: it has a lease, or needs none.
+  bool answers() const;
   // The primary has a mirror that is in sync.
   bool mirrored() const { return role_ == Role::primary && !configuration_.alone() && !proposing_; }
   const Sender* sender() const { return sender_.get(); }

@@ -71,6 +71,18 @@ Result<int> open_listening_socket(const wire::Address& address, bool free) {
   return failure;
 }
 
+std::vector<std::pair<wire::Address, wire::Address>> turn_away(int listening) {
+  std::vector<std::pair<wire::Address, wire::Address>> ends;
+  while (somebody_waits(listening)) {
+    const int fd = ::accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && (errno == EAGAIN || out_of_resources(errno))) break;
+    if (fd < 0) continue;
+    ends.emplace_back(peer_address(fd), local_address(fd));
+    ::close(fd);
+  }
+  return ends;
+}
+
 struct Listener::Socket {
   explicit Socket(asio::io_context& context) : descriptor(context) {}
   asio::posix::stream_descriptor descriptor;
@@ -114,6 +126,13 @@ Result<void> Listener::adopt(int descriptor) {
   sockets_.push_back(socket);
   wait(socket);
   return {};
+}
+
+std::vector<std::pair<wire::Address, wire::Address>> Listener::turn_away_all() {
+  std::vector<std::pair<wire::Address, wire::Address>> all;
+  for (const auto& socket : sockets_)
+    for (const auto& ends : turn_away(socket->descriptor.native_handle())) all.push_back(ends);
+  return all;
 }
 
 std::vector<wire::Address> Listener::addresses() const {

@@ -17,6 +17,9 @@ namespace perdure::server {
 // machine need not have the address. Also for the guardian.
 Result<int> open_listening_socket(const wire::Address& address, bool free = false);
 
+// Accepts and closes the connections that wait on a listening socket. Returns their ends (client, server).
+std::vector<std::pair<wire::Address, wire::Address>> turn_away(int listening);
+
 class Listener {
  public:
   Listener(env::Env& env, asio::io_context& context, FrontEnd& front_end);
@@ -28,6 +31,7 @@ class Listener {
   Result<void> listen(const wire::Address& address);
   // Takes a descriptor, and closes it if it is not a listening stream socket.
   Result<void> adopt(int descriptor);
+  std::vector<std::pair<wire::Address, wire::Address>> turn_away_all();
   // Where it listens, in the order of the calls.
   std::vector<wire::Address> addresses() const;
 

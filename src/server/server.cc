@@ -58,14 +58,34 @@ class Server final : private wire::RpcProgram {
   }
   // Nothing is received or sent any more.
   void close_clients() {
-    if (pair_ != nullptr && pair_->serving()) pair_->give_up_addresses();
+    // First, so that nobody connects anew to a blade that does not answer: what waits on the sockets of the guardian
+    // waits for ever.
+    if (pair_ != nullptr && pair_->serving()) lose_clients();
     listener_.reset();
     if (front_end_) front_end_->close_all();
+  }
+  // Of a pair: clients are no longer this blade's.
+  void lose_clients() {
+    pair_->give_up_addresses();
+    if (listener_)
+      for (const auto& [client, server] : listener_->turn_away_all()) pair_->lose({{client, server}});
+    else
+      for (const int socket : listening_)
+        for (const auto& [client, server] : turn_away(socket)) pair_->lose({{client, server}});
+    pair_->lose(connections());
+    if (front_end_) front_end_->close_all();
+  }
+  std::vector<TcpEnds> connections() const {
+    std::vector<TcpEnds> ends;
+    if (front_end_)
+      front_end_->for_each(
+          [&](wire::ConnectionId, const Connection::Ends& e) { ends.push_back({e.peer, e.local}); });
+    return ends;
   }
 
   void heartbeat() {
     supervision_.heartbeat();
-    if (pair_ != nullptr) pair_->watch_ports();
+    if (pair_ != nullptr && !pair_->watch()) lose_clients();
     env_->after(Supervision::heartbeat_interval, [this] { heartbeat(); });
   }
 
@@ -174,10 +194,13 @@ class Server final : private wire::RpcProgram {
     };
     hooks.ended = [this](const Error& error) {
       if (error.kind != ErrorKind::stopped) return fail(ExitStatus::failed, error);
+      if (pair_->serving()) lose_clients();
+      pair_->wake_lost();
       spdlog::info("{}", error.message);
       end(stopping_ ? ExitStatus::stopped : ExitStatus::again);
     };
     hooks.failed = [this](const Error& error) { fail(ExitStatus::failed, error); };
+    hooks.following = [this] { lose_clients(); };
     hooks.hand_over_wanted = [this] {
       if (const Result<void> handed = hand_over(); !handed) spdlog::warn("{}", handed.error().message);
     };
@@ -204,10 +227,7 @@ class Server final : private wire::RpcProgram {
     const std::pair now{front_end_->figures().accepted, front_end_->connections()};
     if (now == connections_told_) return;
     connections_told_ = now;
-    std::vector<TcpEnds> ends;
-    front_end_->for_each(
-        [&](wire::ConnectionId, const Connection::Ends& e) { ends.push_back({e.peer, e.local}); });
-    pair_->tell_connections(ends);
+    pair_->tell_connections(connections());
   }
 
   // ---- questions
@@ -250,7 +270,7 @@ class Server final : private wire::RpcProgram {
     rpc_front_.attach(*front_end_);
     vserver_->nfs().attach(*front_end_);
     listener_.emplace(*env_, env_->context(), *front_end_);
-    for (const int socket : listening_)
+    for (const int socket : std::exchange(listening_, {}))
       if (const Result<void> adopted = listener_->adopt(socket); !adopted) {
         fail(ExitStatus::cannot_start, adopted.error());
         return false;

@@ -127,7 +127,10 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
     b->serving_ = true;
     serving();
   };
-  member_hooks.following = [b] { b->addresses_.give_up(); };
+  member_hooks.following = [b, following = std::move(hooks.following)] {
+    b->give_up_addresses();
+    following();
+  };
   member_hooks.ended = std::move(hooks.ended);
   member_hooks.hand_over_wanted = std::move(hooks.hand_over_wanted);
   b->member_ = std::make_unique<mirror::Member>(env, *b->replica_, *b->arbiter_, *b->connector_, std::move(member),
@@ -138,9 +141,41 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
 
 Result<void> PairBlade::take_addresses() {
   TRY(addresses_.take());
+  has_addresses_ = true;
+  answered_ = env_.now();
   const std::vector<TcpEnds> connections = decode_connections(member_->legacy());
   if (!connections.empty()) addresses_.wake(connections);
   return {};
+}
+
+void PairBlade::give_up_addresses() {
+  has_addresses_ = false;
+  addresses_.give_up();
+}
+
+void PairBlade::lose(const std::vector<TcpEnds>& connections) {
+  constexpr size_t lost_max = 8192;
+  for (const TcpEnds& ends : connections)
+    if (lost_.size() < lost_max) lost_.push_back(ends);
+}
+
+// A primary that is cut off would draw clients to itself, as soon as it can reach them again, by what its
+// kernel asks the network.
+bool PairBlade::watch() {
+  member_->set_fit(addresses_.connected());
+  if (!serving_) return true;
+  if (member_->answers()) {
+    answered_ = env_.now();
+    if (has_addresses_) return true;
+    has_addresses_ = true;
+    if (const Result<void> taken = addresses_.take(); !taken) spdlog::warn("{}", taken.error().message);
+    wake_lost();
+    return true;
+  }
+  if (!has_addresses_ || env_.now() - answered_ < config_.pair->lease) return true;
+  spdlog::warn("this blade may not answer at present, and gives up its addresses: {}", member_->says());
+  give_up_addresses();
+  return false;
 }
 
 void PairBlade::tell_connections(const std::vector<TcpEnds>& connections) {

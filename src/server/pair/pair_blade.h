@@ -23,6 +23,7 @@ class PairBlade {
     std::function<void()> serving;           // this blade is the primary
     std::function<void(Error)> ended;        // the process must be started anew (mirror::Member)
     std::function<void(Error)> failed;       // it cannot go on (Vserver::load)
+    std::function<void()> following;         // it is not, and has no addresses
     std::function<void()> hand_over_wanted;  // the peer's administrator does
   };
   // `last_failed`: the blade's last start ended because it could not go on.
@@ -38,9 +39,14 @@ class PairBlade {
   // This blade is the primary, and listens: its addresses are here from now on, and the clients of its
   // predecessor are told to connect again.
   Result<void> take_addresses();
-  void give_up_addresses() { addresses_.give_up(); }
-  // Looks whether clients can reach this blade. Now and then.
-  void watch_ports() { member_->set_fit(addresses_.connected()); }
+  // This blade has none of them any more, and the connections of clients that it had are lost. Where nobody tells
+  // their clients so, wake_lost() does, once there is a primary that answers them.
+  void give_up_addresses();
+  void lose(const std::vector<TcpEnds>& connections);
+  void wake_lost() { addresses_.wake(lost_); }
+  // Looks after ports and addresses. Now and then; false once this blade has just given up its addresses,
+  // because it may not answer: then it must not keep connections either.
+  bool watch();
   // The connections of clients as they are now, of which the peer is told.
   void tell_connections(const std::vector<TcpEnds>& connections);
   Result<void> hand_over() { return member_->hand_over(); }
@@ -60,8 +66,10 @@ class PairBlade {
   std::unique_ptr<PeerConnector> connector_;
   std::unique_ptr<PeerListener> listener_;
   std::unique_ptr<mirror::Member> member_;
-  std::vector<TcpEnds> told_;
+  std::vector<TcpEnds> lost_;
   bool serving_ = false;
+  bool has_addresses_ = false;
+  env::Instant answered_;
 };
 
 // The arbiter's part of a configuration.

@@ -1,8 +1,10 @@
 #include "server/pair/vserver_address.h"
 
 #include <arpa/inet.h>
+#include <linux/ethtool.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -32,9 +34,8 @@ namespace {
 // In whole seconds, as the kernel has them.
 constexpr uint32_t lifetime_seconds = 3;
 constexpr env::Duration renew_interval = std::chrono::milliseconds(500);
-constexpr std::array<std::chrono::milliseconds, 6> announce_at{
-    std::chrono::milliseconds(0),   std::chrono::milliseconds(20),   std::chrono::milliseconds(100),
-    std::chrono::milliseconds(500), std::chrono::milliseconds(1500), std::chrono::milliseconds(4000)};
+constexpr std::array<std::chrono::milliseconds, 3> announce_at{
+    std::chrono::milliseconds(0), std::chrono::milliseconds(20), std::chrono::milliseconds(100)};
 constexpr std::array<std::chrono::milliseconds, 3> wake_at{
     std::chrono::milliseconds(0), std::chrono::milliseconds(60), std::chrono::milliseconds(250)};
 
@@ -310,6 +311,7 @@ Result<void> VserverAddresses::take() {
 void VserverAddresses::renew() {
   for (const VserverAddress& address : addresses_)
     if (const Result<void> renewed = set(true, address); !renewed) spdlog::warn("{}", renewed.error().message);
+  announce();
   env_.after(renew_interval, [this, time = taken_] {
     if (taken_ == time) renew();
   });
@@ -321,13 +323,17 @@ void VserverAddresses::give_up() {
     if (const Result<void> gone = set(false, address); !gone) spdlog::warn("{}", gone.error().message);
 }
 
-void VserverAddresses::announce(size_t times) {
+void VserverAddresses::announce() {
   for (const VserverAddress& address : addresses_) {
     const LinkLayer link = link_layer(address.interface);
     if (!link.has_address) continue;  // such as a loopback interface
     const Result<void> announced = address.ip.is_v6 ? announce_v6(address, link) : announce_v4(address, link);
-    if (!announced) spdlog::warn("{}", announced.error().message);
+    if (!announced) spdlog::debug("{}", announced.error().message);
   }
+}
+
+void VserverAddresses::announce(size_t times) {
+  announce();
   if (times + 1 == announce_at.size()) return;
   env_.after(announce_at[times + 1] - announce_at[times], [this, times, time = taken_] {
     if (taken_ == time) announce(times + 1);
@@ -361,8 +367,11 @@ bool VserverAddresses::connected() const {
   return std::ranges::all_of(addresses_, [&](const VserverAddress& address) {
     ifreq request{};
     address.interface.copy(request.ifr_name, IFNAMSIZ - 1);
-    return ::ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0 &&
-           (request.ifr_flags & IFF_RUNNING) != 0;
+    if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0 || (request.ifr_flags & IFF_UP) == 0) return false;
+    // The flags know of a lost carrier up to a second later.
+    ethtool_value link{.cmd = ETHTOOL_GLINK, .data = 1};
+    request.ifr_data = reinterpret_cast<char*>(&link);
+    return ::ioctl(socket.get(), SIOCETHTOOL, &request) != 0 || link.data != 0;
   });
 }
 
