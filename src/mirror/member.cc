@@ -618,6 +618,9 @@ void Member::drop_mirror() {
 Result<void> Member::hand_over() {
   if (!mirrored() || sender_ == nullptr || !configuration_.has(sender_->follower()) || handing_over_)
     return error(ErrorKind::invalid, "{} is not in sync, and cannot take over", options_.peer);
+  if (fit_ && !sender_->ack().fit)
+    return error(ErrorKind::invalid, "{} has, or had until a moment ago, no connection to the clients",
+                 options_.peer);
   constexpr env::Duration patience = std::chrono::seconds(2);
   handing_over_ = true;
   says_ = "handing over";

@@ -46,8 +46,8 @@ class Member {
     env::Duration takeover_after = std::chrono::milliseconds(400);
     env::Duration drop_after = std::chrono::milliseconds(300);
     env::Duration retry_interval = std::chrono::milliseconds(50);
-    // Of a primary's next start: not zero where the last one found that this blade cannot go on. A mirror then
-    // has the time to take over.
+    // Of a primary's next start: not zero where the last one found that this blade cannot go on. A mirror
+    // then has the time to take over.
     env::Duration claim_after{};
   };
   struct Hooks {
@@ -67,12 +67,13 @@ class Member {
   // The peer has made a channel to this blade.
   void accept(std::unique_ptr<Channel> channel);
 
-  // Of a primary with a mirror: this start answers nothing any more, and the mirror takes over at once. It ends
-  // when that has happened, or cannot be waited for any longer. An error: there is no mirror that could.
+  // Of a primary with a mirror: this start answers nothing any more, and the mirror takes over at once. It
+  // ends when that has happened, or cannot be waited for any longer. An error: there is no mirror that could.
   Result<void> hand_over();
   // Of a mirror: the primary is asked to do so. An error: there is nobody to be asked.
   Result<void> want_hand_over();
-  // Whether clients can reach this blade. A primary that they cannot reach wants to hand over to a mirror that they can.
+  // Whether clients can reach this blade. A primary that they cannot reach wants to hand over to a mirror
+  // that they can.
   void set_fit(bool fit);
   // Of a primary: what its successor is to know beside the log. Of that one: what it was told last.
   void set_legacy(ByteVector legacy);
@@ -160,8 +161,8 @@ class Member {
   bool needs_lease_ = false;  // it may be able to take over
   bool handing_over_ = false;
   bool fit_ = true;
-  ByteVector legacy_;         // or, as a follower, of the primary
-  Lsn joins_at_;              // a follower that has everything before it may be added
+  ByteVector legacy_;  // or, as a follower, of the primary
+  Lsn joins_at_;       // a follower that has everything before it may be added
   env::Instant lease_until_, acked_;
 
   // Channels of which no Hello has come, or that have been refused.

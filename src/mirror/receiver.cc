@@ -145,21 +145,29 @@ void Receiver::lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batc
 void Receiver::verify(BlockNo first, uint32_t count, bool live) {
   if (first.value + count > replica_.blocks().capacity()) return ask(first, count);
   auto pages = std::make_shared<std::vector<PageRef>>(count);
-  replica_.blocks().own().read(first, *pages,
-                               [this, self = self_, first, count, live, pages](Result<void> read) {
-                                 if (*self == nullptr) return;
-                                 ++written_;  // what was read may not be stable either
-                                 for (uint32_t i = 0; i < count; ++i) {
-                                   const BlockNo block = first + BlockNo(i);
-                                   const auto it = missing_.find(block);
-                                   if (it == missing_.end()) continue;
-                                   if (read && crc32c((*pages)[i].bytes()) == it->second.crc)
-                                     there(block, live);
-                                   else if (!std::exchange(it->second.asked_for, true))
-                                     ask(block, 1);
-                                 }
-                                 advance();
-                               });
+  replica_.blocks().own().read(
+      first, *pages, [this, self = self_, first, count, live, pages](Result<void> read) {
+        if (*self == nullptr) return;
+        ++written_;          // what was read may not be stable either
+        uint32_t wrong = 0;  // in a row, up to block i
+        const auto ask_for_wrong = [&](uint32_t end) {
+          if (wrong != 0) ask(first + BlockNo(end - wrong), wrong);
+          wrong = 0;
+        };
+        for (uint32_t i = 0; i < count; ++i) {
+          const BlockNo block = first + BlockNo(i);
+          const auto it = missing_.find(block);
+          if (it != missing_.end() && read && crc32c((*pages)[i].bytes()) == it->second.crc)
+            there(block, live);
+          else if (it != missing_.end() && !std::exchange(it->second.asked_for, true)) {
+            ++wrong;
+            continue;
+          }
+          ask_for_wrong(i);
+        }
+        ask_for_wrong(count);
+        advance();
+      });
 }
 
 void Receiver::ask(BlockNo first, uint32_t count) {

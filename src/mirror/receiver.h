@@ -30,7 +30,7 @@ class Receiver {
     std::function<void()> in_sync;              // the primary says so
     std::function<void()> handed_over;          // so does it that it is none any more
     std::function<void(const ByteVector& legacy)> left;
-    std::function<void()> broken;               // the channel is closed, or what comes from it makes no sense
+    std::function<void()> broken;       // the channel is closed, or what comes from it makes no sense
     std::function<void(Error)> failed;  // this blade cannot redo it: what it has is of no use any more
   };
   Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks);

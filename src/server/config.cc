@@ -126,8 +126,8 @@ Result<void> set_name(std::string& value, const toml::node& node) {
   auto text = node.value_exact<std::string>();
   constexpr size_t longest = 64;
   const auto fits = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-           c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
   };
   if (!text || text->empty() || text->size() > longest || !std::ranges::all_of(*text, fits))
     return wrong("a name of at most 64 letters, digits, '-', '_' and '.'");
@@ -321,8 +321,7 @@ class Parser {
         TRY(exports(node, line));
         continue;
       }
-      static constexpr std::string_view sections[] = {"server", "vserver", "pair",
-                                                       "export", "limits",  "log"};
+      static constexpr std::string_view sections[] = {"server", "vserver", "pair", "export", "limits", "log"};
       if (std::ranges::find(sections, name.str()) == std::end(sections))
         return failed(line,
                       fmt::format("unknown section or key '{}'{}", name.str(), meant(name.str(), sections)));
@@ -474,7 +473,8 @@ Result<Config> parse_config(std::string_view text, const std::string& file, cons
     return parser.failed_at("vserver", "blocks_bytes_max", "less than blocks_step_bytes");
   if (config.pair) TRY(check_pair(config, parser));
   if (!config.pair && config.durability != Durability::disk && config.durability != Durability::memory)
-    return parser.failed_at("vserver", "durability", "that needs a pair: see [pair] and `perdure cluster init`");
+    return parser.failed_at("vserver", "durability",
+                            "that needs a pair: see [pair] and `perdure cluster init`");
   return config;
 }
 

@@ -43,8 +43,8 @@ struct Export {
 struct PairConfig {
   std::string name = "vserver";  // of the pair in the arbiter
   std::string blade, peer;
-  std::vector<wire::Address> listen, peer_addresses;  // between the blades
-  std::vector<std::string> arbiter;                   // URLs of etcd
+  std::vector<wire::Address> listen, peer_addresses;                // between the blades
+  std::vector<std::string> arbiter;                                 // URLs of etcd
   std::string arbiter_authority, arbiter_certificate, arbiter_key;  // files; empty: the system's, and none
   std::string certificates = "pair";  // a directory: authority.pem, blade.pem, blade.key
   std::vector<VserverAddress> addresses;

@@ -166,9 +166,8 @@ void Guardian::become_server(pid_t guardian, int socket) const {
   auto set = [](const char* name, const std::string& value) { setenv(name, value.c_str(), 1); };
   set("LISTEN_PID", std::to_string(getpid()));
   set("LISTEN_FDS", std::to_string(count - 2));
-  set(guardian_variable,
-      fmt::format("{}:{}:{}:{}", guardian, first_inherited_fd + count - 2, first_inherited_fd + count - 1,
-                  last_status_));
+  set(guardian_variable, fmt::format("{}:{}:{}:{}", guardian, first_inherited_fd + count - 2,
+                                     first_inherited_fd + count - 1, last_status_));
 
   std::vector<char*> arguments;
   for (const std::string& argument : options_.command)

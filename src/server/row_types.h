@@ -11,8 +11,9 @@ namespace perdure::server {
 // F<each of them...>.
 template <template <class...> class F>
 using WithAllRows =
-    F<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow, fs::AllocationRow,
-      fs::FreedRow, client::ClientRow, client::ClientOwnerRow, client::SessionRow, client::SlotRow, client::OpenRow,
-      client::LockStateRow, client::LockRow, client::ClientStateRow, processor::TransactionRow, VserverRow, EpochRow>;
+    F<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,
+      fs::AllocationRow, fs::FreedRow, client::ClientRow, client::ClientOwnerRow, client::SessionRow,
+      client::SlotRow, client::OpenRow, client::LockStateRow, client::LockRow, client::ClientStateRow,
+      processor::TransactionRow, VserverRow, EpochRow>;
 
 }  // namespace perdure::server

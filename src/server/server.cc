@@ -58,8 +58,8 @@ class Server final : private wire::RpcProgram {
   }
   // Nothing is received or sent any more.
   void close_clients() {
-    // First, so that nobody connects anew to a blade that does not answer: what waits on the sockets of the guardian
-    // waits for ever.
+    // First, so that nobody connects anew to a blade that does not answer: what waits on the sockets of the
+    // guardian waits for ever.
     if (pair_ != nullptr && pair_->serving()) lose_clients();
     listener_.reset();
     if (front_end_) front_end_->close_all();

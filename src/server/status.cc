@@ -104,15 +104,15 @@ nlohmann::json restoration_json(const RestorationFigures& r) {
 nlohmann::json status_json(Vserver& v) {
   const fs::BlockAllocator& blocks = v.fs().data().allocator;
   return {{"vserver", v.uuid()},
-                         {"log", log_json(v)},
-                         {"transactions", transactions_json(v)},
-                         {"client_state", clients_json(v)},
-                         {"memory", memory_json(v)},
-                         {"space",
-                          {{"total_bytes", blocks.total_blocks() * block_bytes},
-                           {"available_bytes", blocks.available_max() * block_bytes}}},
-                         {"checkpoint", checkpoint_json(v)},
-                         {"restoration", restoration_json(v.restoration())}};
+          {"log", log_json(v)},
+          {"transactions", transactions_json(v)},
+          {"client_state", clients_json(v)},
+          {"memory", memory_json(v)},
+          {"space",
+           {{"total_bytes", blocks.total_blocks() * block_bytes},
+            {"available_bytes", blocks.available_max() * block_bytes}}},
+          {"checkpoint", checkpoint_json(v)},
+          {"restoration", restoration_json(v.restoration())}};
 }
 
 // ---------------------------------------------------------------------------------------------- the socket
@@ -139,7 +139,8 @@ struct ControlSocket::Impl : std::enable_shared_from_this<Impl> {
                            [self = shared_from_this(), c](std::error_code problem, size_t n) {
                              if (problem || !self->acceptor.is_open()) return;
                              c->answer = self->answer(c->question.substr(0, n - 1));
-                             asio::async_write(c->socket, asio::buffer(c->answer), [c](std::error_code, size_t) {});
+                             asio::async_write(c->socket, asio::buffer(c->answer),
+                                               [c](std::error_code, size_t) {});
                            });
   }
 
@@ -158,7 +159,7 @@ ControlSocket::~ControlSocket() {
 }
 
 Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& context, const std::string& path,
-                                                         Answer answer) {
+                                                           Answer answer) {
   if (path.size() >= sizeof(sockaddr_un::sun_path))
     return error(ErrorKind::invalid, "{}: too long for the path of a socket: `perdure status` will not work",
                  path);

@@ -22,7 +22,8 @@ inline constexpr const char* control_socket_name = "control.sock";
 // The vserver's figures, once it serves. Every number is named with its unit.
 nlohmann::json status_json(Vserver& vserver);
 
-// Answers each question that comes over the socket at `path`. Only the owner of the data directory can connect.
+// Answers each question that comes over the socket at `path`. Only the owner of the data directory can
+// connect.
 class ControlSocket {
  public:
   using Answer = std::function<std::string(const std::string& question)>;

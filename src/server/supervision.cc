@@ -21,8 +21,8 @@ Supervision Supervision::from_environment(SystemdNotifier systemd) {
   int last_status = 0;
   const char* guardian = std::getenv(guardian_variable);
   // A guardian of somebody else: the variable was handed on by a process between it and this one.
-  if (guardian != nullptr && std::sscanf(guardian, "%d:%d:%d:%d", &pid, &socket, &config, &last_status) == 4 &&
-      pid == getppid()) {
+  if (guardian != nullptr &&
+      std::sscanf(guardian, "%d:%d:%d:%d", &pid, &socket, &config, &last_status) == 4 && pid == getppid()) {
     supervision.guardian_fd_ = socket;
     supervision.config_fd_ = config;
     supervision.last_failed_ = last_status == static_cast<int>(ExitStatus::failed);

@@ -62,8 +62,8 @@ class Supervision {
 };
 
 // The environment variable by which the guardian tells the server process that it has one:
-// "PID:FD:FD:STATUS" (the guardian's process id, the socket, the file with the configuration, and the exit status of the
-// server process before, or 0).
+// "PID:FD:FD:STATUS" (the guardian's process id, the socket, the file with the configuration, and the exit
+// status of the server process before, or 0).
 inline constexpr const char* guardian_variable = "PERDURE_GUARDIAN";
 
 }  // namespace perdure::server

@@ -112,10 +112,11 @@ void Vserver::start(env::Env& env, Parts parts, VserverOptions options,
          // It may have been a part of a pair, whose epochs count something else.
          const mirror::History pairs = v.history();
          const Epoch last = std::max(v.commit_->epoch(), pairs.empty() ? Epoch(0) : pairs.back().epoch);
-         v.serve(std::max(epoch, last.next()), [vserver = std::move(*loaded), done = std::move(done)](Result<void> served) mutable {
-           if (!served) return done(std::move(served).error());
-           done(std::move(vserver));
-         });
+         v.serve(std::max(epoch, last.next()),
+                 [vserver = std::move(*loaded), done = std::move(done)](Result<void> served) mutable {
+                   if (!served) return done(std::move(served).error());
+                   done(std::move(vserver));
+                 });
        });
 }
 

@@ -13,7 +13,7 @@ const ByteVector no_copy_key = {std::byte{0xfe}};
 const ByteVector first_key = {std::byte{1}};
 const ByteVector last_key = {std::byte{0xfd}};
 
-constexpr size_t rows_at_once = 256;
+constexpr size_t rows_at_once = 2048;
 // A copy keeps no more log when less than this part of the ring is free.
 constexpr uint64_t free_part = 4;
 

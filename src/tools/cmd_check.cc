@@ -71,7 +71,8 @@ int check(const StoppedOptions& options, bool data, bool digest) {
   if (digest) {
     const auto digests = server::digest_rows(s.database());
     if (!digests) return refuse(unreadable, digests.error());
-    for (const server::TableDigest& d : *digests) fmt::print("digest        {:08x} {} {}\n", d.crc, d.table, d.rows);
+    for (const server::TableDigest& d : *digests)
+      fmt::print("digest        {:08x} {} {}\n", d.crc, d.table, d.rows);
   }
   return findings.count() == 0 ? clean : damaged;
 }
@@ -94,8 +95,9 @@ void add_check(CLI::App& app, int& status) {
   command->footer(more);
   add_stopped_options(*command, options->stopped);
   command->add_flag("--data", options->data, "Reads all file data, too, and compares it with its checksums");
-  command->add_flag("--digest", options->digest,
-                    "Prints of each table how many rows it has, and a checksum: the same on both blades of a pair");
+  command->add_flag(
+      "--digest", options->digest,
+      "Prints of each table how many rows it has, and a checksum: the same on both blades of a pair");
   command->callback([options, &status] { status = check(options->stopped, options->data, options->digest); });
 }
 

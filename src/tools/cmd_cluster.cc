@@ -53,7 +53,8 @@ int init(const server::PairSetup& setup) {
   fmt::print("                     perdure serve --data DIR\n");
   for (const std::string& address : setup.addresses)
     fmt::print("  clients            mount -t nfs -o vers=4.2{} {}:/ /mnt\n",
-               setup.port == 2049 ? "" : fmt::format(",port={}", setup.port), address.substr(0, address.find('/')));
+               setup.port == 2049 ? "" : fmt::format(",port={}", setup.port),
+               address.substr(0, address.find('/')));
   fmt::print("\n`perdure cluster status --data {}` says how the pair is.\n", setup.data);
   return 0;
 }
@@ -66,7 +67,10 @@ int join(const std::string& bundle, const std::string& data) {
 
 int remove(const std::string& data, bool force) {
   if (const Result<void> gone = server::dissolve_pair(data, force); !gone) return refuse(gone.error());
-  fmt::print("The pair is dissolved. {} serves alone from its next start on; the other blade's data are of no use.\n", data);
+  fmt::print(
+      "The pair is dissolved. {} serves alone from its next start on; the other blade's data are of no "
+      "use.\n",
+      data);
   return 0;
 }
 
@@ -75,9 +79,11 @@ int remove(const std::string& data, bool force) {
 std::string in_words(const server::PairConfig& pair, const mirror::Configuration& c, const std::string& blade,
                      const json* local) {
   const bool primary = c.primary.blade == blade;
-  const bool in_sync = std::ranges::any_of(c.in_sync, [&](const mirror::Start& s) { return s.blade == blade; });
+  const bool in_sync =
+      std::ranges::any_of(c.in_sync, [&](const mirror::Start& s) { return s.blade == blade; });
   std::string text = primary ? "primary" : in_sync ? "mirror, in sync" : "not in sync";
-  if (local != nullptr && blade == pair.blade) text += fmt::format(" (this blade: {})", local->value("says", ""));
+  if (local != nullptr && blade == pair.blade)
+    text += fmt::format(" (this blade: {})", local->value("says", ""));
   if (local != nullptr && blade == pair.peer && local->contains("follower"))
     text += fmt::format(", {} KiB behind", (*local)["follower"].value("behind_bytes", 0ULL) / 1024);
   return text;
@@ -87,15 +93,21 @@ void print_outlook(const server::PairConfig& pair, const mirror::Configuration& 
   const std::string& primary = c.primary.blade;
   const std::string& other = primary == pair.blade ? pair.peer : pair.blade;
   if (!c.alone() && arbiter) {
-    fmt::print("if {} failed now: {} takes over within a second; nothing that was acknowledged is lost\n", primary, other);
+    fmt::print("if {} failed now: {} takes over within a second; nothing that was acknowledged is lost\n",
+               primary, other);
     fmt::print("if {} failed now: {} goes on alone after a pause of less than a second\n", other, primary);
   } else if (!c.alone()) {
-    fmt::print("if {} failed now: NO SERVICE until it, or the arbiter, is back: without the arbiter {} may not take over\n",
-               primary, other);
-    fmt::print("if {} failed now: NO SERVICE until it, or the arbiter, is back: without the arbiter {} may not go on alone\n",
-               other, primary);
+    fmt::print(
+        "if {} failed now: NO SERVICE until it, or the arbiter, is back: without the arbiter {} may not take "
+        "over\n",
+        primary, other);
+    fmt::print(
+        "if {} failed now: NO SERVICE until it, or the arbiter, is back: without the arbiter {} may not go "
+        "on alone\n",
+        other, primary);
   } else {
-    fmt::print("if {} failed now: NO SERVICE until it is back; {} is not in sync, and cannot take over\n", primary, other);
+    fmt::print("if {} failed now: NO SERVICE until it is back; {} is not in sync, and cannot take over\n",
+               primary, other);
     fmt::print("if {} failed now: nothing changes\n", other);
   }
   if (arbiter)
@@ -112,14 +124,16 @@ int status(const std::string& data, bool as_json) {
   const Result<json> asked = ask(data, server::status_question);
   json local = asked ? asked->value("pair", json::object()) : json::object();
   if (as_json) {
-    const json j{{"arbiter", known ? json::parse(server::to_json(known->configuration)) : json(known.error().message)},
-                 {"server", asked ? *asked : json(asked.error().message)}};
+    const json j{
+        {"arbiter", known ? json::parse(server::to_json(known->configuration)) : json(known.error().message)},
+        {"server", asked ? *asked : json(asked.error().message)}};
     fmt::print("{}\n", j.dump(2));
     return known || asked ? 0 : 1;
   }
   mirror::Configuration c;
   if (known) {
-    if (known->version == 0) return refuse(error(ErrorKind::not_found, "the arbiter knows nothing of the pair '{}'", pair.name));
+    if (known->version == 0)
+      return refuse(error(ErrorKind::not_found, "the arbiter knows nothing of the pair '{}'", pair.name));
     c = known->configuration;
   } else if (asked) {
     const auto start = [](const json& j) { return mirror::Start{j.value("blade", ""), 0}; };
@@ -158,7 +172,8 @@ Result<double> switch_over(const std::string& data) {
       return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  return error(ErrorKind::io, "{} is still the primary after {} s; its messages say why", primary, patience.count());
+  return error(ErrorKind::io, "{} is still the primary after {} s; its messages say why", primary,
+               patience.count());
 }
 
 int switchover(const std::string& data) {
@@ -218,7 +233,9 @@ void add_init(CLI::App& cluster, int& exit_status) {
       ->required()
       ->type_name("ADDR:PORT");
   command->add_option("--arbiter", setup->arbiter, "Endpoints of etcd")->required()->type_name("URL");
-  command->add_option("--arbiter-authority", setup->arbiter_authority, "For https: who has signed etcd's certificates")
+  command
+      ->add_option("--arbiter-authority", setup->arbiter_authority,
+                   "For https: who has signed etcd's certificates")
       ->type_name("FILE");
   command->add_option("--arbiter-certificate", setup->arbiter_certificate, "What this blade shows to etcd")
       ->type_name("FILE");
@@ -226,10 +243,12 @@ void add_init(CLI::App& cluster, int& exit_status) {
   command->add_option("--address", setup->addresses, "Where clients connect: moves with the primary")
       ->type_name("IP/PREFIX@INTERFACE");
   command->add_option("--port", setup->port, "Of that address (default 2049)");
-  command->add_option("--durability", setup->durability, "disk, mirror or disk+mirror (default disk)")->type_name("LEVEL");
+  command->add_option("--durability", setup->durability, "disk, mirror or disk+mirror (default disk)")
+      ->type_name("LEVEL");
   command->add_option("--clients", setup->clients, "Networks that may connect (default: this machine)")
       ->type_name("NETWORK");
-  command->add_option("--bundle", setup->bundle, "File for the other blade (default NAME-PEER.bundle)")->type_name("FILE");
+  command->add_option("--bundle", setup->bundle, "File for the other blade (default NAME-PEER.bundle)")
+      ->type_name("FILE");
   command->callback([setup, &exit_status] {
     if (setup->bundle.empty()) setup->bundle = setup->name + "-" + setup->peer + ".bundle";
     exit_status = init(*setup);
@@ -259,7 +278,8 @@ void add_cluster(CLI::App& app, int& exit_status) {
   command->add_flag("--json", options->json, "One JSON object instead of words");
   command->callback([options, &exit_status] { exit_status = status(options->data, options->json); });
 
-  command = cluster->add_subcommand("switchover", "Makes the mirror the primary, without an error for any client.");
+  command =
+      cluster->add_subcommand("switchover", "Makes the mirror the primary, without an error for any client.");
   command->footer("May be given on either blade.");
   add_data(*command, options->data);
   command->callback([options, &exit_status] { exit_status = switchover(options->data); });
@@ -270,8 +290,9 @@ void add_cluster(CLI::App& app, int& exit_status) {
 
   command = cluster->add_subcommand("remove", "Dissolves a pair: this (stopped) blade goes on alone.");
   add_data(*command, options->data);
-  command->add_flag("--force", options->force,
-                    "Even if the other blade may have more, which is lost then, or the arbiter cannot be reached");
+  command->add_flag(
+      "--force", options->force,
+      "Even if the other blade may have more, which is lost then, or the arbiter cannot be reached");
   command->callback([options, &exit_status] { exit_status = remove(options->data, options->force); });
 }
 

@@ -86,7 +86,8 @@ std::string promise(server::Durability durability) {
     case server::Durability::memory:
       return "MEMORY: NOTHING SURVIVES the end of the server process";
     case server::Durability::mirror:
-      return "mirror: what was acknowledged survives the loss of either blade, and a power cut of the only one; a power "
+      return "mirror: what was acknowledged survives the loss of either blade, and a power cut of the only "
+             "one; a power "
              "cut of both at once may lose the newest of it";
     case server::Durability::disk_and_mirror:
       return "disk+mirror: what was acknowledged is on the stable storage of both blades, or of the only one";
@@ -100,8 +101,9 @@ void greet(const Config& config, const server::ConfigFile& file, const std::vect
   for (int socket : sockets)
     fmt::print("  mount it with   {}\n", mount_command(server::local_address(socket)));
   if (config.pair)
-    fmt::print("  pair            {}: this blade is {}, its peer {}; `perdure cluster status` says how it is\n",
-               config.pair->name, config.pair->blade, config.pair->peer);
+    fmt::print(
+        "  pair            {}: this blade is {}, its peer {}; `perdure cluster status` says how it is\n",
+        config.pair->name, config.pair->blade, config.pair->peer);
   fmt::print("  durability      {}\n", promise(config.durability));
   fmt::print("  log             {} ({})\n", config.log_path, server::bytes_text(config.log_bytes));
   fmt::print("  configuration   {}\n", file.path);

@@ -1,6 +1,8 @@
 """The part of the crash test with real Linux clients: workloads in guests while the server is killed."""
 import collections
+import select
 import shutil
+import sys
 import time
 
 from paths import HERE
@@ -67,12 +69,15 @@ class Clients:
         if self.options.workloads:
             workloads = [w for w in workloads if w in self.options.workloads.split(",")]
         self.expected += [self.share / f"{name}.{workload}.started" for workload in workloads]
-        port, export = self.options.against.split(":") if self.options.against else (self.server.port, "/")
+        host, port, export = None, self.server and self.server.port, "/"
+        if self.options.against:
+            *hosts, port, export = self.options.against.split(":")
+            host = hosts[0] if hosts else None
         guest = Guest(
             slot, [str(HERE / "in_guest.py"), "--share", str(self.share), "--guest", name, "--seed",
                    str(self.options.seed + number), "--scale", str(self.options.scale), "--member", str(number),
                    "--members", str(self.options.guests), *workloads],
-            port=port, export=export, version=self.options.vers, name=name, memory="768M", shares=[self.share],
+            server=host, port=port, export=export, version=self.options.vers, name=name, memory="768M", shares=[self.share],
             verbose=self.options.verbose)
         guest.start()
         return guest
@@ -102,6 +107,8 @@ class Clients:
             self.look_after()
             if (self.share / "failed").exists():
                 return False
+            if self.options.stop_on_eof and select.select([sys.stdin], [], [], 0)[0] and not sys.stdin.buffer.read1(1):
+                return True
             time.sleep(min(0.05, max(0, end - time.monotonic())))
         return True
 

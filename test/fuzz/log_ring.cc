@@ -96,8 +96,8 @@ class Disk {
     BatchHeader h = next_batch();
     const uint8_t what = input_.u8();
     if ((what & 1U) != 0) h.lsn = Lsn(input_.u64());
-    // Not of one that has not been: that is refused whenever it is met, and it is met only once what is appended
-    // leads to it.
+    // Not of one that has not been: that is refused whenever it is met, and it is met only once what is
+    // appended leads to it.
     if ((what & 2U) != 0) h.start = std::min(StartNumber(input_.u64()), start_);
     if ((what & 4U) != 0) h.payload_bytes = input_.u32();
     if ((what & 8U) != 0) h.predecessor_unknown = !h.predecessor_unknown;

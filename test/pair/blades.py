@@ -177,16 +177,27 @@ class Pair:
                 return (self.a, self.b) if arbiter["primary"]["blade"] == "a" else (self.b, self.a)
         raise PairError("no blade reaches the arbiter")
 
+    def is_whole(self):
+        """The arbiter names two starts, and the one that it names as the primary knows that it has a mirror."""
+        for blade in self.blades:
+            status = blade.status()
+            arbiter, server = status.get("arbiter"), status.get("server")
+            if not isinstance(arbiter, dict) or not isinstance(server, dict) or "pair" not in server:
+                continue
+            pair = server["pair"]
+            if (arbiter["primary"]["blade"] == blade.name and f"{arbiter['primary']['start']:016x}" == pair["start"] and
+                    len(arbiter["in_sync"]) == 2 and pair["mirrored"]):
+                return True
+        return False
+
     def wait_in_sync(self, seconds=PATIENCE_SECONDS):
         """Until the primary serves and has a mirror; how long that took."""
         began = time.monotonic()
         while True:
             for blade in self.blades:
                 blade.check_alive()
-            for blade in self.blades:
-                server = blade.status().get("server", {})
-                if isinstance(server, dict) and server.get("pair", {}).get("mirrored"):
-                    return time.monotonic() - began
+            if self.is_whole():
+                return time.monotonic() - began
             if time.monotonic() - began > seconds:
                 raise PairError(f"the pair is not whole after {seconds} s\n" + self.last_messages())
             time.sleep(0.02)

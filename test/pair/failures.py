@@ -3,6 +3,8 @@ import os
 import signal
 import time
 
+from blades import PairError
+
 
 def kill_primary(test, primary, mirror):
     """SIGKILL of guardian and server process; the blade is started again after a while."""
@@ -90,16 +92,28 @@ def kill_both_in_turn(test, primary, mirror):
 
 
 def unplug_client(test, primary, mirror):
-    """The primary's port to the clients has no carrier."""
+    """The primary's port to the clients has no carrier. (That of the mirror has been well for a while.)"""
+    deadline = time.monotonic() + 10
+    while not primary.status()["server"]["pair"].get("follower", {}).get("clients_reach_it"):
+        if time.monotonic() > deadline:
+            raise PairError("clients do not reach the mirror")
+        time.sleep(0.1)
     test.network.unplug(primary.name, "client")
     test.rest()
     test.network.unplug(primary.name, "client", False)
 
 
 def switchover(test, primary, mirror):
-    """perdure cluster switchover, given on either blade."""
-    blade = test.random.choice([primary, mirror])
-    blade.run("cluster", "switchover", "--data", str(blade.data))
+    """perdure cluster switchover, given on either blade. It is refused while a port has just come back."""
+    deadline = time.monotonic() + 10
+    while True:
+        blade = test.random.choice([primary, mirror])
+        done = blade.run("cluster", "switchover", "--data", str(blade.data), check=False)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise PairError(f"no switchover: {done.stdout}{done.stderr}")
+        time.sleep(0.2)
 
 
 KINDS = {kind.__name__.replace("_", "-"): kind for kind in (

@@ -16,6 +16,7 @@ NETWORKS = {"client": 1, "peer": 2, "admin": 3}
 HOSTS = {"a": 1, "b": 2, "arbiter": 9, "c": 100}
 MEMBERS = {"client": ["a", "b", "c"], "peer": ["a", "b"], "admin": ["a", "b", "arbiter"]}
 VSERVER = "10.77.1.10"
+GUESTS = "192.168.78.0/24"
 NOWHERE = "02:00:00:00:00:01"
 
 
@@ -40,6 +41,10 @@ class Network:
             ip("-n", self.space("switch"), "link", "set", network, "up")
             for host in members:
                 self._plug(host, network)
+        # Guests (test/guest) that run on host c.
+        subprocess.run(self.within("c", ["sysctl", "-qw", "net.ipv4.ip_forward=1"]), check=True)
+        for host in ("a", "b"):
+            ip("-n", self.space(host), "route", "add", GUESTS, "via", address("c", "client"))
 
     def space(self, host):
         return f"{self.name}-{host}"

@@ -26,13 +26,84 @@ from network import VSERVER, Network
 FAILURES_PER_ROUND = 12
 
 
+class Replay:
+    """`perdure bench crash` on host c, until finish()."""
+
+    def __init__(self, test, number):
+        options = test.options
+        self.test = test
+        self.log = open(test.directory / f"client.{number}.log", "w+b")
+        self.process = subprocess.Popen(
+            test.network.within("c", [
+                options.server, "bench", "crash", "--server", f"{VSERVER}:2049", "--seconds", "100000", "--stop-on-eof",
+                "--conns", str(options.conns), "--depth", str(options.depth), "--seed", str(test.random.randrange(1 << 30)),
+                "--stall-max", "60", "--reconnect-max", "60", "--json", "--crash-log",
+                str(test.directory / f"journal.{number}")]),
+            stdin=subprocess.PIPE, stdout=self.log, stderr=subprocess.STDOUT)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def finish(self):
+        """What it found. Raises PairError if that is wrong."""
+        self.process.stdin.close()
+        try:
+            self.process.wait(300)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.seek(0)
+        text = self.log.read().decode(errors="replace")
+        try:
+            result = json.loads(text.splitlines()[-1])
+        except (IndexError, ValueError):
+            result = {"good": False}
+        if self.process.returncode != 0 or not result["good"]:
+            raise PairError(f"the client: status {self.process.returncode}\n{text[-4000:]}\n{self.test.pair.last_messages()}")
+        return result
+
+
+class LinuxClient:
+    """A Linux kernel's NFS client in a guest on host c, with the workloads of the crash test, until finish()."""
+
+    def __init__(self, test):
+        self.log = open(test.directory / "linux.log", "w+b")
+        self.process = subprocess.Popen(
+            test.network.within("c", [
+                str(HERE.parent / "crash" / "crash.py"), "--parts", "clients", "--short", "--against", f"{VSERVER}:2049:/",
+                "--seconds", "100000", "--stop-on-eof", "--seed", str(test.random.randrange(1 << 30))]),
+            stdin=subprocess.PIPE, stdout=self.log, stderr=subprocess.STDOUT)
+
+    def text(self):
+        return pathlib.Path(self.log.name).read_text(errors="replace")
+
+    def wait_for_start(self):
+        while "are at work" not in self.text():
+            if self.ended():
+                raise PairError("the Linux client did not start\n" + self.text()[-3000:])
+            time.sleep(0.1)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def finish(self):
+        self.process.stdin.close()
+        if self.process.wait(1800) != 0:
+            raise PairError("the Linux client found something wrong\n" + self.text()[-5000:])
+
+    def close(self):
+        if not self.ended():
+            self.process.terminate()
+            self.process.wait(60)
+
+
 class Test:
     def __init__(self, options, directory):
         self.options = options
         self.random = random.Random(options.seed)
         self.directory = directory
         self.network = Network(options.name)
-        self.pair = None
+        self.pair = self.linux = None
         self.pauses = {}   # kind -> ms, the longest that the client saw of each failure
         self.whole = {}    # kind -> ms until there is a mirror again
         self.acknowledged = self.sent_again = self.compared = 0
@@ -46,27 +117,25 @@ class Test:
         self.pair.wait_in_sync()
         todo = [kind for kind in self.options.kinds for _ in range(self.options.failures)]
         self.random.shuffle(todo)
+        if self.options.linux:
+            self.linux = LinuxClient(self)
+            self.linux.wait_for_start()
         for number, begin in enumerate(range(0, len(todo), FAILURES_PER_ROUND)):
             self.round(number, todo[begin:begin + FAILURES_PER_ROUND])
+        if self.linux:
+            self.linux.finish()
         self.compare()
 
     def round(self, number, kinds):
         say(f"round {number}: {', '.join(kinds)}")
-        journal = self.directory / f"journal.{number}"
-        log = open(self.directory / f"client.{number}.log", "w+b")
-        # It ends when it is told to: by the end of its standard input.
-        client = subprocess.Popen(
-            self.network.within("c", [self.options.server, "bench", "crash", "--server", f"{VSERVER}:2049", "--seconds",
-                                      "100000", "--stop-on-eof", "--conns", str(self.options.conns), "--depth",
-                                      str(self.options.depth), "--seed", str(self.random.randrange(1 << 30)), "--stall-max",
-                                      "60", "--reconnect-max", "60", "--json", "--crash-log", str(journal)]),
-            stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        client = Replay(self, number)
+        linux = self.linux
         began = []
         try:
             time.sleep(1)
             for kind in kinds:
                 time.sleep(self.random.uniform(0.3, 1.0))
-                if client.poll() is not None:
+                if client.ended() or (linux and linux.ended()):
                     break
                 began.append((kind, time.monotonic_ns()))
                 KINDS[kind](self, *self.pair.primary())
@@ -74,20 +143,8 @@ class Test:
                 self.pair.wait_in_sync()
                 self.whole.setdefault(kind, []).append((time.monotonic() - mended) * 1000)
             time.sleep(0.5)
-            client.stdin.close()
-            client.wait(300)
         finally:
-            if client.poll() is None:
-                client.kill()
-                client.wait()
-            log.seek(0)
-            text = log.read().decode(errors="replace")
-        try:
-            result = json.loads(text.splitlines()[-1])
-        except (IndexError, ValueError):
-            result = {"good": False}
-        if client.returncode != 0 or not result["good"]:
-            raise PairError(f"the client: status {client.returncode}\n{text[-4000:]}\n{self.pair.last_messages()}")
+            result = client.finish()
         self.acknowledged += result["acknowledged"]
         self.sent_again += result["requests_sent_again"]
         slack = 50e6  # the last answer came before the failure
@@ -112,6 +169,10 @@ class Test:
         self.compared = len(digests[0])
 
     def report(self):
+        if self.linux:
+            for line in self.linux.text().splitlines():
+                if line.startswith("client"):
+                    yield f"Linux: {line}"
         yield f"{self.acknowledged} changes acknowledged, {self.sent_again} requests sent again, each executed exactly once"
         if self.compared:
             yield f"both blades are consistent, and the rows of their {self.compared} tables the same"
@@ -166,6 +227,7 @@ def main():
     option("--durability", default="disk", choices=["disk", "mirror", "disk+mirror"])
     option("--conns", type=int, default=2, help="connections of the client")
     option("--depth", type=int, default=4, help="requests at a time on each of them")
+    option("--linux", action="store_true", help="with a Linux kernel's NFS client beside the other one")
     option("--seed", type=int, default=None)
     option("--name", default="perdure-pair", help="what the names of the namespaces begin with")
     option("--keep", action="store_true", help="keep the directory of a good run")
@@ -190,6 +252,8 @@ def main():
     except PairError as problem:
         say(f"FAILED: {problem}")
     finally:
+        if test.linux:
+            test.linux.close()
         if test.pair:
             test.pair.close()
         test.network.close()

@@ -217,7 +217,8 @@ void Blade::hand_over() {
 
 void Blade::set_fit(bool fit) {
   fit_ = fit;
-  if (member_ != nullptr) post([this, fit] {
+  if (member_ != nullptr)
+    post([this, fit] {
       if (member_ != nullptr) member_->set_fit(fit);
     });
 }

@@ -23,7 +23,7 @@ struct CrashOptions {
   ClientOptions client;
   DisturbOptions disturb;
   double seconds = 30;
-  bool stop_on_eof = false;  // or when standard input has ended
+  bool stop_on_eof = false;                 // or when standard input has ended
   std::string directory = "perdure-crash";  // the working directory's name begins with it
   std::string journal;                      // file name; empty: none
   uint64_t seed = 1;

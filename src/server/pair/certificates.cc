@@ -74,7 +74,8 @@ Result<Certificate> make_unsigned(EVP_PKEY* key, const std::string& name, X509* 
       BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(made.get())) != nullptr &&
       X509_gmtime_adj(X509_getm_notBefore(made.get()), -early_seconds) != nullptr &&
       X509_gmtime_adj(X509_getm_notAfter(made.get()), valid_seconds) != nullptr &&
-      X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(name.data()),
+      X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
+                                 reinterpret_cast<const unsigned char*>(name.data()),
                                  static_cast<int>(name.size()), -1, 0) == 1 &&
       X509_set_issuer_name(made.get(), X509_get_subject_name(issuer)) == 1 &&
       X509_set_pubkey(made.get(), key) == 1 &&

@@ -16,25 +16,26 @@ namespace perdure::server {
 
 namespace {
 
-using nlohmann::json;
 using mirror::Arbiter;
+using nlohmann::json;
 
 constexpr size_t answer_bytes_max = 1U << 20U;
 constexpr long http_ok = 200;
 
 std::string base64(const std::string& text) {
   std::string encoded(4 * ((text.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
   encoded.resize(static_cast<size_t>(length));
   return encoded;
 }
 
 Result<std::string> from_base64(const std::string& encoded) {
   std::string text(encoded.size() / 4 * 3 + 3, '\0');
-  const int length =
-      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                      reinterpret_cast<const unsigned char*>(encoded.data()), static_cast<int>(encoded.size()));
+  const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                                     reinterpret_cast<const unsigned char*>(encoded.data()),
+                                     static_cast<int>(encoded.size()));
   if (length < 0) return error(ErrorKind::corrupt, "etcd: not base64");
   const auto padding = static_cast<size_t>(std::ranges::count(encoded, '='));
   text.resize(static_cast<size_t>(length) - std::min<size_t>(padding, static_cast<size_t>(length)));
@@ -174,8 +175,8 @@ Result<std::string> EtcdClient::ask(const std::string& path, const std::string& 
     while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
       if (message->msg != CURLMSG_DONE) continue;
       ++ended;
-      const auto it = std::ranges::find_if(
-          endpoints_, [&](const auto& e) { return e->easy == message->easy_handle; });
+      const auto it =
+          std::ranges::find_if(endpoints_, [&](const auto& e) { return e->easy == message->easy_handle; });
       const CURLcode result = message->data.result;
       long code = 0;
       curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &code);
@@ -185,9 +186,9 @@ Result<std::string> EtcdClient::ask(const std::string& path, const std::string& 
       }
       const Endpoint& e = **it;
       problems += fmt::format("{}{}: {}", problems.empty() ? "" : "; ", e.url,
-                              result == CURLE_OK        ? fmt::format("{} {}", code, e.answer.substr(0, 200))
+                              result == CURLE_OK     ? fmt::format("{} {}", code, e.answer.substr(0, 200))
                               : e.problem[0] != '\0' ? std::string(e.problem)
-                                                        : std::string(curl_easy_strerror(result)));
+                                                     : std::string(curl_easy_strerror(result)));
     }
     if (good == nullptr && ended < endpoints_.size()) curl_multi_poll(multi_, nullptr, 0, 1000, nullptr);
   }
@@ -204,8 +205,10 @@ Result<Arbiter::Versioned> EtcdClient::read() {
 Result<Arbiter::Replaced> EtcdClient::replace(uint64_t version, const mirror::Configuration& next) {
   const std::string key = base64(options_.key);
   const json request{
-      {"compare",
-       json::array({{{"key", key}, {"target", "MOD"}, {"result", "EQUAL"}, {"mod_revision", std::to_string(version)}}})},
+      {"compare", json::array({{{"key", key},
+                                {"target", "MOD"},
+                                {"result", "EQUAL"},
+                                {"mod_revision", std::to_string(version)}}})},
       {"success", json::array({{{"request_put", {{"key", key}, {"value", base64(to_json(next))}}}}})},
       {"failure", json::array({{{"request_range", {{"key", key}}}}})}};
   Arbiter::Replaced replaced = TRY(guarded(TRY(ask("/v3/kv/txn", request.dump())), &parse_transaction));
@@ -250,7 +253,7 @@ struct EtcdArbiter::Impl {
   }
 
   env::Env& env;
-  EtcdClient client;  // of the thread
+  EtcdClient client;                  // of the thread
   const std::shared_ptr<bool> alive;  // of the loop
   std::mutex mutex;
   std::condition_variable changed;
@@ -277,7 +280,8 @@ void EtcdArbiter::read(env::Done<Versioned> done) {
 }
 
 void EtcdArbiter::replace(uint64_t version, const mirror::Configuration& next, env::Done<Replaced> done) {
-  impl_->ask<Replaced>([this, version, next] { return impl_->client.replace(version, next); }, std::move(done));
+  impl_->ask<Replaced>([this, version, next] { return impl_->client.replace(version, next); },
+                       std::move(done));
 }
 
 }  // namespace perdure::server

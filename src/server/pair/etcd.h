@@ -1,6 +1,6 @@
 // etcd as a pair needs it: one key, read and compared-and-swapped, over its JSON gateway
-// (https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/). Every request goes to all endpoints at once, and the
-// first good answer counts. Both requests may be executed more than once: a compare-and-swap that has
+// (https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/). Every request goes to all endpoints at once, and
+// the first good answer counts. Both requests may be executed more than once: a compare-and-swap that has
 // succeeded fails from then on, and its answer says what is there.
 #pragma once
 
@@ -14,8 +14,8 @@
 namespace perdure::server {
 
 struct EtcdOptions {
-  std::vector<std::string> endpoints;        // "https://192.0.2.3:2379"
-  std::string key;                           // what is kept there is a mirror::Configuration
+  std::vector<std::string> endpoints;               // "https://192.0.2.3:2379"
+  std::string key;                                  // what is kept there is a mirror::Configuration
   std::string authority, certificate, private_key;  // files in PEM; empty: the system's, and none
   env::Duration timeout = std::chrono::seconds(1);
 };

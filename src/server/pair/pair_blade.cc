@@ -48,7 +48,8 @@ wire::Address to_address(const std::array<uint64_t, 2>& numbers, uint16_t port, 
 ByteVector encode_connections(const std::vector<TcpEnds>& ends) {
   ConnectionList list;
   for (const TcpEnds& e : ends)
-    list.connections.push_back({to_numbers(e.client), to_numbers(e.server), e.client.port, e.server.port, e.client.is_v6});
+    list.connections.push_back(
+        {to_numbers(e.client), to_numbers(e.server), e.client.port, e.server.port, e.client.is_v6});
   Encoder encoder;
   state::codec::encode_value(encoder, list);
   return encoder.copy();
@@ -61,11 +62,13 @@ std::vector<TcpEnds> decode_connections(Bytes bytes) {
   Decoder decoder(bytes);
   state::codec::decode_value(decoder, list);
   if (!decoder.finished()) {
-    spdlog::warn("the old primary's list of connections is not understood: its clients are not told to connect again");
+    spdlog::warn(
+        "the old primary's list of connections is not understood: its clients are not told to connect again");
     return ends;
   }
   for (const ConnectionList::Connection& c : list.connections)
-    ends.push_back({to_address(c.client_ip, c.client_port, c.is_v6), to_address(c.server_ip, c.server_port, c.is_v6)});
+    ends.push_back(
+        {to_address(c.client_ip, c.client_port, c.is_v6), to_address(c.server_ip, c.server_port, c.is_v6)});
   return ends;
 }
 
@@ -87,7 +90,8 @@ nlohmann::json words_of(const mirror::Start& start) {
 }
 
 TlsFiles tls_files(const PairConfig& pair) {
-  return {pair.certificates + "/authority.pem", pair.certificates + "/blade.pem", pair.certificates + "/blade.key"};
+  return {pair.certificates + "/authority.pem", pair.certificates + "/blade.pem",
+          pair.certificates + "/blade.key"};
 }
 
 }  // namespace
@@ -100,9 +104,9 @@ EtcdOptions etcd_options(const PairConfig& pair) {
           .private_key = pair.arbiter_key};
 }
 
-Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_context& context, const Config& config,
-                                                   Vserver::Parts parts, VserverOptions options, bool last_failed,
-                                                   Hooks hooks) {
+Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_context& context,
+                                                   const Config& config, Vserver::Parts parts,
+                                                   VserverOptions options, bool last_failed, Hooks hooks) {
   const PairConfig& pair = *config.pair;
   std::unique_ptr<PairBlade> blade(new PairBlade(env, config));
   PairBlade* b = blade.get();
@@ -111,7 +115,8 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
   b->arbiter_ = std::make_unique<EtcdArbiter>(env, etcd_options(pair));
   b->connector_ = std::make_unique<PeerConnector>(env, context, pair.peer_addresses, peer);
   b->listener_ = std::make_unique<PeerListener>(
-      env, context, peer, [b](std::unique_ptr<mirror::Channel> channel) { b->member_->accept(std::move(channel)); });
+      env, context, peer,
+      [b](std::unique_ptr<mirror::Channel> channel) { b->member_->accept(std::move(channel)); });
 
   mirror::Member::Options member;
   member.self = {pair.blade, env.random() | 1U};
@@ -133,8 +138,8 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
   };
   member_hooks.ended = std::move(hooks.ended);
   member_hooks.hand_over_wanted = std::move(hooks.hand_over_wanted);
-  b->member_ = std::make_unique<mirror::Member>(env, *b->replica_, *b->arbiter_, *b->connector_, std::move(member),
-                                                std::move(member_hooks));
+  b->member_ = std::make_unique<mirror::Member>(env, *b->replica_, *b->arbiter_, *b->connector_,
+                                                std::move(member), std::move(member_hooks));
   for (const wire::Address& address : pair.listen) TRY(b->listener_->listen(address));
   return blade;
 }
@@ -162,7 +167,12 @@ void PairBlade::lose(const std::vector<TcpEnds>& connections) {
 // A primary that is cut off would draw clients to itself, as soon as it can reach them again, by what its
 // kernel asks the network.
 bool PairBlade::watch() {
-  member_->set_fit(addresses_.connected());
+  // A switch may take a while before it passes on what comes from a port that is back.
+  constexpr env::Duration settling = std::chrono::seconds(3);
+  const bool connected = addresses_.connected();
+  if (!connected) unplugged_ = env_.now();
+  const bool never = unplugged_ == env::Instant();
+  member_->set_fit(connected && (never || env_.now() - unplugged_ >= settling));
   if (!serving_) return true;
   if (member_->answers()) {
     answered_ = env_.now();
@@ -203,6 +213,7 @@ nlohmann::json PairBlade::status() const {
     j["follower"] = {{"received_lsn", ack.received.value},
                      {"stable_lsn", ack.stable.value},
                      {"applied_lsn", ack.applied.value},
+                     {"clients_reach_it", ack.fit},
                      {"behind_bytes", (end - std::min(end, ack.received)).value}};
   }
   return j;

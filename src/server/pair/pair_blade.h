@@ -1,6 +1,6 @@
-// PairBlade: one blade of a pair, assembled from its parts: the vserver's copy, the part of the pair that this
-// process start is, the arbiter, the channels to the peer, and the addresses that move. Thread: the vserver's
-// loop.
+// PairBlade: one blade of a pair, assembled from its parts: the vserver's copy, the part of the pair that
+// this process start is, the arbiter, the channels to the peer, and the addresses that move. Thread: the
+// vserver's loop.
 #pragma once
 
 #include <memory>
@@ -27,9 +27,9 @@ class PairBlade {
     std::function<void()> hand_over_wanted;  // the peer's administrator does
   };
   // `last_failed`: the blade's last start ended because it could not go on.
-  static Result<std::unique_ptr<PairBlade>> open(env::Env& env, asio::io_context& context, const Config& config,
-                                                 Vserver::Parts parts, VserverOptions options, bool last_failed,
-                                                 Hooks hooks);
+  static Result<std::unique_ptr<PairBlade>> open(env::Env& env, asio::io_context& context,
+                                                 const Config& config, Vserver::Parts parts,
+                                                 VserverOptions options, bool last_failed, Hooks hooks);
 
   void start() { member_->start(); }
   Vserver* vserver() { return replica_->vserver(); }  // null until it is loaded
@@ -39,8 +39,8 @@ class PairBlade {
   // This blade is the primary, and listens: its addresses are here from now on, and the clients of its
   // predecessor are told to connect again.
   Result<void> take_addresses();
-  // This blade has none of them any more, and the connections of clients that it had are lost. Where nobody tells
-  // their clients so, wake_lost() does, once there is a primary that answers them.
+  // This blade has none of them any more, and the connections of clients that it had are lost. Where nobody
+  // tells their clients so, wake_lost() does, once there is a primary that answers them.
   void give_up_addresses();
   void lose(const std::vector<TcpEnds>& connections);
   void wake_lost() { addresses_.wake(lost_); }
@@ -56,7 +56,8 @@ class PairBlade {
   nlohmann::json status() const;
 
  private:
-  PairBlade(env::Env& env, const Config& config) : env_(env), config_(config), addresses_(env, config.pair->addresses) {}
+  PairBlade(env::Env& env, const Config& config)
+      : env_(env), config_(config), addresses_(env, config.pair->addresses) {}
 
   env::Env& env_;
   const Config& config_;
@@ -70,6 +71,7 @@ class PairBlade {
   bool serving_ = false;
   bool has_addresses_ = false;
   env::Instant answered_;
+  env::Instant unplugged_;  // some port was, the last time
 };
 
 // The arbiter's part of a configuration.

@@ -32,7 +32,8 @@ std::string list_of(const std::vector<std::string>& texts) {
 }
 
 // The line that sets `key` in the section, replaced; added behind the section's name if there is none.
-void set_line(std::string& text, const std::string& section, const std::string& key, const std::string& value) {
+void set_line(std::string& text, const std::string& section, const std::string& key,
+              const std::string& value) {
   const std::string line = key + " = " + value + "\n";
   size_t at = 0, behind_header = std::string::npos;
   bool inside = false;
@@ -42,7 +43,8 @@ void set_line(std::string& text, const std::string& section, const std::string& 
     if (here.starts_with("[")) {
       inside = here.starts_with(section);
       if (inside) behind_header = end;
-    } else if (inside && here.starts_with(key) && here.find_first_not_of(" \t", key.size()) == here.find('=')) {
+    } else if (inside && here.starts_with(key) &&
+               here.find_first_not_of(" \t", key.size()) == here.find('=')) {
       text.replace(at, end - at, line);
       return;
     }
@@ -58,7 +60,8 @@ void set_line(std::string& text, const std::string& section, const std::string& 
 // Nothing if it has no such line.
 void disable_line(std::string& text, const std::string& key) {
   for (size_t at = 0; at < text.size(); at = std::min(text.find('\n', at), text.size() - 1) + 1)
-    if (text.compare(at, key.size(), key) == 0 && text.find_first_not_of(" \t", at + key.size()) == text.find('=', at)) {
+    if (text.compare(at, key.size(), key) == 0 &&
+        text.find_first_not_of(" \t", at + key.size()) == text.find('=', at)) {
       text.insert(at, "# ");
       return;
     }
@@ -66,12 +69,15 @@ void disable_line(std::string& text, const std::string& key) {
 
 std::string pair_section(const PairSetup& s) {
   std::string text = fmt::format(
-      "\n# This server is a blade of a pair; docs/operations.md describes the keys. Both blades have the same, but for\n"
-      "# who they are.\n[pair]\nname = {}\nblade = {}\npeer = {}\nlisten = {}\npeer_addresses = {}\narbiter = {}\n",
-      quoted(s.name), quoted(s.blade), quoted(s.peer), list_of(s.listen), list_of(s.peer_listen), list_of(s.arbiter));
-  for (const auto& [key, file] : {std::pair("arbiter_authority", &s.arbiter_authority),
-                                  std::pair("arbiter_certificate", &s.arbiter_certificate),
-                                  std::pair("arbiter_key", &s.arbiter_key)})
+      "\n# This server is a blade of a pair; docs/operations.md describes the keys. Both blades have the "
+      "same, but for\n"
+      "# who they are.\n[pair]\nname = {}\nblade = {}\npeer = {}\nlisten = {}\npeer_addresses = {}\narbiter "
+      "= {}\n",
+      quoted(s.name), quoted(s.blade), quoted(s.peer), list_of(s.listen), list_of(s.peer_listen),
+      list_of(s.arbiter));
+  for (const auto& [key, file] :
+       {std::pair("arbiter_authority", &s.arbiter_authority),
+        std::pair("arbiter_certificate", &s.arbiter_certificate), std::pair("arbiter_key", &s.arbiter_key)})
     if (!file->empty()) text += fmt::format("{} = {}\n", key, quoted(*file));
   if (!s.addresses.empty()) text += fmt::format("addresses = {}\n", list_of(s.addresses));
   if (s.port != 2049) text += fmt::format("port = {}\n", s.port);
@@ -91,7 +97,8 @@ PairSetup of_peer(PairSetup s) {
   return s;
 }
 
-Result<void> write_certificates(const std::string& data, const std::string& authority, const Identity& blade) {
+Result<void> write_certificates(const std::string& data, const std::string& authority,
+                                const Identity& blade) {
   const std::string directory = data + "/" + certificates_name;
   TRY(make_data_directory(directory));
   TRY(write_private_file(directory + "/authority.pem", authority));
@@ -127,10 +134,11 @@ Result<void> init_pair(const PairSetup& setup) {
   EtcdClient arbiter(etcd_options(*config.pair));
   const mirror::Arbiter::Versioned known = TRY(arbiter.read());
   if (known.version != 0)
-    return error(ErrorKind::invalid,
-                 "the arbiter knows a pair '{}' already, whose primary is {}: choose another --name, or dissolve that "
-                 "one with `perdure cluster remove`",
-                 setup.name, known.configuration.primary.blade);
+    return error(
+        ErrorKind::invalid,
+        "the arbiter knows a pair '{}' already, whose primary is {}: choose another --name, or dissolve that "
+        "one with `perdure cluster remove`",
+        setup.name, known.configuration.primary.blade);
   const Epoch epoch = TRY(first_epoch(alone));
 
   const Identity authority = TRY(make_authority("Perdure pair " + setup.name));
@@ -180,17 +188,20 @@ Result<void> dissolve_pair(const std::string& data, bool force) {
   if (!force) {
     TRY(known);
     if (known->version != 0 && known->configuration.primary.blade != pair.blade)
-      return error(ErrorKind::invalid, "{} has what was acknowledged last: remove the pair there, or with --force", pair.peer);
-    if (known->version != 0 && !known->configuration.alone())
       return error(ErrorKind::invalid,
-                   "{} is in sync, and would take over: stop it first, and give this blade the time to go on alone",
-                   pair.peer);
+                   "{} has what was acknowledged last: remove the pair there, or with --force", pair.peer);
+    if (known->version != 0 && !known->configuration.alone())
+      return error(
+          ErrorKind::invalid,
+          "{} is in sync, and would take over: stop it first, and give this blade the time to go on alone",
+          pair.peer);
   }
   // Nobody serves from it.
   TRY(StoppedVserver::open(config));
   std::string text = file.text;
   const size_t begin = text.find("\n[pair]\n");
-  if (begin == std::string::npos) return error(ErrorKind::invalid, "{}: [pair] is not where it was written", file.path);
+  if (begin == std::string::npos)
+    return error(ErrorKind::invalid, "{}: [pair] is not where it was written", file.path);
   const size_t end = std::min(text.find("\n[", begin + 2), text.size());
   text.erase(begin, end - begin);
   if (config.durability != Durability::disk) set_line(text, "[vserver]", "durability", "\"disk\"");

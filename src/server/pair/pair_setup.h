@@ -23,13 +23,13 @@ struct PairSetup {
   std::string bundle;                // the file for the peer
 };
 
-// Makes this blade's data directory (or takes the one of a stopped server, whose data the pair keeps) a part of
-// a pair that did not exist, and the bundle by which the peer joins. This blade becomes the first primary.
+// Makes this blade's data directory (or takes the one of a stopped server, whose data the pair keeps) a part
+// of a pair that did not exist, and the bundle by which the peer joins. This blade becomes the first primary.
 Result<void> init_pair(const PairSetup& setup);
 // The other blade's data directory, which must not exist or be empty.
 Result<void> join_pair(const std::string& bundle, const std::string& data);
-// The stopped blade goes on alone with what it has, and the arbiter forgets the pair. Without `force` only the
-// last primary can, and only without a mirror in sync.
+// The stopped blade goes on alone with what it has, and the arbiter forgets the pair. Without `force` only
+// the last primary can, and only without a mirror in sync.
 Result<void> dissolve_pair(const std::string& data, bool force);
 
 }  // namespace perdure::server

@@ -33,7 +33,8 @@ constexpr size_t handshakes_max = 32;
 // The subject's common name of a certificate.
 std::string common_name(X509* certificate) {
   char text[256] = {};
-  const int length = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, text, sizeof text);
+  const int length =
+      X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, text, sizeof text);
   return length > 0 ? std::string(text, static_cast<size_t>(length)) : std::string();
 }
 
@@ -56,9 +57,7 @@ class TlsChannel final : public mirror::Channel {
     core_->handler = std::make_shared<Handler>(std::move(handler));
     if (first) core_->receive();
   }
-  void send(Bytes message, std::vector<PageRef> pages) override {
-    core_->send(message, std::move(pages));
-  }
+  void send(Bytes message, std::vector<PageRef> pages) override { core_->send(message, std::move(pages)); }
   size_t unsent_bytes() const override { return core_->unsent; }
 
  private:
@@ -100,7 +99,8 @@ class TlsChannel final : public mirror::Channel {
       while (end - begin >= length_bytes) {
         uint32_t length = 0;
         std::memcpy(&length, in.data() + begin, sizeof length);
-        if (length == 0 || length > mirror::message_bytes_max) return fail("a message of an impossible length");
+        if (length == 0 || length > mirror::message_bytes_max)
+          return fail("a message of an impossible length");
         const size_t whole = length_bytes + length;
         if (end - begin < whole) {
           make_room(whole);
@@ -190,7 +190,8 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
     stream_->lowest_layer().set_option(Tcp::no_delay(true), ignored);
   }
   void run(TlsStream::handshake_type side) {
-    timer_ = env_.after(options_.handshake_max, [self = shared_from_this()] { self->finish("no answer in time"); });
+    timer_ = env_.after(options_.handshake_max,
+                        [self = shared_from_this()] { self->finish("no answer in time"); });
     stream_->async_handshake(side, [self = shared_from_this()](const asio::error_code& problem) {
       self->finish(problem ? problem.message() : std::string());
     });
@@ -223,28 +224,29 @@ struct PeerListener::Impl : std::enable_shared_from_this<Impl> {
       : env(e), context(c), options(std::move(o)), accepted(std::move(a)) {}
 
   void accept(size_t i) {
-    acceptors[i].async_accept([self = shared_from_this(), i](const asio::error_code& problem, Tcp::socket socket) {
-      if (self->closed) return;
-      if (problem) {  // of descriptors, most likely
-        self->env.after(std::chrono::milliseconds(100), [self, i] {
-          if (!self->closed) self->accept(i);
+    acceptors[i].async_accept(
+        [self = shared_from_this(), i](const asio::error_code& problem, Tcp::socket socket) {
+          if (self->closed) return;
+          if (problem) {  // of descriptors, most likely
+            self->env.after(std::chrono::milliseconds(100), [self, i] {
+              if (!self->closed) self->accept(i);
+            });
+            return;
+          }
+          if (self->handshakes < handshakes_max) self->greet(std::move(socket));
+          self->accept(i);
         });
-        return;
-      }
-      if (self->handshakes < handshakes_max) self->greet(std::move(socket));
-      self->accept(i);
-    });
   }
   void greet(Tcp::socket socket) {
     ++handshakes;
-    std::make_shared<Handshake>(env, options, std::move(socket),
-                                [self = shared_from_this()](std::unique_ptr<mirror::Channel> channel,
-                                                            const std::string& problem) {
-                                  --self->handshakes;
-                                  if (self->closed) return;
-                                  if (channel != nullptr) return self->accepted(std::move(channel));
-                                  spdlog::debug("somebody connected to this blade, and is not its peer: {}", problem);
-                                })
+    std::make_shared<Handshake>(
+        env, options, std::move(socket),
+        [self = shared_from_this()](std::unique_ptr<mirror::Channel> channel, const std::string& problem) {
+          --self->handshakes;
+          if (self->closed) return;
+          if (channel != nullptr) return self->accepted(std::move(channel));
+          spdlog::debug("somebody connected to this blade, and is not its peer: {}", problem);
+        })
         ->run(TlsStream::server);
   }
 
@@ -325,19 +327,20 @@ struct PeerConnector::Impl : std::enable_shared_from_this<Impl> {
     });
   }
   void greet(Tcp::socket socket, size_t tried) {
-    std::make_shared<Handshake>(
-        env, options, std::move(socket),
-        [self = shared_from_this(), tried](std::unique_ptr<mirror::Channel> channel, const std::string& problem) {
-          if (self->closed) return;
-          if (channel == nullptr) return self->failed(problem, tried);
-          self->said.clear();
-          std::exchange(self->done, nullptr)(std::move(channel));
-        })
+    std::make_shared<Handshake>(env, options, std::move(socket),
+                                [self = shared_from_this(), tried](std::unique_ptr<mirror::Channel> channel,
+                                                                   const std::string& problem) {
+                                  if (self->closed) return;
+                                  if (channel == nullptr) return self->failed(problem, tried);
+                                  self->said.clear();
+                                  std::exchange(self->done, nullptr)(std::move(channel));
+                                })
         ->run(TlsStream::client);
   }
   void failed(const std::string& problem, size_t tried) {
     // Once, not at each of many attempts.
-    std::string text = fmt::format("cannot reach {} at {}: {}", options.peer, to_string(addresses[next]), problem);
+    std::string text =
+        fmt::format("cannot reach {} at {}: {}", options.peer, to_string(addresses[next]), problem);
     if (text != said) spdlog::info("{}", text);
     said = std::move(text);
     next = (next + 1) % addresses.size();

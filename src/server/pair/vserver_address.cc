@@ -76,7 +76,8 @@ LinkLayer link_layer(const std::string& interface) {
   const Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   interface.copy(request.ifr_name, IFNAMSIZ - 1);
-  if (::ioctl(socket.get(), SIOCGIFHWADDR, &request) != 0 || request.ifr_hwaddr.sa_family != ARPHRD_ETHER) return link;
+  if (::ioctl(socket.get(), SIOCGIFHWADDR, &request) != 0 || request.ifr_hwaddr.sa_family != ARPHRD_ETHER)
+    return link;
   std::memcpy(link.address.data(), request.ifr_hwaddr.sa_data, ETH_ALEN);
   link.has_address = true;
   return link;
@@ -135,7 +136,8 @@ Result<void> announce_v6(const VserverAddress& address, const LinkLayer& link) {
   to.sin6_family = AF_INET6;
   to.sin6_scope_id = static_cast<uint32_t>(link.index);
   ::inet_pton(AF_INET6, "ff02::1", &to.sin6_addr);
-  if (::sendto(socket.get(), &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0)
+  if (::sendto(socket.get(), &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) <
+      0)
     return system_error(address, "a neighbour advertisement", errno);
   return {};
 }
@@ -184,7 +186,8 @@ void send_v4(int socket, const TcpEnds& ends) {
   packet.tcp = stray_acknowledgement(ends);
   sockaddr_storage to;
   const socklen_t length = to_kernel(ends.client, to);
-  (void)::sendto(socket, &packet, sizeof packet, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), length);
+  (void)::sendto(socket, &packet, sizeof packet, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to),
+                 length);
 }
 
 void send_v6(int socket, const TcpEnds& ends) {
@@ -203,7 +206,8 @@ void send_v6(int socket, const TcpEnds& ends) {
   client.port = 0;  // of a raw socket
   sockaddr_storage to;
   const socklen_t length = to_kernel(client, to);
-  (void)::sendto(socket, &packet, sizeof packet, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), length);
+  (void)::sendto(socket, &packet, sizeof packet, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to),
+                 length);
 }
 
 }  // namespace
@@ -289,7 +293,8 @@ Result<void> VserverAddresses::set(bool present, const VserverAddress& address) 
   while (true) {
     const ssize_t n = ::recv(socket, answer.data(), answer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
-    if (n < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr)))) return system_error(address, "netlink", n < 0 ? errno : EIO);
+    if (n < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr))))
+      return system_error(address, "netlink", n < 0 ? errno : EIO);
     const auto* header = reinterpret_cast<const nlmsghdr*>(answer.data());
     if (header->nlmsg_type != NLMSG_ERROR || header->nlmsg_seq != sequence_) continue;
     const int problem = -static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
@@ -310,7 +315,8 @@ Result<void> VserverAddresses::take() {
 
 void VserverAddresses::renew() {
   for (const VserverAddress& address : addresses_)
-    if (const Result<void> renewed = set(true, address); !renewed) spdlog::warn("{}", renewed.error().message);
+    if (const Result<void> renewed = set(true, address); !renewed)
+      spdlog::warn("{}", renewed.error().message);
   announce();
   env_.after(renew_interval, [this, time = taken_] {
     if (taken_ == time) renew();
@@ -367,11 +373,12 @@ bool VserverAddresses::connected() const {
   return std::ranges::all_of(addresses_, [&](const VserverAddress& address) {
     ifreq request{};
     address.interface.copy(request.ifr_name, IFNAMSIZ - 1);
-    if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0 || (request.ifr_flags & IFF_UP) == 0) return false;
-    // The flags know of a lost carrier up to a second later.
+    // First: the flags alone know of a lost carrier up to a second later.
     ethtool_value link{.cmd = ETHTOOL_GLINK, .data = 1};
     request.ifr_data = reinterpret_cast<char*>(&link);
-    return ::ioctl(socket.get(), SIOCETHTOOL, &request) != 0 || link.data != 0;
+    if (::ioctl(socket.get(), SIOCETHTOOL, &request) == 0 && link.data == 0) return false;
+    constexpr int wanted = IFF_UP | IFF_RUNNING;
+    return ::ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & wanted) == wanted;
   });
 }
 

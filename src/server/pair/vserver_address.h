@@ -33,8 +33,8 @@ class VserverAddresses {
   VserverAddresses(env::Env& env, std::vector<VserverAddress> addresses);
   ~VserverAddresses();
 
-  // From now on this blade has them, and all of their networks are told so (RFC 5227 §3, RFC 4861 §7.2.6), again
-  // and again: another machine that believes to have them may draw packets to itself.
+  // From now on this blade has them, and all of their networks are told so (RFC 5227 §3, RFC 4861 §7.2.6),
+  // again and again: another machine that believes to have them may draw packets to itself.
   Result<void> take();
   // This blade does not have them any more, or has never had them. What it fails to remove goes by itself.
   void give_up();
