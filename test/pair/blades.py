@@ -1,5 +1,6 @@
 """The machines of a pair: two blades with their servers, and the arbiter."""
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -36,8 +37,10 @@ class PairError(Exception):
 
 
 def is_alive(pid):
+    """Also while only its main thread is dead: the others still hold its sockets and files."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0]
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except FileNotFoundError:
         return False
 
@@ -100,12 +103,12 @@ class Blade:
 
     def kill(self):
         """As if the machine had died: guardian and server process."""
-        self.guardian.kill()
-        self.bury()
-
-    def bury(self):
-        """Waits until both are dead, of whom the guardian has been killed."""
         pid = self.process()
+        self.guardian.kill()
+        self.bury(pid)
+
+    def bury(self, pid):
+        """Waits until both are dead: the guardian, which has been killed, and its server process."""
         self.guardian.wait()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while pid and is_alive(pid) and time.monotonic() < deadline:

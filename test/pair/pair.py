@@ -158,10 +158,11 @@ class Test:
     def compare(self):
         """Both blades, dead at the same time and without work: consistent, and the same."""
         primary, mirror = self.pair.wait_quiet()
+        pids = [blade.process() for blade in (primary, mirror)]
         for blade in (primary, mirror):
             blade.guardian.kill()
-        for blade in (primary, mirror):
-            blade.bury()
+        for blade, pid in zip((primary, mirror), pids):
+            blade.bury(pid)
         found = [blade.run("check", str(blade.data), "--data", "--digest").stdout for blade in (primary, mirror)]
         digests = [[line for line in text.splitlines() if line.startswith("digest")] for text in found]
         if digests[0] != digests[1] or not digests[0]:
