@@ -63,7 +63,9 @@ TEST(Messages, AnyBytesAreSafe) {
   std::vector<ByteVector> good{encode_message(Welcome{{"b", 5}, {{Epoch(1), Lsn(0)}, {Epoch(4), Lsn(8192)}}}),
                                encode_message(WantRows{true, {std::byte{1}}}),
                                encode_message(Rows{Lsn(0), {}, {}, {{{std::byte{1}}, {std::byte{2}}}}}),
-                               encode_message(Ack{1, Lsn(2), Lsn(3), Lsn(4)})};
+                               encode_message(Ack{1, Lsn(2), Lsn(3), Lsn(4), true}),
+                               encode_message(HandOver{}),
+                               encode_message(Legacy{{std::byte{1}, std::byte{2}}})};
   size_t understood = 0;
   for (int i = 0; i < 200'000; ++i) {
     ByteVector bytes = good[random() % good.size()];

@@ -28,6 +28,43 @@ TEST(Config, WhatTomlPlusPlusCannotBearIsAnError) {
   EXPECT_THAT(error_of("\u015A = 1"), HasSubstr("perdure.toml:1"));
 }
 
+constexpr const char* pair_text = R"([pair]
+blade = "a"
+peer = "b"
+listen = ["192.0.2.1:2050"]
+peer_addresses = ["192.0.2.2:2050"]
+arbiter = ["http://192.0.2.3:2379/"]
+addresses = ["198.51.100.10/24@eth1"]
+)";
+
+TEST(Config, ABladeOfAPairListensOnTheVserversAddresses) {
+  const Config config = parse_config(pair_text, "perdure.toml", {.data = "/d"}).value();
+  ASSERT_TRUE(config.pair);
+  EXPECT_EQ(to_string(config.listen.at(0)), "198.51.100.10:2049");
+  EXPECT_EQ(config.listen.size(), 1U);
+  EXPECT_EQ(config.pair->arbiter.at(0), "http://192.0.2.3:2379");
+  EXPECT_EQ(config.pair->certificates, "/d/pair");
+  EXPECT_FALSE(parse_config("", "perdure.toml", {.data = "/d"}).value().pair);
+}
+
+TEST(Config, WhatIsWrongInAPairIsSaid) {
+  const std::string text(pair_text);
+  EXPECT_THAT(error_of(text + "lease_ms = 500\n"), HasSubstr("takeover_ms"));
+  EXPECT_THAT(error_of(text + "beacon_ms = 200\n"), HasSubstr("perdure.toml:8: beacon_ms"));
+  EXPECT_THAT(error_of(text + "[server]\nlisten = [\"127.0.0.1:2049\"]\n"),
+              HasSubstr("perdure.toml:9: listen"));
+  EXPECT_THAT(error_of(text + "[vserver]\ndurability = \"memory\"\n"), HasSubstr("disk+mirror"));
+  EXPECT_THAT(error_of(text + "arbiter_key = \"k\"\n"), HasSubstr("arbiter_certificate"));
+  EXPECT_THAT(error_of(std::regex_replace(text, std::regex("peer = \"b\""), "peer = \"a\"")),
+              HasSubstr("the other blade"));
+  EXPECT_THAT(error_of(std::regex_replace(text, std::regex("peer = \"b\"\n"), "")),
+              HasSubstr("peer in [pair]: is missing"));
+  EXPECT_THAT(error_of(std::regex_replace(text, std::regex("blade = \"a\""), "blade = \"a b\"")),
+              HasSubstr("a name of"));
+  EXPECT_THAT(error_of(std::regex_replace(text, std::regex("http:"), "ftp:")), HasSubstr("is not a URL"));
+  EXPECT_THAT(error_of("[vserver]\ndurability = \"mirror\"\n"), HasSubstr("needs a pair"));
+}
+
 TEST(Config, AnEmptyFileGivesTheDefaults) {
   Config config = parse_config("", "perdure.toml", {.data = "/d"}).value();
   EXPECT_EQ(config.data, "/d");

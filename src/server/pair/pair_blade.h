@@ -43,7 +43,7 @@ class PairBlade {
   // tells their clients so, wake_lost() does, once there is a primary that answers them.
   void give_up_addresses();
   void lose(const std::vector<TcpEnds>& connections);
-  void wake_lost() { addresses_.wake(lost_); }
+  void wake_lost() { VserverAddresses::wake_now(lost_); }
   // Looks after ports and addresses. Now and then; false once this blade has just given up its addresses,
   // because it may not answer: then it must not keep connections either.
   bool watch();

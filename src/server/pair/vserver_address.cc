@@ -36,8 +36,10 @@ constexpr uint32_t lifetime_seconds = 3;
 constexpr env::Duration renew_interval = std::chrono::milliseconds(500);
 constexpr std::array<std::chrono::milliseconds, 3> announce_at{
     std::chrono::milliseconds(0), std::chrono::milliseconds(20), std::chrono::milliseconds(100)};
-constexpr std::array<std::chrono::milliseconds, 3> wake_at{
-    std::chrono::milliseconds(0), std::chrono::milliseconds(60), std::chrono::milliseconds(250)};
+// The first one comes when the announcement has been heard: the answers must not go to the dead blade.
+constexpr std::array<std::chrono::milliseconds, 5> wake_at{
+    std::chrono::milliseconds(5), std::chrono::milliseconds(30), std::chrono::milliseconds(100),
+    std::chrono::milliseconds(300), std::chrono::milliseconds(1000)};
 
 class Descriptor {
  public:
@@ -155,6 +157,9 @@ uint32_t sum_of(const void* data, size_t bytes, uint32_t sum = 0) {
   return sum;
 }
 
+// With a byte behind it: to acknowledgements without one, systems answer no more than twice a second.
+constexpr size_t stray_bytes = 1;
+
 // From the server's end: its numbers cannot be right, and need not be.
 tcphdr stray_acknowledgement(const TcpEnds& ends) {
   tcphdr tcp{};
@@ -167,7 +172,7 @@ tcphdr stray_acknowledgement(const TcpEnds& ends) {
   const size_t bytes = ip_bytes(ends.server);
   uint32_t sum = sum_of(ends.server.ip.data(), bytes);
   sum = sum_of(ends.client.ip.data(), bytes, sum);
-  sum += IPPROTO_TCP + sizeof tcp;
+  sum += IPPROTO_TCP + sizeof tcp + stray_bytes;
   tcp.check = htons(folded(sum_of(&tcp, sizeof tcp, sum)));
   return tcp;
 }
@@ -176,7 +181,9 @@ void send_v4(int socket, const TcpEnds& ends) {
   struct {
     iphdr ip;
     tcphdr tcp;
+    std::array<std::byte, 4> zeros;  // stray_bytes of them are sent
   } packet{};
+  constexpr size_t bytes = sizeof packet.ip + sizeof packet.tcp + stray_bytes;
   packet.ip.version = 4;
   packet.ip.ihl = sizeof packet.ip / 4;
   packet.ip.ttl = 64;
@@ -186,17 +193,18 @@ void send_v4(int socket, const TcpEnds& ends) {
   packet.tcp = stray_acknowledgement(ends);
   sockaddr_storage to;
   const socklen_t length = to_kernel(ends.client, to);
-  (void)::sendto(socket, &packet, sizeof packet, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to),
-                 length);
+  (void)::sendto(socket, &packet, bytes, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), length);
 }
 
 void send_v6(int socket, const TcpEnds& ends) {
   struct {
     ip6_hdr ip;
     tcphdr tcp;
+    std::array<std::byte, 4> zeros;
   } packet{};
+  constexpr size_t bytes = sizeof packet.ip + sizeof packet.tcp + stray_bytes;
   packet.ip.ip6_flow = htonl(6U << 28U);
-  packet.ip.ip6_plen = htons(sizeof packet.tcp);
+  packet.ip.ip6_plen = htons(sizeof packet.tcp + stray_bytes);
   packet.ip.ip6_nxt = IPPROTO_TCP;
   packet.ip.ip6_hlim = 64;
   std::memcpy(&packet.ip.ip6_src, ends.server.ip.data(), 16);
@@ -206,8 +214,7 @@ void send_v6(int socket, const TcpEnds& ends) {
   client.port = 0;  // of a raw socket
   sockaddr_storage to;
   const socklen_t length = to_kernel(client, to);
-  (void)::sendto(socket, &packet, sizeof packet, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to),
-                 length);
+  (void)::sendto(socket, &packet, bytes, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), length);
 }
 
 }  // namespace
@@ -348,20 +355,26 @@ void VserverAddresses::announce(size_t times) {
 
 void VserverAddresses::wake(const std::vector<TcpEnds>& connections) {
   waking_ = connections;
-  wake(size_t{0});
+  env_.after(wake_at[0], [this, time = taken_] {
+    if (taken_ == time) wake(size_t{0});
+  });
 }
 
-void VserverAddresses::wake(size_t times) {
+void VserverAddresses::wake_now(const std::vector<TcpEnds>& connections) {
   const Descriptor v4(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)),
       v6(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
   if (v4.get() < 0) spdlog::warn("clients cannot be told to connect again: {}", std::strerror(errno));
-  for (const TcpEnds& ends : waking_) {
+  for (const TcpEnds& ends : connections) {
     if (ends.client.is_v6 != ends.server.is_v6) continue;
     if (ends.client.is_v6)
       send_v6(v6.get(), ends);
     else
       send_v4(v4.get(), ends);
   }
+}
+
+void VserverAddresses::wake(size_t times) {
+  wake_now(waking_);
   if (times + 1 == wake_at.size()) return;
   env_.after(wake_at[times + 1] - wake_at[times], [this, times, time = taken_] {
     if (taken_ == time) wake(times + 1);

@@ -39,8 +39,10 @@ class VserverAddresses {
   // This blade does not have them any more, or has never had them. What it fails to remove goes by itself.
   void give_up();
   // The other ends of these connections, which a dead blade had, find out that they have ended: an
-  // acknowledgement that does not fit is answered by one (RFC 5961), and that by a reset. After take().
+  // acknowledgement that does not fit is answered by one (RFC 9293 §3.10.7.4), and that by a reset. After
+  // take(), again and again for a while; or once.
   void wake(const std::vector<TcpEnds>& connections);
+  static void wake_now(const std::vector<TcpEnds>& connections);
   // Whether the network ports of all addresses have a carrier.
   bool connected() const;
 
