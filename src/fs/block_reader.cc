@@ -1,4 +1,5 @@
 #include "fs/block_reader.h"
+#include "base/mark.h"
 #include "base/planted_bug.h"
 
 #include <spdlog/spdlog.h>
@@ -102,28 +103,54 @@ auto BlockReader::start(std::span<const WantedBlock> wanted, uint32_t tick) -> s
   ++figures_.requests;
   blocks_.read(fetch->first, fetch->pages, [this, fetch, alive = std::weak_ptr(alive_)](Result<void> result) {
     if (alive.expired()) return;
-    if (result) return finish(fetch);
+    if (result) return mend(fetch, 0);
     if (fetch->pages.size() > 1) return read_singly(fetch, 0);
-    mark_bad(fetch->first, result.error().message);
+    fetch->problem = result.error().message;
     fetch->pages[0] = {};
-    finish(fetch);
+    mend(fetch, 0);
   });
   return fetch;
 }
 
 // A request for many blocks has failed: which of them are bad?
 void BlockReader::read_singly(const std::shared_ptr<Fetch>& fetch, size_t index) {
-  if (index == fetch->pages.size()) return finish(fetch);
+  if (index == fetch->pages.size()) return mend(fetch, 0);
   const BlockNo block(fetch->first.value + index);
   blocks_.read(block, std::span(fetch->pages).subspan(index, 1),
                [this, fetch, index, block, alive = std::weak_ptr(alive_)](Result<void> result) {
                  if (alive.expired()) return;
                  if (!result) {
-                   mark_bad(block, result.error().message);
+                   fetch->problem = result.error().message;
                    fetch->pages[index] = {};
                  }
                  read_singly(fetch, index + 1);
                });
+}
+
+bool BlockReader::Fetch::right(size_t i) const {
+  return pages[i] && (pages[i].crc() == crcs[i] || planted("a block's checksum is not checked"));
+}
+
+// From `index` on. Meanwhile nobody can take the blocks for something else: they are under way.
+void BlockReader::mend(const std::shared_ptr<Fetch>& fetch, size_t index) {
+  while (index < fetch->pages.size() && fetch->right(index)) ++index;
+  if (index == fetch->pages.size() || !elsewhere_) return finish(fetch);
+  const BlockNo block(fetch->first.value + index);
+  elsewhere_(block, [this, fetch, index, block, alive = std::weak_ptr(alive_)](Result<PageRef> page) {
+    if (alive.expired()) return;
+    if (!page || page->crc() != fetch->crcs[index]) return mend(fetch, index + 1);
+    PERDURE_MARK("a damaged block is mended from elsewhere");
+    spdlog::warn("block {} cannot be read, or is damaged, and is written again as the peer has it", block);
+    ++figures_.mended;
+    fetch->pages[index] = *page;
+    blocks_.write(block, {&fetch->pages[index], 1},
+                  [this, fetch, index, block, held = alive](Result<void> written) {
+                    if (held.expired()) return;
+                    if (!written)
+                      spdlog::error("block {} cannot be written: {}", block, written.error().message);
+                    mend(fetch, index + 1);
+                  });
+  });
 }
 
 void BlockReader::finish(const std::shared_ptr<Fetch>& fetch) {
@@ -131,12 +158,12 @@ void BlockReader::finish(const std::shared_ptr<Fetch>& fetch) {
   blocks_under_way_ -= fetch->pages.size();
   for (size_t i = 0; i < fetch->pages.size(); ++i) {
     const BlockNo block(fetch->first.value + i);
-    if (!fetch->pages[i]) continue;
-    const uint32_t crc = fetch->pages[i].crc();
-    if (crc == fetch->crcs[i] || planted("a block's checksum is not checked"))
+    if (fetch->right(i))
       cache_.insert(block, std::move(fetch->pages[i]), fetch->tick);
+    else if (fetch->pages[i])
+      mark_bad(block, fmt::format("CRC-32C is {:08x}, not {:08x}", fetch->pages[i].crc(), fetch->crcs[i]));
     else
-      mark_bad(block, fmt::format("CRC-32C is {:08x}, not {:08x}", crc, fetch->crcs[i]));
+      mark_bad(block, fetch->problem);
   }
   for (env::Task& waiter : fetch->waiters) waiter();
 }

@@ -34,6 +34,7 @@ class GroupCommit::Impl : public std::enable_shared_from_this<Impl> {
   void when_stable(Lsn lsn, env::Task task);
   std::optional<BatchView> closed_batch(Lsn lsn) const;
   void require(Homes homes);
+  env::Duration write_age() const;
   void mirrored(Lsn end);
   void doubt(Lsn end) {
     CHECK(durable_end_ == read_end_ && batches_.size() == 1 && end <= read_end_);
@@ -200,6 +201,10 @@ void GroupCommit::Impl::written(Result<Lsn> end) {
   advance();
 }
 
+env::Duration GroupCommit::Impl::write_age() const {
+  return stable_ < handed_over_ ? env_.now() - batches_[stable_]->write_began : env::Duration();
+}
+
 void GroupCommit::Impl::require(Homes homes) {
   CHECK(homes.ring || homes.mirror);
   required_ = homes;
@@ -327,6 +332,10 @@ void GroupCommit::mirrored(Lsn end) {
 void GroupCommit::doubt(Lsn end) {
   impl_->doubt(end);
 }
+env::Duration GroupCommit::write_age() const {
+  return impl_->write_age();
+}
+
 Lsn GroupCommit::stable_end() const {
   return impl_->stable_end();
 }

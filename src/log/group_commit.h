@@ -88,6 +88,8 @@ class GroupCommit {
   void doubt(Lsn end);
   // Everything before it is on this blade's stable storage.
   Lsn stable_end() const;
+  // For how long the oldest write to the ring has been under way; zero if none is.
+  env::Duration write_age() const;
   // `task` runs when this blade's ring has everything up to and including `lsn`, whatever the gate says.
   void when_stable(Lsn lsn, env::Task task);
 

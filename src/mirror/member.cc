@@ -415,6 +415,10 @@ void Member::become_primary() {
     if (role_ == Role::ended) return;
     if (!served) return end(std::move(served).error());
     serving_ = true;
+    replica_.set_elsewhere([this](BlockNo block, env::Done<PageRef> done) {
+      if (sender_ != nullptr && sender_->following()) return sender_->ask_for(block, std::move(done));
+      env_.post([done = std::move(done)]() mutable { done(error(ErrorKind::io, "there is no mirror")); });
+    });
     hooks_.serving();
   });
 }
@@ -540,6 +544,21 @@ bool Member::all_stable() {
   return commit.stable_end() + Lsn(log::batch_header_bytes) >= commit.durable();
 }
 
+bool Member::wants_to_hand_over() const {
+  if (sender_ == nullptr) return false;
+  const Ack& ack = sender_->ack();
+  if (!fit_ && ack.fit) {
+    PERDURE_MARK("a primary that clients cannot reach hands over");
+    return true;
+  }
+  const log::GroupCommit& commit = replica_.commit();
+  if (commit.write_age() > options_.stall_after && ack.stable > commit.stable_end()) {
+    PERDURE_MARK("a primary whose log stands still hands over");
+    return true;
+  }
+  return false;
+}
+
 // Brings about that who is in sync is who keeps up.
 void Member::settle() {
   if (role_ != Role::primary || !serving_ || proposing_ || handing_over_) return;
@@ -547,10 +566,7 @@ void Member::settle() {
   if (!configuration_.alone()) {
     const bool replaced = sender_ != nullptr && !configuration_.has(sender_->follower());
     if (replaced || silence > options_.drop_after) return drop_mirror();
-    if (!fit_ && sender_ != nullptr && sender_->ack().fit) {
-      PERDURE_MARK("a primary that clients cannot reach hands over");
-      hooks_.hand_over_wanted();
-    }
+    if (wants_to_hand_over()) hooks_.hand_over_wanted();
     return;
   }
   if (sender_ == nullptr || !sender_->following()) {

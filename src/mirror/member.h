@@ -45,6 +45,8 @@ class Member {
     // Of silence: after it the mirror takes over, or is left out.
     env::Duration takeover_after = std::chrono::milliseconds(400);
     env::Duration drop_after = std::chrono::milliseconds(300);
+    // A primary whose log is not written for so long hands over, if the mirror's is.
+    env::Duration stall_after = std::chrono::seconds(3);
     env::Duration retry_interval = std::chrono::milliseconds(50);
     // Of a primary's next start: not zero where the last one found that this blade cannot go on. A mirror
     // then has the time to take over.
@@ -109,6 +111,7 @@ class Member {
   void hello(Channel& from, const Hello& hello);
   bool may_follow() const;
   bool was_primary() const;
+  bool wants_to_hand_over() const;
   bool may_claim() const;
   bool both_lost() const;
 

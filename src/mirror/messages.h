@@ -6,6 +6,8 @@
 //   Ack, WantBlocks ->
 //                  <- InSync, Legacy, HandOver
 // WantHandOver ->
+//                  <- WantBlocks
+// Blocks ->
 //
 // A follower without a copy, or whose log ends where the primary's no longer begins, asks for all rows first:
 //

@@ -71,6 +71,8 @@ void Receiver::received(Bytes bytes) {
     time_ = beacon->time;
     log::GroupCommit& commit = replica_.commit();
     commit.mirrored(std::min(beacon->durable, commit.closed_end()));
+  } else if (const auto* want = std::get_if<WantBlocks>(&*message)) {
+    take(*want);
   } else if (std::get_if<InSync>(&*message) != nullptr) {
     hooks_.in_sync();
   } else if (std::get_if<HandOver>(&*message) != nullptr) {
@@ -207,6 +209,22 @@ void Receiver::take(const Blocks& blocks) {
   }
   writes_.push_back(std::move(write));
   if (!writing_) write_next();
+}
+
+// The primary cannot read a block of its own. What cannot be read here is sent as zeros: its checksum tells.
+void Receiver::take(const WantBlocks& want) {
+  if (want.count != 1 || want.first.value == 0 || want.first.value >= replica_.blocks().capacity())
+    return broken("blocks that cannot be");
+  auto pages = std::make_shared<std::vector<PageRef>>(1);
+  replica_.blocks().own().read(want.first, *pages,
+                               [this, self = self_, first = want.first, pages](Result<void> read) {
+                                 if (*self == nullptr) return;
+                                 if (!read) {
+                                   (*pages)[0] = make_page();
+                                   std::ranges::fill((*pages)[0].mutable_bytes(), std::byte{0});
+                                 }
+                                 channel_->send(encode_message(Blocks{first, {}}), *pages);
+                               });
 }
 
 // One after another: so the last one to come is the last one to be written.

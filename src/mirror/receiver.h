@@ -74,6 +74,7 @@ class Receiver {
   void lack(const std::vector<NamedBlocks>& named);
   void write_rows();
   void take(const Blocks& blocks);
+  void take(const WantBlocks& want);
   void lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batch);
   void verify(BlockNo first, uint32_t count, bool live);
   void ask(BlockNo first, uint32_t count);

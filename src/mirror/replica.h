@@ -2,6 +2,7 @@
 // can be told to serve. server/ implements it.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "env/env.h"
@@ -49,6 +50,9 @@ class Replica {
   // It is the primary from now on, and answers clients.
   virtual void serve(Epoch epoch, env::Done<void> done) = 0;
   virtual void mirror_applied(Lsn lsn) = 0;
+  // Of a primary: who has blocks that are damaged here (fs/block_reader.h).
+  using Elsewhere = std::function<void(BlockNo block, env::Done<PageRef> done)>;
+  virtual void set_elsewhere(Elsewhere elsewhere) = 0;
 };
 
 }  // namespace perdure::mirror

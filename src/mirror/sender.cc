@@ -26,8 +26,17 @@ Sender::Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel
 }
 
 Sender::~Sender() {
+  retire();
   *self_ = nullptr;
   if (copying_) replica_.release_log();
+}
+
+void Sender::retire() {
+  retired_ = true;
+  for (auto& [block, done] : std::exchange(asked_for_, {}))
+    env_.post([done = std::move(done)]() mutable {
+      done(error(ErrorKind::io, "the channel to the peer has ended"));
+    });
 }
 
 // Ends with this call, or soon after it.
@@ -75,6 +84,7 @@ void Sender::received(Bytes bytes) {
   if (const auto* ack = std::get_if<Ack>(&*message)) return take(*ack);
   if (const auto* want = std::get_if<WantBlocks>(&*message)) return take(*want);
   if (const auto* want = std::get_if<WantRows>(&*message)) return take(*want);
+  if (const auto* blocks = std::get_if<Blocks>(&*message)) return take(*blocks);
   if (std::get_if<WantHandOver>(&*message) != nullptr) return hooks_.hand_over_wanted();
   broken("a message that makes no sense now");
 }
@@ -151,6 +161,23 @@ void Sender::send_blocks(BlockNo first, std::span<const PageRef> pages) {
     first += BlockNo(n);
     pages = pages.subspan(n);
   }
+}
+
+void Sender::ask_for(BlockNo block, env::Done<PageRef> done) {
+  CHECK(!retired_);
+  asked_for_.emplace(block, std::move(done));
+  channel_->send(encode_message(WantBlocks{block, 1}));
+}
+
+void Sender::take(const Blocks& blocks) {
+  PageRef page = make_page();
+  std::memcpy(page.mutable_bytes().data(), blocks.content.data(), block_bytes);
+  const auto it = asked_for_.find(blocks.first);
+  if (it == asked_for_.end() || blocks.content.size() != block_bytes)
+    return broken("a message that makes no sense now");
+  env::Done<PageRef> done = std::move(it->second);
+  asked_for_.erase(it);
+  done(std::move(page));
 }
 
 void Sender::take(const WantBlocks& want) {

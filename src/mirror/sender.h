@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 
 #include "mirror/channel.h"
@@ -23,7 +24,7 @@ class Sender {
   ~Sender();
 
   // Nothing more is done or called; it is about to be destroyed.
-  void retire() { retired_ = true; }
+  void retire();
   const Start& follower() const { return follower_; }
   void welcome(const Start& primary);
   void refuse(Refused::Why why);
@@ -35,6 +36,8 @@ class Sender {
   void leave(const ByteVector& legacy);
   // A block write of this blade's: sent before the log can name it.
   void wrote(BlockNo first, std::span<const PageRef> pages);
+  // The block as the follower has it, right or not. An error: the channel ends first.
+  void ask_for(BlockNo block, env::Done<PageRef> done);
   // Sends what there is, as far as the follower keeps up. At the end of each turn.
   void pump();
 
@@ -49,6 +52,7 @@ class Sender {
   void take(const Ack& ack);
   void take(const WantBlocks& want);
   void take(const WantRows& want);
+  void take(const Blocks& blocks);
   void send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end);
   void send_blocks(BlockNo first, std::span<const PageRef> pages);
   void read_wanted();
@@ -65,6 +69,7 @@ class Sender {
   bool retired_ = false, refused_ = false;
   Lsn sent_;
   Ack ack_;
+  std::multimap<BlockNo, env::Done<PageRef>> asked_for_;
   std::deque<WantBlocks> wanted_;
   WantBlocks wanted_now_;         // being read
   std::vector<bool> superseded_;  // of those: sent meanwhile

@@ -226,6 +226,7 @@ constexpr Key keys[] = {
     {"pair", "lease_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->lease, n); }},
     {"pair", "takeover_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->takeover, n); }},
     {"pair", "drop_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->drop, n); }},
+    {"pair", "stall_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->stall, n); }},
 
     {"export", "path", [](Config& c, const toml::node& n) { return set_export_path(c.exported.path, n); }},
     {"export", "read_only", [](Config& c, const toml::node& n) { return set_bool(c.exported.read_only, n); }},

@@ -49,7 +49,7 @@ struct PairConfig {
   std::string certificates = "pair";  // a directory: authority.pem, blade.pem, blade.key
   std::vector<VserverAddress> addresses;
   uint16_t port = 2049;
-  std::chrono::milliseconds beacon{25}, lease{300}, takeover{400}, drop{300};
+  std::chrono::milliseconds beacon{25}, lease{300}, takeover{400}, drop{300}, stall{3000};
 };
 
 struct Config {

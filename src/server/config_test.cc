@@ -160,7 +160,7 @@ TEST(Config, AnErrorNamesFileAndLine) {
   EXPECT_EQ(error_of("[server]\nlease_seconds = 3\n"),
             "perdure.toml:2: unknown key 'lease_seconds' in [server]; it belongs into [vserver]");
   EXPECT_EQ(error_of("[vserver]\ndurability = \"tape\"\n"),
-            "perdure.toml:2: durability: must be one of \"disk\", \"memory\"");
+            "perdure.toml:2: durability: must be one of \"disk\", \"memory\", \"mirror\", \"disk+mirror\"");
   EXPECT_EQ(error_of("[vserve]\n"),
             "perdure.toml:1: unknown section or key 'vserve'; did you mean 'vserver'?");
   EXPECT_EQ(error_of("listen = [\"127.0.0.1:2049\"]\n"), "perdure.toml:1: unknown section or key 'listen'");

@@ -1,6 +1,7 @@
 // VserverReplica: a vserver as a pair sees it (mirror/replica.h). Thread: the loop of its Env.
 #pragma once
 
+#include "fs/data.h"
 #include "mirror/replica.h"
 #include "server/vserver.h"
 
@@ -36,6 +37,9 @@ class VserverReplica final : public mirror::Replica {
   }
   void serve(Epoch epoch, env::Done<void> done) override { vserver_->serve(epoch, std::move(done)); }
   void mirror_applied(Lsn lsn) override { vserver_->mirror_applied(lsn); }
+  void set_elsewhere(Elsewhere elsewhere) override {
+    vserver_->fs().data().reader.set_elsewhere(std::move(elsewhere));
+  }
 
  private:
   env::Env& env_;

@@ -10,7 +10,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "crash")]
 
-from network import VSERVER, address
+from network import VSERVER, VSERVER_IPV6, address
 
 PATIENCE_SECONDS = 120
 CONFIG = """\
@@ -143,18 +143,19 @@ class Blade:
 
 
 class Pair:
-    def __init__(self, program, network, directory, durability="disk"):
+    def __init__(self, program, network, directory, durability="disk", *, other_program=None, arbiter=None, name="vserver",
+                 vserver=VSERVER, port=2050):
         self.network = network
-        self.directory = directory
-        self.arbiter = Arbiter(network, directory)
+        self.arbiter = arbiter or Arbiter(network, directory)
         self.a = Blade("a", program, network, directory)
-        self.b = Blade("b", program, network, directory)
+        self.b = Blade("b", other_program or program, network, directory)
         self.a.data.mkdir()
         (self.a.data / "perdure.toml").write_text(CONFIG)
         self._wait_for_arbiter()
-        self.a.run("cluster", "init", "--data", str(self.a.data), "--blade", "a", "--peer", "b", "--listen",
-                   address("a", "peer") + ":2050", "--peer-listen", address("b", "peer") + ":2050", "--arbiter",
-                   self.arbiter.url, "--address", f"{VSERVER}/24@client", "--durability", durability, "--bundle",
+        self.a.run("cluster", "init", "--data", str(self.a.data), "--name", name, "--blade", "a", "--peer", "b", "--listen",
+                   f"{address('a', 'peer')}:{port}", "--peer-listen", f"{address('b', 'peer')}:{port}", "--arbiter",
+                   self.arbiter.url, "--address", f"{vserver}/24@client", *(["--address", f"{VSERVER_IPV6}/64@client"] if vserver == VSERVER else []),
+                   "--durability", durability, "--bundle",
                    str(directory / "b.bundle"))
         self.b.run("cluster", "join", str(directory / "b.bundle"), "--data", str(self.b.data))
         self.a.start()

@@ -1,7 +1,8 @@
 """The networks of a pair, in network namespaces of this machine: each blade, the arbiter and the clients are a namespace,
 and so is the switch between them, whose ports can be unplugged, silenced, or made to lose what goes one way.
 
-    client network  10.77.1.0/24    both blades, the clients, and the vserver's address
+    client network  10.77.1.0/24    both blades, the clients, and the vserver's addresses
+                    fd00:77:1::/64
     peer            10.77.2.0/24    both blades
     administration  10.77.3.0/24    both blades, the arbiter
 
@@ -15,13 +16,17 @@ import subprocess
 NETWORKS = {"client": 1, "peer": 2, "admin": 3}
 HOSTS = {"a": 1, "b": 2, "arbiter": 9, "c": 100}
 MEMBERS = {"client": ["a", "b", "c"], "peer": ["a", "b"], "admin": ["a", "b", "arbiter"]}
-VSERVER = "10.77.1.10"
+VSERVER, VSERVER_IPV6 = "10.77.1.10", "fd00:77:1::10"
 GUESTS = "192.168.78.0/24"
 NOWHERE = "02:00:00:00:00:01"
 
 
 def ip(*arguments, check=True):
     return subprocess.run(["ip", *arguments], check=check, capture_output=True, text=True)
+
+
+def ipv6_address(host):
+    return f"fd00:77:1::{HOSTS[host]}"
 
 
 def address(host, network):
@@ -55,6 +60,8 @@ class Network:
            self.space("switch"))
         ip("-n", self.space("switch"), "link", "set", port, "master", network, "up")
         ip("-n", self.space(host), "address", "add", address(host, network) + "/24", "dev", network)
+        if network == "client":
+            ip("-n", self.space(host), "address", "add", ipv6_address(host) + "/64", "dev", network, "nodad")
         ip("-n", self.space(host), "link", "set", network, "up")
 
     def within(self, host, command):

@@ -18,10 +18,11 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
 
+import cost
 from blades import Pair, PairError
 from failures import KINDS
 from figures import distribution
-from network import VSERVER, Network
+from network import VSERVER, VSERVER_IPV6, Network
 
 FAILURES_PER_ROUND = 12
 
@@ -35,7 +36,8 @@ class Replay:
         self.log = open(test.directory / f"client.{number}.log", "w+b")
         self.process = subprocess.Popen(
             test.network.within("c", [
-                options.server, "bench", "crash", "--server", f"{VSERVER}:2049", "--seconds", "100000", "--stop-on-eof",
+                options.server, "bench", "crash", "--server",
+                f"[{VSERVER_IPV6}]:2049" if options.ipv6 else f"{VSERVER}:2049", "--seconds", "100000", "--stop-on-eof",
                 "--conns", str(options.conns), "--depth", str(options.depth), "--seed", str(test.random.randrange(1 << 30)),
                 "--stall-max", "60", "--reconnect-max", "60", "--json", "--crash-log",
                 str(test.directory / f"journal.{number}")]),
@@ -113,7 +115,8 @@ class Test:
         time.sleep(self.random.uniform(0.6, 2.5))
 
     def run(self):
-        self.pair = Pair(self.options.server, self.network, self.directory, self.options.durability)
+        self.pair = Pair(self.options.server, self.network, self.directory, self.options.durability,
+                         other_program=self.options.other_server)
         self.pair.wait_in_sync()
         todo = [kind for kind in self.options.kinds for _ in range(self.options.failures)]
         self.random.shuffle(todo)
@@ -223,11 +226,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("--server", default=str(HERE.parent.parent / "build/release/perdure"), metavar="PROGRAM")
+    option("--other-server", metavar="PROGRAM", help="what blade b runs, such as another version")
     option("--failures", type=int, default=0, metavar="N", help="the test, with so many failures of each kind")
     option("--kinds", default=",".join(KINDS), help="of failures, with commas (default: all)")
     option("--durability", default="disk", choices=["disk", "mirror", "disk+mirror"])
     option("--conns", type=int, default=2, help="connections of the client")
     option("--depth", type=int, default=4, help="requests at a time on each of them")
+    option("--cost", type=int, default=0, metavar="RUNS",
+           help="instead: what a mirror costs, at each level, in ratio to a blade alone")
+    option("--ipv6", action="store_true", help="the client connects to the vserver's IPv6 address")
     option("--linux", action="store_true", help="with a Linux kernel's NFS client beside the other one")
     option("--seed", type=int, default=None)
     option("--name", default="perdure-pair", help="what the names of the namespaces begin with")
@@ -240,6 +247,8 @@ def main():
     if options.seed is None:
         options.seed = random.randrange(1 << 30)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="perdure-pair."))
+    if options.cost:
+        return cost.main(options, directory)
     if options.failures == 0:
         demonstrate(options, directory)
         shutil.rmtree(directory)

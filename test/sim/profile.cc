@@ -57,7 +57,7 @@ void draw_pair(Random& random, Profile& p) {
   p.level = static_cast<int>(random.below(3));
   p.pair_fault_gap =
       random.pick<env::Duration>({seconds(0), milliseconds(40), milliseconds(300), seconds(3)});
-  p.io_error_one_in = p.kv_error_one_in = p.rot_one_in = 0;
+  p.rot_one_in = 0;
   p.log_bytes = random.pick<uint64_t>({16U << 20U, 64U << 20U});
 }
 

@@ -46,8 +46,13 @@ json start_json(const mirror::Start& start) {
   return {{"blade", start.blade}, {"start", start.number}};
 }
 
+uint64_t unsigned_number(const json& j) {
+  if (!j.is_number_unsigned()) throw json::type_error::create(302, "a negative number, or none", &j);
+  return j.get<uint64_t>();
+}
+
 mirror::Start start_from(const json& j) {
-  return {j.at("blade").get<std::string>(), j.at("start").get<uint64_t>()};
+  return {j.at("blade").get<std::string>(), unsigned_number(j.at("start"))};
 }
 
 // What `parse` throws, of an answer that is not as it should be, is an error.
@@ -65,6 +70,7 @@ uint64_t number(const json& j, const char* name) {  // 64-bit numbers are texts
 }
 
 Result<Arbiter::Versioned> parse_range(const json& j) {
+  (void)j.at("header");  // of every answer
   if (!j.contains("kvs") || j["kvs"].empty()) return Arbiter::Versioned{};
   const json& kv = j["kvs"][0];
   const std::string value = TRY(from_base64(kv.at("value").get<std::string>()));
@@ -73,7 +79,9 @@ Result<Arbiter::Versioned> parse_range(const json& j) {
 
 Result<Arbiter::Replaced> parse_transaction(const json& j) {
   if (j.value("succeeded", false)) return Arbiter::Replaced{true, {{}, number(j.at("header"), "revision")}};
-  return Arbiter::Replaced{false, TRY(parse_range(j.at("responses").at(0).at("response_range")))};
+  json found = j.at("responses").at(0).at("response_range");
+  found["header"] = j.at("header");
+  return Arbiter::Replaced{false, TRY(parse_range(found))};
 }
 
 }  // namespace
@@ -91,7 +99,7 @@ Result<mirror::Configuration> configuration_from_json(const std::string& text) {
   mirror::Configuration c;
   try {
     const json j = json::parse(text);
-    c.epoch = Epoch(j.at("epoch").get<uint64_t>());
+    c.epoch = Epoch(unsigned_number(j.at("epoch")));
     c.primary = start_from(j.at("primary"));
     for (const json& start : j.at("in_sync")) c.in_sync.push_back(start_from(start));
   } catch (const json::exception& e) {

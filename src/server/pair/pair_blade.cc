@@ -126,6 +126,7 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
   member.lease = pair.lease;
   member.takeover_after = pair.takeover;
   member.drop_after = pair.drop;
+  member.stall_after = pair.stall;
   if (last_failed) member.claim_after = 3 * member.takeover_after;
   mirror::Member::Hooks member_hooks;
   member_hooks.serving = [b, serving = std::move(hooks.serving)] {
