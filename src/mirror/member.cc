@@ -109,8 +109,18 @@ void Member::begin() {
     }
     if (read->version == 0) return end(error(ErrorKind::invalid, "the arbiter knows nothing of this pair"));
     learn(*read);
-    if (was_primary() && replica_.needs_copy())
-      return end(error(ErrorKind::corrupt, "this blade was the primary, and has no copy any more"));
+    // An empty disk has no acknowledged data: whoever has them must go on, not this blade.
+    const bool lost = was_primary() && configuration_.primary.number != 0 && replica_.is_new();
+    if (was_primary() && (lost || replica_.needs_copy())) {
+      if (configuration_.alone())
+        return end(
+            error(ErrorKind::corrupt,
+                  "this blade is the only one that had everything, and its log is {}: nothing is served",
+                  lost ? "new" : "not complete"));
+      says_ = "waiting for the mirror to take over: this blade was the primary, and has lost its data";
+      env_.after(options_.retry_interval, [this] { begin(); });
+      return;
+    }
     if (may_claim() && !configuration_.alone() && env_.now() - began_ < options_.claim_after) {
       says_ = "leaving it to the mirror to take over";
       env_.after(options_.retry_interval, [this] { begin(); });
@@ -211,26 +221,34 @@ void Member::connect() {
       connecting_ = false;
       return connect_later();
     }
-    connector_.connect([this](std::unique_ptr<Channel> channel) {
-      connecting_ = false;
-      if (!may_follow()) return;
-      if (channel == nullptr) return connect_later();
-      greet(std::move(channel));
-    });
+    reach_peer();
   });
+}
+
+void Member::reach_peer() {
+  connecting_ = true;
+  connector_.connect([this](std::unique_ptr<Channel> channel) {
+    connecting_ = false;
+    if (!may_follow()) return;
+    if (channel == nullptr) return connect_later();
+    greet(std::move(channel));
+  });
+}
+
+// Whatever the reason: nothing more comes over the channel.
+void Member::channel_ended() {
+  retire_receiver();
+  // What of a copy is under way may still be written.
+  if (copying_ && !loading_ && !loaded_)
+    return end(error(ErrorKind::stopped, "the channel broke while all was being copied"));
+  connect_later();
 }
 
 void Member::greet(std::unique_ptr<Channel> channel) {
   Receiver::Hooks hooks;
   hooks.welcomed = [this](const Welcome& welcome) { welcomed(welcome); };
   hooks.refused = [this](Refused::Why why) { refused(why); };
-  hooks.broken = [this] {
-    retire_receiver();
-    // What of a copy is under way may still be written.
-    if (copying_ && !loading_ && !loaded_)
-      return end(error(ErrorKind::stopped, "the channel broke while all was being copied"));
-    connect_later();
-  };
+  hooks.broken = [this] { channel_ended(); };
   hooks.copied = [this](Lsn read_from) {
     PERDURE_MARK("a full copy has been made");
     loading_ = true;
@@ -270,6 +288,13 @@ void Member::retire_receiver() {
 }
 
 void Member::welcomed(const Welcome& welcome) {
+  // As the constructor demands it of one blade.
+  const auto lease_max = static_cast<uint64_t>(options_.takeover_after.count()) / 17 * 16;
+  if (welcome.level != static_cast<uint8_t>(options_.level) || welcome.lease_ns > lease_max)
+    return end(error(
+        ErrorKind::invalid,
+        "the primary has another durability level, or a lease that is longer than this blade's takeover time "
+        "allows: both blades need the same configuration"));
   history_ = welcome.history;
   if (welcome.primary != configuration_.primary) {  // one of the two is old
     retire_receiver();
@@ -348,10 +373,9 @@ void Member::watch() {
   if (role_ == Role::ended) return;
   env_.after(watch_interval, [this] { watch(); });
   if (receiver_ != nullptr && env_.now() - receiver_->alive() >= 2 * options_.takeover_after) {
-    retire_receiver();
-    connect_later();
+    channel_ended();
   }
-  if (role_ != Role::mirror || deciding_) return;
+  if (role_ != Role::mirror || deciding_ || env_.now() < not_before_) return;
   const bool early = planted("a mirror does not wait for the lease");
   if (env_.now() - heard() >= (early ? options_.takeover_after / 8 : options_.takeover_after)) take_over();
 }
@@ -368,9 +392,13 @@ void Member::take_over() {
       learn(*read);
       return decide();
     }
-    // The primary may be well, and waits for this blade.
+    // The primary may be well, and waits for this blade: it is given the time to be heard again, and the
+    // arbiter, who does not answer, is not asked for it.
+    PERDURE_MARK("a mirror cannot ask the arbiter, and follows on");
     deciding_ = false;
-    connect_later();
+    not_before_ = env_.now() + 3 * options_.takeover_after;
+    if (replica_.blocks().writing() || connecting_) return connect_later();
+    reach_peer();
   });
 }
 
@@ -494,7 +522,10 @@ void Member::hello(Channel& from, const Hello& hello) {
   };
   hooks.hand_over_wanted = [this] { hooks_.hand_over_wanted(); };
   sender_ = std::make_unique<Sender>(env_, replica_, std::move(channel), hello.from, std::move(hooks));
-  sender_->welcome(options_.self);
+  sender_->welcome(Welcome{.primary = options_.self,
+                           .history = replica_.history(),
+                           .lease_ns = static_cast<uint64_t>(options_.lease.count()),
+                           .level = static_cast<uint8_t>(options_.level)});
   settle();
 }
 
@@ -651,7 +682,8 @@ void Member::await_successor(env::Instant until) {
     arbiter_.read([this, until](Result<Arbiter::Versioned> read) {
       if (role_ == Role::ended) return;
       const bool succeeded = read && read->configuration.primary != options_.self;
-      if (!succeeded && env_.now() < until) return await_successor(until);
+      // What the two have in memory alone must not come to depend on the other one alone.
+      if (!succeeded && (env_.now() < until || !all_stable())) return await_successor(until);
       end(error(ErrorKind::stopped, "{} {}", options_.peer,
                 succeeded ? "has taken over, as it was asked to" : "did not take over in time"));
     });

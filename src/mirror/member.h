@@ -103,6 +103,8 @@ class Member {
   void join();
   void connect();
   void connect_later();
+  void reach_peer();
+  void channel_ended();
   void greet(std::unique_ptr<Channel> channel);
   void welcomed(const Welcome& welcome);
   void refused(Refused::Why why);
@@ -152,8 +154,9 @@ class Member {
   // As a follower.
   std::unique_ptr<Receiver> receiver_;
   env::Instant heard_;
-  History history_;       // of the primary
-  bool copying_ = false;  // a full copy has begun
+  env::Instant not_before_;  // a takeover
+  History history_;          // of the primary
+  bool copying_ = false;     // a full copy has begun
   bool connecting_ = false, deciding_ = false, retry_set_ = false;
 
   // As the primary.

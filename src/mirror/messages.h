@@ -44,9 +44,13 @@ struct Welcome {
   static constexpr uint8_t type = 2;
   Start primary;
   History history;
+  // Both blades must have the same level, and the follower's time until it takes over must be longer than the
+  // lease.
+  uint64_t lease_ns = 0;
+  uint8_t level = 0;  // Level
   template <class Self, class V>
   static void fields(Self& m, V&& v) {
-    v("primary", m.primary), v("history", m.history);
+    v("primary", m.primary), v("history", m.history), v("lease_ns", m.lease_ns), v("level", m.level);
   }
 };
 

@@ -145,7 +145,10 @@ void Receiver::lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batc
 // Reads what this blade has, and compares. `live`: the primary has sent whatever it has written to these
 // blocks since it wrote what the checksums are of.
 void Receiver::verify(BlockNo first, uint32_t count, bool live) {
-  if (first.value + count > replica_.blocks().capacity()) return ask(first, count);
+  if (first.value + count > replica_.blocks().capacity()) {
+    for (uint32_t i = 0; i < count; ++i) missing_[first + BlockNo(i)].asked_for = true;
+    return ask(first, count);
+  }
   auto pages = std::make_shared<std::vector<PageRef>>(count);
   replica_.blocks().own().read(
       first, *pages, [this, self = self_, first, count, live, pages](Result<void> read) {
@@ -174,6 +177,17 @@ void Receiver::verify(BlockNo first, uint32_t count, bool live) {
 
 void Receiver::ask(BlockNo first, uint32_t count) {
   channel_->send(encode_message(WantBlocks{first, count}));
+}
+
+// The block was asked for, and has come with a content that no batch which waits for it names. Either it has
+// been written anew, or the primary has misread it: then it does not come like this again.
+bool Receiver::doubtful(BlockNo block, uint32_t crc) {
+  const auto it = missing_.find(block);
+  if (it == missing_.end() || !it->second.asked_for || crc == it->second.crc) return false;
+  if (std::exchange(it->second.came, crc) == crc) return false;
+  PERDURE_MARK("a block comes from the primary with another content");
+  ask(block, 1);
+  return true;
 }
 
 // The block is here. `known`: and is what the primary wrote last.
@@ -248,7 +262,9 @@ void Receiver::write_next() {
     writes_.pop_front();
     writing_ = false;
     ++written_;
-    for (size_t i = 0; i < ended.pages.size(); ++i) there(ended.first + BlockNo(i), following_);
+    for (size_t i = 0; i < ended.pages.size(); ++i)
+      if (!doubtful(ended.first + BlockNo(i), ended.pages[i].crc()))
+        there(ended.first + BlockNo(i), following_);
     advance();
     write_next();
   });

@@ -67,6 +67,7 @@ class Receiver {
     std::vector<uint64_t> batches;  // numbers of Pending
     uint32_t crc = 0;
     bool asked_for = false;
+    std::optional<uint32_t> came;  // what was asked for, and is something else
   };
   void received(Bytes message);
   void take(const Batch& batch);
@@ -80,6 +81,7 @@ class Receiver {
   void ask(BlockNo first, uint32_t count);
   void write_next();
   void there(BlockNo block, bool known);
+  bool doubtful(BlockNo block, uint32_t crc);
   void advance();
   void flush();
   bool known(BlockNo block) const { return block.value < known_.size() && known_[block.value]; }

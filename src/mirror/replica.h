@@ -25,6 +25,8 @@ class Replica {
 
   // This blade has nothing that the log could go on from. It is not loaded before a copy has been made.
   virtual bool needs_copy() = 0;
+  // Its log was made by this start.
+  virtual bool is_new() = 0;
   // What it has is of no use any more: durably, so that the next start needs a copy.
   virtual void discard(env::Done<void> done) = 0;
   // Makes the rows behind `behind` up to `upto` (empty: to the end) these.

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "base/crc32c.h"
 
 namespace perdure::mirror {
@@ -12,6 +14,8 @@ constexpr uint64_t window_bytes = 32U << 20U;
 // Who takes less than this is given up. When he is back, he asks for what he turns out to lack.
 constexpr size_t unsent_bytes_max = 256U << 20U;
 constexpr size_t wanted_max = 1U << 16U;
+// With so much on its way nothing more is read for the follower.
+constexpr size_t wanted_unsent_max = 8U << 20U;
 }  // namespace
 
 Sender::Sender(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Start follower, Hooks hooks)
@@ -46,8 +50,8 @@ void Sender::broken(const char* why) {
   std::exchange(hooks_.broken, nullptr)();
 }
 
-void Sender::welcome(const Start& primary) {
-  channel_->send(encode_message(Welcome{primary, replica_.history()}));
+void Sender::welcome(const Welcome& welcome) {
+  channel_->send(encode_message(welcome));
 }
 
 // It begins anew.
@@ -205,7 +209,8 @@ void Sender::take(const WantRows& want) {
 // One after another, and none while it is being written. What is written later is sent, and must not arrive
 // before.
 void Sender::read_wanted() {
-  if (wanted_.empty() || reading_wanted_) return;
+  if (wanted_.empty() || reading_wanted_ || channel_->unsent_bytes() > wanted_unsent_max)
+    return;  // pump() tries again
   for (uint64_t i = 0; i < wanted_.front().count; ++i)
     if (replica_.blocks().being_written(wanted_.front().first + BlockNo(i))) return;  // pump() tries again
   reading_wanted_ = true;
@@ -215,12 +220,31 @@ void Sender::read_wanted() {
   auto pages = std::make_shared<std::vector<PageRef>>(wanted_now_.count);
   replica_.blocks().read(wanted_now_.first, *pages, [this, self = self_, pages](Result<void> read) {
     if (*self == nullptr || retired_) return;
-    reading_wanted_ = false;
-    if (!read) return broken(read.error().message.c_str());
-    for (size_t i = 0; i < pages->size(); ++i)
-      if (!superseded_[i]) send_blocks(wanted_now_.first + BlockNo(i), std::span(pages->data() + i, 1));
-    read_wanted();
+    if (!read) return read_wanted_singly(pages, 0);
+    send_wanted(*pages);
   });
+}
+
+// Some of them cannot be read: they are sent as zeros, of which the follower finds that they are not what it
+// wants.
+void Sender::read_wanted_singly(const std::shared_ptr<std::vector<PageRef>>& pages, size_t index) {
+  if (index == pages->size()) return send_wanted(*pages);
+  replica_.blocks().read(wanted_now_.first + BlockNo(index), std::span(*pages).subspan(index, 1),
+                         [this, self = self_, pages, index](Result<void> read) {
+                           if (*self == nullptr || retired_) return;
+                           if (!read) {
+                             (*pages)[index] = make_page();
+                             std::ranges::fill((*pages)[index].mutable_bytes(), std::byte{0});
+                           }
+                           read_wanted_singly(pages, index + 1);
+                         });
+}
+
+void Sender::send_wanted(const std::vector<PageRef>& pages) {
+  reading_wanted_ = false;
+  for (size_t i = 0; i < pages.size(); ++i)
+    if (!superseded_[i]) send_blocks(wanted_now_.first + BlockNo(i), std::span(&pages[i], 1));
+  read_wanted();
 }
 
 }  // namespace perdure::mirror

@@ -26,7 +26,7 @@ class Sender {
   // Nothing more is done or called; it is about to be destroyed.
   void retire();
   const Start& follower() const { return follower_; }
-  void welcome(const Start& primary);
+  void welcome(const Welcome& welcome);
   void refuse(Refused::Why why);
   // It has said where its log ends, and gets what comes behind.
   bool following() const { return following_; }
@@ -56,6 +56,8 @@ class Sender {
   void send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end);
   void send_blocks(BlockNo first, std::span<const PageRef> pages);
   void read_wanted();
+  void read_wanted_singly(const std::shared_ptr<std::vector<PageRef>>& pages, size_t index);
+  void send_wanted(const std::vector<PageRef>& pages);
   void broken(const char* why);
 
   env::Env& env_;

@@ -289,6 +289,8 @@ void Guardian::bury() {
       return end(ExitStatus::cannot_start);
   }
   crashes_.died(now, served);
+  // What dies again and again leaves it to its peer.
+  if (crashes_.pause() > milliseconds(0)) last_status_ = static_cast<int>(ExitStatus::failed);
   if (crashes_.is_loop()) {
     spdlog::error(
         "guardian: {}; more than {} times within {} s it died before it had served for {} s: giving up", life,

@@ -193,6 +193,7 @@ class Server final : private wire::RpcProgram {
       serving();
     };
     hooks.ended = [this](const Error& error) {
+      if (error.kind == ErrorKind::invalid) return fail(ExitStatus::cannot_start, error);
       if (error.kind != ErrorKind::stopped) return fail(ExitStatus::failed, error);
       if (pair_->serving()) lose_clients();
       pair_->wake_lost();
@@ -207,7 +208,7 @@ class Server final : private wire::RpcProgram {
     Result<std::unique_ptr<PairBlade>> pair =
         PairBlade::open(*env_, env_->context(), config_, std::move(parts_), vserver_options(),
                         supervision_.last_failed(), std::move(hooks));
-    if (!pair) return fail(ExitStatus::cannot_start, pair.error());
+    if (!pair) return fail(status_of(pair.error()), pair.error());
     pair_ = std::move(*pair);
     open_control_socket();
     pair_->start();
@@ -234,8 +235,9 @@ class Server final : private wire::RpcProgram {
 
   void open_control_socket() {
     Result<std::unique_ptr<ControlSocket>> control =
-        ControlSocket::open(env_->context(), path(control_socket_name),
-                            [this](const std::string& question) { return answer(question).dump(2) + "\n"; });
+        ControlSocket::open(env_->context(), path(control_socket_name), [this](const std::string& question) {
+          return answer(question).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        });
     if (control)
       control_socket_ = std::move(*control);
     else

@@ -36,6 +36,7 @@ VserverReplica::VserverReplica(env::Env& env, Vserver::Parts parts, VserverOptio
   parts_.blocks = std::move(blocks);
   const Result<store::KeyValues> marker = parts_.store->scan_now(no_copy_key, no_copy_key, 1);
   needs_copy_ = !marker || !marker->empty();
+  is_new_ = parts_.ring->start_number() == StartNumber(1);
 }
 
 void VserverReplica::load(log::LogRing::Wanted wanted, env::Done<void> done) {

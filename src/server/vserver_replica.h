@@ -17,6 +17,7 @@ class VserverReplica final : public mirror::Replica {
   Vserver* vserver() { return vserver_.get(); }
 
   bool needs_copy() override { return needs_copy_; }
+  bool is_new() override { return is_new_; }
   void discard(env::Done<void> done) override;
   void copy_rows(const mirror::Rows& rows, env::Done<void> done) override;
   void end_copy(Lsn read_from, env::Done<void> done) override;
@@ -48,7 +49,7 @@ class VserverReplica final : public mirror::Replica {
   std::move_only_function<void(Error)> failed_;
   mirror::MirroredBlocks* blocks_;
   std::unique_ptr<Vserver> vserver_;
-  bool needs_copy_ = false;
+  bool needs_copy_ = false, is_new_ = false;
   Lsn copy_from_;  // of the primary: the log behind it belongs to the copy that is being made
 };
 

@@ -37,7 +37,9 @@ Result<server::Config> config_of(const std::string& data) {
 Result<json> ask(const std::string& data, const char* question) {
   const std::string answer = TRY(server::ask_server(data, question));
   json j = json::parse(answer, nullptr, false);
-  if (j.is_discarded()) return error(ErrorKind::io, "the server's answer was cut off");
+  if (!j.is_object()) return error(ErrorKind::io, "the server's answer was cut off");
+  if (std::string_view(question) == server::status_question && !j.contains("pair"))
+    return error(ErrorKind::invalid, "the server on {} was started without [pair]: start it anew", data);
   return j;
 }
 
@@ -127,7 +129,7 @@ int status(const std::string& data, bool as_json) {
     const json j{
         {"arbiter", known ? json::parse(server::to_json(known->configuration)) : json(known.error().message)},
         {"server", asked ? *asked : json(asked.error().message)}};
-    fmt::print("{}\n", j.dump(2));
+    fmt::print("{}\n", j.dump(2, ' ', false, json::error_handler_t::replace));
     return known || asked ? 0 : 1;
   }
   mirror::Configuration c;

@@ -33,6 +33,8 @@ Blade::Blade(World& world, size_t number)
   env_.set_io_shuffled(p.io_shuffled);
   env_.set_fault([this, &p](const std::string& path, IoKind kind) -> std::optional<ErrorKind> {
     if (!dying_ || p.io_error_one_in == 0 || !world_.random().one_in(p.io_error_one_in)) return std::nullopt;
+    if (!may_die()) return std::nullopt;  // of which it may die
+    if (member_ != nullptr && path == blocks_path && kind == IoKind::flush) return std::nullopt;
     world_.trace("an I/O error: {}, kind {}", path, static_cast<int>(kind));
     error_injected_ = true;
     return ErrorKind::io;
@@ -128,7 +130,7 @@ void Blade::start() {
 
 bool Blade::store_fails() {
   const uint64_t one_in = world_.profile().kv_error_one_in;
-  if (!dying_ || one_in == 0 || !world_.random().one_in(one_in)) return false;
+  if (!dying_ || one_in == 0 || !world_.random().one_in(one_in) || !may_die()) return false;
   world_.trace("an I/O error: the store");
   error_injected_ = true;
   return true;

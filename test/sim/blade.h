@@ -16,7 +16,8 @@
 // everything that was ever logged (history.h).
 //
 // At durability level mirror, where what was acknowledged may be in the memory of two blades alone, the
-// second of them does not die before it has been made the only one.
+// second of them does not die before it has been made the only one, also not of an I/O error. Of a pair
+// flushes of blocks do not fail (docs/decisions/pair.md has that among its doubts).
 //
 // A blade of a pair is a standby before it serves (mirror/member.h), and may stop being a part of the pair:
 // then its process starts anew. It may also be stopped for a while, and go on.

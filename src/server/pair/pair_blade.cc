@@ -108,6 +108,7 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
                                                    const Config& config, Vserver::Parts parts,
                                                    VserverOptions options, bool last_failed, Hooks hooks) {
   const PairConfig& pair = *config.pair;
+  if (!pair.addresses.empty()) TRY(VserverAddresses::check_rights());
   std::unique_ptr<PairBlade> blade(new PairBlade(env, config));
   PairBlade* b = blade.get();
   PeerOptions peer{.peer = pair.peer, .tls = TRY(make_tls_context(tls_files(pair)))};
@@ -178,8 +179,9 @@ bool PairBlade::watch() {
   if (member_->answers()) {
     answered_ = env_.now();
     if (has_addresses_) return true;
-    has_addresses_ = true;
-    if (const Result<void> taken = addresses_.take(); !taken) spdlog::warn("{}", taken.error().message);
+    const Result<void> taken = addresses_.take();
+    if (!taken) spdlog::warn("{}", taken.error().message);
+    has_addresses_ = taken.has_value();  // or again
     wake_lost();
     return true;
   }

@@ -119,7 +119,11 @@ Result<Epoch> first_epoch(const Config& alone) {
 
 }  // namespace
 
-Result<void> init_pair(const PairSetup& setup) {
+Result<void> init_pair(const PairSetup& asked) {
+  PairSetup setup = asked;
+  // From the current directory, as on any command line.
+  for (std::string* file : {&setup.arbiter_authority, &setup.arbiter_certificate, &setup.arbiter_key})
+    if (!file->empty()) *file = files::absolute(*file).lexically_normal();
   const ConfigFile file = TRY(config_of_directory(setup.data));
   const Overrides overrides{.data = setup.data};
   const Config alone = TRY(parse_config(file.text, file.path, overrides));
@@ -155,18 +159,27 @@ Result<void> init_pair(const PairSetup& setup) {
   const mirror::Start nobody{setup.blade, 0};
   const Result<mirror::Arbiter::Replaced> made = arbiter.replace(0, {epoch, nobody, {nobody}});
   if (made && made->now.configuration.primary == nobody) return {};
+  if (!made)
+    return error(
+        ErrorKind::io,
+        "it is not known whether the arbiter has the pair now: {}. The files are in place; `perdure cluster "
+        "status "
+        "--data {}` tells. If it does not know the pair, remove [pair] from {}, and {}, and begin anew",
+        made.error().message, setup.data, file.path, setup.bundle);
   // As if nothing had been: the certificates are of no use to anybody.
   TRY(write_private_file(file.path, file.text));
   ::unlink(setup.bundle.c_str());
-  if (!made) return made.error();
   return error(ErrorKind::busy, "somebody else has just made a pair '{}'", setup.name);
 }
 
 Result<void> join_pair(const std::string& bundle, const std::string& data) {
   const ConfigFile file = TRY(read_config_file(bundle));
   const nlohmann::json j = nlohmann::json::parse(file.text, nullptr, false);
-  const auto text = [&](const char* name) { return j.value(name, std::string()); };
-  if (!j.is_object() || j.value("perdure_bundle", 0) != 1 || text("config").empty())
+  const auto text = [&](const char* name) {
+    return j.is_object() && j.contains(name) && j[name].is_string() ? j[name].get<std::string>()
+                                                                    : std::string();
+  };
+  if (!j.is_object() || !j.contains("perdure_bundle") || j["perdure_bundle"] != 1 || text("config").empty())
     return error(ErrorKind::invalid, "{} is not a bundle of `perdure cluster init`", bundle);
   std::error_code problem;
   if (files::exists(data, problem) && !files::is_empty(data, problem))

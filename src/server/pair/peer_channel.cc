@@ -269,7 +269,7 @@ PeerListener::~PeerListener() {
 }
 
 Result<void> PeerListener::listen(const wire::Address& address) {
-  const int fd = TRY(open_listening_socket(address));
+  const int fd = TRY(open_listening_socket(address, true));  // it may come with the cable
   Tcp::acceptor acceptor(impl_->context);
   asio::error_code problem;
   acceptor.assign(address.is_v6 ? Tcp::v6() : Tcp::v4(), fd, problem);

@@ -1,6 +1,7 @@
 #include "server/pair/vserver_address.h"
 
 #include <arpa/inet.h>
+#include <linux/capability.h>
 #include <linux/ethtool.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
@@ -17,6 +18,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -244,9 +246,22 @@ std::string to_string(const VserverAddress& address) {
 }
 
 VserverAddresses::VserverAddresses(env::Env& env, std::vector<VserverAddress> addresses)
-    : env_(env), addresses_(std::move(addresses)) {}
+    : env_(env), addresses_(std::move(addresses)), look_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {}
+
+Result<void> VserverAddresses::check_rights() {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> data{};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return {};  // then it will be seen
+  constexpr uint32_t wanted = (1U << CAP_NET_ADMIN) | (1U << CAP_NET_RAW);
+  if ((data[0].effective & wanted) == wanted) return {};
+  return error(ErrorKind::invalid,
+               "a blade that is to take over addresses needs the capabilities CAP_NET_ADMIN and CAP_NET_RAW: "
+               "run it as root, "
+               "or see dist/perdure-pair.conf");
+}
 
 VserverAddresses::~VserverAddresses() {
+  if (look_ >= 0) ::close(look_);
   if (netlink_ >= 0) ::close(netlink_);
 }
 
@@ -382,16 +397,16 @@ void VserverAddresses::wake(size_t times) {
 }
 
 bool VserverAddresses::connected() const {
-  const Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (look_ < 0) return true;  // nothing is known
   return std::ranges::all_of(addresses_, [&](const VserverAddress& address) {
     ifreq request{};
     address.interface.copy(request.ifr_name, IFNAMSIZ - 1);
     // First: the flags alone know of a lost carrier up to a second later.
     ethtool_value link{.cmd = ETHTOOL_GLINK, .data = 1};
     request.ifr_data = reinterpret_cast<char*>(&link);
-    if (::ioctl(socket.get(), SIOCETHTOOL, &request) == 0 && link.data == 0) return false;
+    if (::ioctl(look_, SIOCETHTOOL, &request) == 0 && link.data == 0) return false;
     constexpr int wanted = IFF_UP | IFF_RUNNING;
-    return ::ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & wanted) == wanted;
+    return ::ioctl(look_, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & wanted) == wanted;
   });
 }
 

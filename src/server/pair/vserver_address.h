@@ -33,6 +33,8 @@ class VserverAddresses {
   VserverAddresses(env::Env& env, std::vector<VserverAddress> addresses);
   ~VserverAddresses();
 
+  // Whether this process may do all of this.
+  static Result<void> check_rights();
   // From now on this blade has them, and all of their networks are told so (RFC 5227 §3, RFC 4861 §7.2.6),
   // again and again: another machine that believes to have them may draw packets to itself.
   Result<void> take();
@@ -58,6 +60,7 @@ class VserverAddresses {
   const std::vector<VserverAddress> addresses_;
   std::vector<TcpEnds> waking_;
   int netlink_ = -1;
+  const int look_;  // a socket for questions about interfaces
   uint32_t sequence_ = 0;
   uint64_t taken_ = 0;  // odd: this blade has them. Timers of an earlier time end
 };
