@@ -28,7 +28,7 @@ checkpoint_bytes_max = "32MiB"
 [[export]]
 path = "/"
 squash = "none"
-clients = ["0.0.0.0/0"]
+clients = ["0.0.0.0/0", "::/0"]
 """
 
 
