@@ -117,7 +117,7 @@ void BlockReader::read_singly(const std::shared_ptr<Fetch>& fetch, size_t index)
   if (index == fetch->pages.size()) return mend(fetch, 0);
   const BlockNo block(fetch->first.value + index);
   blocks_.read(block, std::span(fetch->pages).subspan(index, 1),
-               [this, fetch, index, block, alive = std::weak_ptr(alive_)](Result<void> result) {
+               [this, fetch, index, alive = std::weak_ptr(alive_)](Result<void> result) {
                  if (alive.expired()) return;
                  if (!result) {
                    fetch->problem = result.error().message;
