@@ -65,7 +65,7 @@ def main(options, directory):
     try:
         for level, (vserver, port) in LEVELS.items():
             (directory / level).mkdir()
-            pairs.append(Pair(options.server, network, directory / level, level, arbiter=arbiter, name=level, vserver=vserver,
+            pairs.append(Pair(options.server, network, directory / level, level, arbiter=arbiter, name=level.replace("+", "-and-"), vserver=vserver,
                               port=port))
             pairs[-1].wait_in_sync()
             subjects.append(Subject(level, f"{vserver}:2049", *pairs[-1].primary()))
