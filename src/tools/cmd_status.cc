@@ -37,7 +37,16 @@ void print_transactions(const nlohmann::json& t) {
                f.value("step", 0), f.value("inode", 0ULL), f.value("state", ""), f.value("age_ms", 0.0));
 }
 
+// Of a blade of a pair.
+void print_pair(const nlohmann::json& pair) {
+  fmt::print("pair          {}: this blade, {}, is {} ({}), epoch {}\n", pair.value("name", ""),
+             pair.value("blade", ""), pair.value("role", ""), pair.value("says", ""),
+             pair.value("epoch", 0ULL));
+}
+
 void print_words(const nlohmann::json& j) {
+  if (j.contains("pair")) print_pair(j["pair"]);
+  if (!j.contains("vserver")) return;  // it does not serve
   fmt::print("vserver       {}\n", j.value("vserver", ""));
   print_log(j.at("log"));
   print_transactions(j.at("transactions"));
@@ -75,7 +84,7 @@ int status(const std::string& data, bool as_json) {
     return 0;
   }
   const nlohmann::json j = nlohmann::json::parse(*answer, nullptr, false);
-  if (j.is_discarded()) {
+  if (!j.is_object()) {
     fmt::print(stderr, "perdure: the server's answer was cut off\n");
     return 1;
   }

@@ -198,7 +198,7 @@ Two blades, a and b, keep a vserver at {VSERVER}; c is a client. Everything of t
 
   how it is        {on['a']} {program} cluster status --data {directory}/a
   a client         {on['c']} mount -t nfs -o vers=4.2 {VERSION_MOUNT}
-  work for it      {on['c']} {program} bench run --server {VSERVER}:2049 --seconds 60
+  work for it      {on['c']} {program} bench --workload create --server {VSERVER}:2049 --seconds 60
   kill a blade     kill -9 {pair.a.guardian.pid}          (a's guardian, and with it its server)
   and start it     {on['a']} {program} serve --data {directory}/a
   planned          {on['a']} {program} cluster switchover --data {directory}/a
