@@ -37,8 +37,8 @@ Sender::~Sender() {
 
 void Sender::retire() {
   retired_ = true;
-  for (auto& [block, done] : std::exchange(asked_for_, {}))
-    env_.post([done = std::move(done)]() mutable {
+  for (auto& [block, waiting] : std::exchange(asked_for_, {}))
+    env_.post([done = std::move(waiting)]() mutable {
       done(error(ErrorKind::io, "the channel to the peer has ended"));
     });
 }
