@@ -45,6 +45,10 @@ struct EpochStart {
 };
 using History = std::vector<EpochStart>;  // oldest first
 
+inline Epoch newest_epoch(const History& history) {
+  return history.empty() ? Epoch(0) : history.back().epoch;
+}
+
 // Up to where batches of `epoch` are part of the log whose history this is. Lsn max: all of them.
 Lsn end_of_epoch(const History& history, Epoch epoch);
 

@@ -322,8 +322,7 @@ void Member::welcomed(const Welcome& welcome) {
 void Member::follow() {
   if (receiver_ == nullptr) return connect();
   const log::GroupCommit& commit = replica_.commit();
-  const History own = replica_.history();
-  const Epoch last = std::max(commit.epoch(), own.empty() ? Epoch(0) : own.back().epoch);
+  const Epoch last = std::max(commit.epoch(), newest_epoch(replica_.history()));
   const Lsn common = end_of_epoch(history_, last);
   if (planted("what the new epoch does not have is not dropped")) return receiver_->follow();
   if (replica_.ring().tail() > common)

@@ -89,10 +89,7 @@ class Member {
   // The primary has a mirror that is in sync.
   bool mirrored() const { return role_ == Role::primary && !configuration_.alone() && !proposing_; }
   const Sender* sender() const { return sender_.get(); }
-  const Receiver* receiver() const { return receiver_.get(); }
   const std::string& says() const { return says_; }  // what it does, in words
-  // Not known for sure whether the newest change has been made.
-  bool proposing() const { return proposing_; }
 
  private:
   void begin();

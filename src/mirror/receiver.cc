@@ -233,10 +233,7 @@ void Receiver::take(const WantBlocks& want) {
   replica_.blocks().own().read(want.first, *pages,
                                [this, self = self_, first = want.first, pages](Result<void> read) {
                                  if (*self == nullptr) return;
-                                 if (!read) {
-                                   (*pages)[0] = make_page();
-                                   std::ranges::fill((*pages)[0].mutable_bytes(), std::byte{0});
-                                 }
+                                 if (!read) (*pages)[0] = zero_page();
                                  channel_->send(encode_message(Blocks{first, {}}), *pages);
                                });
 }

@@ -232,10 +232,7 @@ void Sender::read_wanted_singly(const std::shared_ptr<std::vector<PageRef>>& pag
   replica_.blocks().read(wanted_now_.first + BlockNo(index), std::span(*pages).subspan(index, 1),
                          [this, self = self_, pages, index](Result<void> read) {
                            if (*self == nullptr || retired_) return;
-                           if (!read) {
-                             (*pages)[index] = make_page();
-                             std::ranges::fill((*pages)[index].mutable_bytes(), std::byte{0});
-                           }
+                           if (!read) (*pages)[index] = zero_page();
                            read_wanted_singly(pages, index + 1);
                          });
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "env/env.h"
+#include "server/socket_address.h"
 #include "wire/record_reader.h"
 #include "wire/request.h"
 
@@ -50,10 +51,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
    protected:
     ~Owner() = default;
   };
-  struct Ends {
-    wire::Address peer;
-    wire::Address local;
-  };
+  using Ends = ConnectionEnds;
 
   // Takes the descriptor of a connected socket.
   Connection(Owner& owner, asio::io_context& context, int descriptor, wire::ConnectionId id, const Ends& ends,

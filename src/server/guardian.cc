@@ -282,12 +282,9 @@ void Guardian::bury() {
     pause_ends_ = now + again_pause;
     return;
   }
-  if (WIFEXITED(status)) {
-    if (WEXITSTATUS(status) == static_cast<int>(ExitStatus::usage)) return end(ExitStatus::usage);
-    if (WEXITSTATUS(status) == static_cast<int>(ExitStatus::cannot_start) ||
-        WEXITSTATUS(status) == cannot_execute)
-      return end(ExitStatus::cannot_start);
-  }
+  if (last_status_ == static_cast<int>(ExitStatus::usage)) return end(ExitStatus::usage);
+  if (last_status_ == static_cast<int>(ExitStatus::cannot_start) || last_status_ == cannot_execute)
+    return end(ExitStatus::cannot_start);
   crashes_.died(now, served);
   // What dies again and again leaves it to its peer.
   if (crashes_.pause() > milliseconds(0)) last_status_ = static_cast<int>(ExitStatus::failed);

@@ -71,15 +71,16 @@ Result<int> open_listening_socket(const wire::Address& address, bool free) {
   return failure;
 }
 
-std::vector<std::pair<wire::Address, wire::Address>> turn_away(int listening) {
-  std::vector<std::pair<wire::Address, wire::Address>> ends;
-  while (somebody_waits(listening)) {
-    const int fd = ::accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0 && (errno == EAGAIN || out_of_resources(errno))) break;
-    if (fd < 0) continue;
-    ends.emplace_back(peer_address(fd), local_address(fd));
-    ::close(fd);
-  }
+std::vector<ConnectionEnds> turn_away(std::span<const int> listening) {
+  std::vector<ConnectionEnds> ends;
+  for (const int socket : listening)
+    while (somebody_waits(socket)) {
+      const int fd = ::accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd < 0 && (errno == EAGAIN || out_of_resources(errno))) break;
+      if (fd < 0) continue;
+      ends.push_back({peer_address(fd), local_address(fd)});
+      ::close(fd);
+    }
   return ends;
 }
 
@@ -128,11 +129,10 @@ Result<void> Listener::adopt(int descriptor) {
   return {};
 }
 
-std::vector<std::pair<wire::Address, wire::Address>> Listener::turn_away_all() {
-  std::vector<std::pair<wire::Address, wire::Address>> all;
-  for (const auto& socket : sockets_)
-    for (const auto& ends : turn_away(socket->descriptor.native_handle())) all.push_back(ends);
-  return all;
+std::vector<ConnectionEnds> Listener::turn_away() {
+  std::vector<int> listening;
+  for (const auto& socket : sockets_) listening.push_back(socket->descriptor.native_handle());
+  return server::turn_away(listening);
 }
 
 std::vector<wire::Address> Listener::addresses() const {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "env/env.h"
@@ -17,8 +18,8 @@ namespace perdure::server {
 // machine need not have the address. Also for the guardian.
 Result<int> open_listening_socket(const wire::Address& address, bool free = false);
 
-// Accepts and closes the connections that wait on a listening socket. Returns their ends (client, server).
-std::vector<std::pair<wire::Address, wire::Address>> turn_away(int listening);
+// Accepts and closes the connections that wait on these listening sockets.
+std::vector<ConnectionEnds> turn_away(std::span<const int> listening);
 
 class Listener {
  public:
@@ -31,7 +32,7 @@ class Listener {
   Result<void> listen(const wire::Address& address);
   // Takes a descriptor, and closes it if it is not a listening stream socket.
   Result<void> adopt(int descriptor);
-  std::vector<std::pair<wire::Address, wire::Address>> turn_away_all();
+  std::vector<ConnectionEnds> turn_away();
   // Where it listens, in the order of the calls.
   std::vector<wire::Address> addresses() const;
 

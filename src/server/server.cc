@@ -67,19 +67,14 @@ class Server final : private wire::RpcProgram {
   // Of a pair: clients are no longer this blade's.
   void lose_clients() {
     pair_->give_up_addresses();
-    if (listener_)
-      for (const auto& [client, server] : listener_->turn_away_all()) pair_->lose({{client, server}});
-    else
-      for (const int socket : listening_)
-        for (const auto& [client, server] : turn_away(socket)) pair_->lose({{client, server}});
+    pair_->lose(listener_ ? listener_->turn_away() : turn_away(listening_));
     pair_->lose(connections());
     if (front_end_) front_end_->close_all();
   }
-  std::vector<TcpEnds> connections() const {
-    std::vector<TcpEnds> ends;
+  std::vector<ConnectionEnds> connections() const {
+    std::vector<ConnectionEnds> ends;
     if (front_end_)
-      front_end_->for_each(
-          [&](wire::ConnectionId, const Connection::Ends& e) { ends.push_back({e.peer, e.local}); });
+      front_end_->for_each([&](wire::ConnectionId, const ConnectionEnds& e) { ends.push_back(e); });
     return ends;
   }
 
@@ -195,10 +190,9 @@ class Server final : private wire::RpcProgram {
     hooks.ended = [this](const Error& error) {
       if (error.kind == ErrorKind::invalid) return fail(ExitStatus::cannot_start, error);
       if (error.kind != ErrorKind::stopped) return fail(ExitStatus::failed, error);
-      if (pair_->serving()) lose_clients();
-      pair_->wake_lost();
       spdlog::info("{}", error.message);
       end(stopping_ ? ExitStatus::stopped : ExitStatus::again);
+      pair_->wake_lost();
     };
     hooks.failed = [this](const Error& error) { fail(ExitStatus::failed, error); };
     hooks.following = [this] { lose_clients(); };

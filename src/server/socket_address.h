@@ -18,6 +18,12 @@ socklen_t to_kernel(const wire::Address& address, sockaddr_storage& out);
 // An IPv4 address mapped into IPv6 becomes IPv4. Anything else but IP gives an empty address.
 wire::Address from_kernel(const sockaddr_storage& address);
 
+// Of a TCP connection, as this machine sees it.
+struct ConnectionEnds {
+  wire::Address peer;
+  wire::Address local;
+};
+
 wire::Address peer_address(int descriptor);
 wire::Address local_address(int descriptor);
 

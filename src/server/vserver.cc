@@ -110,8 +110,7 @@ void Vserver::start(env::Env& env, Parts parts, VserverOptions options,
          if (!loaded) return done(std::move(loaded).error());
          Vserver& v = **loaded;
          // It may have been a part of a pair, whose epochs count something else.
-         const mirror::History pairs = v.history();
-         const Epoch last = std::max(v.commit_->epoch(), pairs.empty() ? Epoch(0) : pairs.back().epoch);
+         const Epoch last = std::max(v.commit_->epoch(), mirror::newest_epoch(v.history()));
          v.serve(std::max(epoch, last.next()),
                  [vserver = std::move(*loaded), done = std::move(done)](Result<void> served) mutable {
                    if (!served) return done(std::move(served).error());

@@ -12,6 +12,8 @@ import struct
 import subprocess
 import time
 
+from processes import child_of, is_alive
+
 CONFIG = """\
 [server]
 memory_bytes = "256MiB"
@@ -28,7 +30,7 @@ checkpoint_bytes_max = "32MiB"
 [[export]]
 path = "/"
 squash = "none"
-clients = ["0.0.0.0/0"]
+clients = ["0.0.0.0/0", "::/0"]
 """
 
 PATIENCE_SECONDS = 120
@@ -61,11 +63,7 @@ class Server:
 
     def process(self):
         """The process id of the server process, or None while there is none."""
-        try:
-            children = pathlib.Path(f"/proc/{self.guardian.pid}/task/{self.guardian.pid}/children").read_text().split()
-        except FileNotFoundError:
-            children = []
-        return int(children[0]) if children else None
+        return child_of(self.guardian.pid)
 
     def wait_for_process(self):
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -130,7 +128,7 @@ class Server:
         self.guardian.kill()
         self.guardian.wait()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while os.path.exists(f"/proc/{pid}") and not is_zombie(pid):
+        while is_alive(pid):
             if time.monotonic() > deadline:
                 raise ServerError("the server process outlives its guardian")
             time.sleep(0.001)
@@ -168,9 +166,3 @@ def ask_null(address, port, seconds_max):
         if len(reply) < 28 or reply[4:8] != call[:4]:
             raise ServerError("no reply")
 
-
-def is_zombie(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return False

@@ -1,6 +1,5 @@
 """The machines of a pair: two blades with their servers, and the arbiter."""
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -11,38 +10,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "crash")]
 
 from network import VSERVER, VSERVER_IPV6, address
-
-PATIENCE_SECONDS = 120
-CONFIG = """\
-[server]
-memory_bytes = "256MiB"
-crashes_max = 1000000
-hang_seconds = 5
-
-[vserver]
-log_bytes = "128MiB"
-blocks_step_bytes = "32MiB"
-checkpoint_records_max = 20000
-checkpoint_bytes_max = "32MiB"
-
-[[export]]
-path = "/"
-squash = "none"
-clients = ["0.0.0.0/0", "::/0"]
-"""
+from processes import child_of, is_alive
+from server import CONFIG, PATIENCE_SECONDS
 
 
 class PairError(Exception):
     pass
-
-
-def is_alive(pid):
-    """Also while only its main thread is dead: the others still hold its sockets and files."""
-    try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0]
-        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
-    except FileNotFoundError:
-        return False
 
 
 class Arbiter:
@@ -94,12 +67,7 @@ class Blade:
 
     def process(self):
         """The process id of the server process, or None."""
-        try:
-            path = f"/proc/{self.guardian.pid}/task/{self.guardian.pid}/children"
-            children = pathlib.Path(path).read_text().split()
-        except (FileNotFoundError, AttributeError):
-            return None
-        return int(children[0]) if children else None
+        return child_of(self.guardian.pid) if self.guardian else None
 
     def kill(self):
         """As if the machine had died: guardian and server process."""
@@ -115,12 +83,6 @@ class Blade:
             time.sleep(0.001)
         self.guardian = None
 
-    def stop(self):
-        self.guardian.terminate()
-        if self.guardian.wait(PATIENCE_SECONDS) != 0:
-            raise PairError(f"blade {self.name} did not stop as it should\n{self.last_messages()}")
-        self.guardian = None
-
     def check_alive(self):
         if self.guardian is not None and self.guardian.poll() is not None:
             raise PairError(f"the guardian of blade {self.name} has ended: {self.guardian.returncode}\n{self.last_messages()}")
@@ -132,10 +94,6 @@ class Blade:
             return json.loads(done.stdout)
         except ValueError:
             return {}
-
-    def role(self):
-        server = self.status().get("server", {})
-        return server["pair"]["role"] if isinstance(server, dict) and "pair" in server else "down"
 
     def last_messages(self):
         text = self.messages.read_text(errors="replace") if self.messages.exists() else ""
@@ -152,11 +110,11 @@ class Pair:
         self.a.data.mkdir()
         (self.a.data / "perdure.toml").write_text(CONFIG)
         self._wait_for_arbiter()
+        ipv6 = ["--address", f"{VSERVER_IPV6}/64@client"] if vserver == VSERVER else []
         self.a.run("cluster", "init", "--data", str(self.a.data), "--name", name, "--blade", "a", "--peer", "b", "--listen",
                    f"{address('a', 'peer')}:{port}", "--peer-listen", f"{address('b', 'peer')}:{port}", "--arbiter",
-                   self.arbiter.url, "--address", f"{vserver}/24@client", *(["--address", f"{VSERVER_IPV6}/64@client"] if vserver == VSERVER else []),
-                   "--durability", durability, "--bundle",
-                   str(directory / "b.bundle"))
+                   self.arbiter.url, "--address", f"{vserver}/24@client", *ipv6, "--durability", durability,
+                   "--bundle", str(directory / "b.bundle"))
         self.b.run("cluster", "join", str(directory / "b.bundle"), "--data", str(self.b.data))
         self.a.start()
         self.b.start()

@@ -9,8 +9,9 @@ import statistics
 import subprocess
 import sys
 
-from blades import Arbiter, Blade, CONFIG, Pair
+from blades import Arbiter, Blade, Pair
 from network import VSERVER, Network, address
+from server import CONFIG
 
 LEVELS = {"mirror": ("10.77.1.11", 2051), "disk+mirror": ("10.77.1.12", 2052), "disk": (VSERVER, 2050)}
 WORKLOADS = ["create", "randwrite4k-sync", "getattr"]

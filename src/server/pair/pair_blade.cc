@@ -45,19 +45,19 @@ wire::Address to_address(const std::array<uint64_t, 2>& numbers, uint16_t port, 
   return address;
 }
 
-ByteVector encode_connections(const std::vector<TcpEnds>& ends) {
+ByteVector encode_connections(const std::vector<ConnectionEnds>& ends) {
   ConnectionList list;
-  for (const TcpEnds& e : ends)
+  for (const ConnectionEnds& e : ends)
     list.connections.push_back(
-        {to_numbers(e.client), to_numbers(e.server), e.client.port, e.server.port, e.client.is_v6});
+        {to_numbers(e.peer), to_numbers(e.local), e.peer.port, e.local.port, e.peer.is_v6});
   Encoder encoder;
   state::codec::encode_value(encoder, list);
   return encoder.copy();
 }
 
-std::vector<TcpEnds> decode_connections(Bytes bytes) {
+std::vector<ConnectionEnds> decode_connections(Bytes bytes) {
   ConnectionList list;
-  std::vector<TcpEnds> ends;
+  std::vector<ConnectionEnds> ends;
   if (bytes.empty()) return ends;
   Decoder decoder(bytes);
   state::codec::decode_value(decoder, list);
@@ -134,10 +134,7 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
     b->serving_ = true;
     serving();
   };
-  member_hooks.following = [b, following = std::move(hooks.following)] {
-    b->give_up_addresses();
-    following();
-  };
+  member_hooks.following = std::move(hooks.following);
   member_hooks.ended = std::move(hooks.ended);
   member_hooks.hand_over_wanted = std::move(hooks.hand_over_wanted);
   b->member_ = std::make_unique<mirror::Member>(env, *b->replica_, *b->arbiter_, *b->connector_,
@@ -148,21 +145,15 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
 
 Result<void> PairBlade::take_addresses() {
   TRY(addresses_.take());
-  has_addresses_ = true;
   answered_ = env_.now();
-  const std::vector<TcpEnds> connections = decode_connections(member_->legacy());
+  const std::vector<ConnectionEnds> connections = decode_connections(member_->legacy());
   if (!connections.empty()) addresses_.wake(connections);
   return {};
 }
 
-void PairBlade::give_up_addresses() {
-  has_addresses_ = false;
-  addresses_.give_up();
-}
-
-void PairBlade::lose(const std::vector<TcpEnds>& connections) {
+void PairBlade::lose(const std::vector<ConnectionEnds>& connections) {
   constexpr size_t lost_max = 8192;
-  for (const TcpEnds& ends : connections)
+  for (const ConnectionEnds& ends : connections)
     if (lost_.size() < lost_max) lost_.push_back(ends);
 }
 
@@ -178,20 +169,18 @@ bool PairBlade::watch() {
   if (!serving_) return true;
   if (member_->answers()) {
     answered_ = env_.now();
-    if (has_addresses_) return true;
-    const Result<void> taken = addresses_.take();
-    if (!taken) spdlog::warn("{}", taken.error().message);
-    has_addresses_ = taken.has_value();  // or again
+    if (addresses_.taken()) return true;
+    if (const Result<void> taken = addresses_.take(); !taken)
+      spdlog::warn("{}", taken.error().message);  // and the next time again
     wake_lost();
     return true;
   }
-  if (!has_addresses_ || env_.now() - answered_ < config_.pair->lease) return true;
+  if (!addresses_.taken() || env_.now() - answered_ < config_.pair->lease) return true;
   spdlog::warn("this blade may not answer at present, and gives up its addresses: {}", member_->says());
-  give_up_addresses();
   return false;
 }
 
-void PairBlade::tell_connections(const std::vector<TcpEnds>& connections) {
+void PairBlade::tell_connections(const std::vector<ConnectionEnds>& connections) {
   member_->set_legacy(encode_connections(connections));
 }
 

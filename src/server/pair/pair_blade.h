@@ -23,7 +23,7 @@ class PairBlade {
     std::function<void()> serving;           // this blade is the primary
     std::function<void(Error)> ended;        // the process must be started anew (mirror::Member)
     std::function<void(Error)> failed;       // it cannot go on (Vserver::load)
-    std::function<void()> following;         // it is not, and has no addresses
+    std::function<void()> following;         // it is not, and must have neither addresses nor clients
     std::function<void()> hand_over_wanted;  // the peer's administrator does
   };
   // `last_failed`: the blade's last start ended because it could not go on.
@@ -41,14 +41,14 @@ class PairBlade {
   Result<void> take_addresses();
   // This blade has none of them any more, and the connections of clients that it had are lost. Where nobody
   // tells their clients so, wake_lost() does, once there is a primary that answers them.
-  void give_up_addresses();
-  void lose(const std::vector<TcpEnds>& connections);
+  void give_up_addresses() { addresses_.give_up(); }
+  void lose(const std::vector<ConnectionEnds>& connections);
   void wake_lost() { VserverAddresses::wake_now(lost_); }
-  // Looks after ports and addresses. Now and then; false once this blade has just given up its addresses,
-  // because it may not answer: then it must not keep connections either.
+  // Looks after ports and addresses. Now and then; false if this blade may not answer, and must give up its
+  // addresses and its connections.
   bool watch();
   // The connections of clients as they are now, of which the peer is told.
-  void tell_connections(const std::vector<TcpEnds>& connections);
+  void tell_connections(const std::vector<ConnectionEnds>& connections);
   Result<void> hand_over() { return member_->hand_over(); }
   Result<void> want_hand_over() { return member_->want_hand_over(); }
 
@@ -67,9 +67,8 @@ class PairBlade {
   std::unique_ptr<PeerConnector> connector_;
   std::unique_ptr<PeerListener> listener_;
   std::unique_ptr<mirror::Member> member_;
-  std::vector<TcpEnds> lost_;
+  std::vector<ConnectionEnds> lost_;
   bool serving_ = false;
-  bool has_addresses_ = false;
   env::Instant answered_;
   env::Instant unplugged_;  // some port was, the last time
 };

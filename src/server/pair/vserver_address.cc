@@ -163,23 +163,23 @@ uint32_t sum_of(const void* data, size_t bytes, uint32_t sum = 0) {
 constexpr size_t stray_bytes = 1;
 
 // From the server's end: its numbers cannot be right, and need not be.
-tcphdr stray_acknowledgement(const TcpEnds& ends) {
+tcphdr stray_acknowledgement(const ConnectionEnds& ends) {
   tcphdr tcp{};
-  tcp.source = htons(ends.server.port);
-  tcp.dest = htons(ends.client.port);
+  tcp.source = htons(ends.local.port);
+  tcp.dest = htons(ends.peer.port);
   tcp.doff = sizeof tcp / 4;
   tcp.ack = 1;
   tcp.window = htons(1234);
   // The pseudo header (RFC 9293 §3.1).
-  const size_t bytes = ip_bytes(ends.server);
-  uint32_t sum = sum_of(ends.server.ip.data(), bytes);
-  sum = sum_of(ends.client.ip.data(), bytes, sum);
+  const size_t bytes = ip_bytes(ends.local);
+  uint32_t sum = sum_of(ends.local.ip.data(), bytes);
+  sum = sum_of(ends.peer.ip.data(), bytes, sum);
   sum += IPPROTO_TCP + sizeof tcp + stray_bytes;
   tcp.check = htons(folded(sum_of(&tcp, sizeof tcp, sum)));
   return tcp;
 }
 
-void send_v4(int socket, const TcpEnds& ends) {
+void send_v4(int socket, const ConnectionEnds& ends) {
   struct {
     iphdr ip;
     tcphdr tcp;
@@ -190,15 +190,15 @@ void send_v4(int socket, const TcpEnds& ends) {
   packet.ip.ihl = sizeof packet.ip / 4;
   packet.ip.ttl = 64;
   packet.ip.protocol = IPPROTO_TCP;
-  std::memcpy(&packet.ip.saddr, ends.server.ip.data(), 4);
-  std::memcpy(&packet.ip.daddr, ends.client.ip.data(), 4);
+  std::memcpy(&packet.ip.saddr, ends.local.ip.data(), 4);
+  std::memcpy(&packet.ip.daddr, ends.peer.ip.data(), 4);
   packet.tcp = stray_acknowledgement(ends);
   sockaddr_storage to;
-  const socklen_t length = to_kernel(ends.client, to);
+  const socklen_t length = to_kernel(ends.peer, to);
   (void)::sendto(socket, &packet, bytes, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), length);
 }
 
-void send_v6(int socket, const TcpEnds& ends) {
+void send_v6(int socket, const ConnectionEnds& ends) {
   struct {
     ip6_hdr ip;
     tcphdr tcp;
@@ -209,10 +209,10 @@ void send_v6(int socket, const TcpEnds& ends) {
   packet.ip.ip6_plen = htons(sizeof packet.tcp + stray_bytes);
   packet.ip.ip6_nxt = IPPROTO_TCP;
   packet.ip.ip6_hlim = 64;
-  std::memcpy(&packet.ip.ip6_src, ends.server.ip.data(), 16);
-  std::memcpy(&packet.ip.ip6_dst, ends.client.ip.data(), 16);
+  std::memcpy(&packet.ip.ip6_src, ends.local.ip.data(), 16);
+  std::memcpy(&packet.ip.ip6_dst, ends.peer.ip.data(), 16);
   packet.tcp = stray_acknowledgement(ends);
-  wire::Address client = ends.client;
+  wire::Address client = ends.peer;
   client.port = 0;  // of a raw socket
   sockaddr_storage to;
   const socklen_t length = to_kernel(client, to);
@@ -327,7 +327,7 @@ Result<void> VserverAddresses::set(bool present, const VserverAddress& address) 
 
 Result<void> VserverAddresses::take() {
   for (const VserverAddress& address : addresses_) TRY(set(true, address));
-  if (taken_ % 2 == 0) ++taken_;
+  if (!taken()) ++taken_;
   announce(0);
   env_.after(renew_interval, [this, time = taken_] {
     if (taken_ == time) renew();
@@ -346,7 +346,7 @@ void VserverAddresses::renew() {
 }
 
 void VserverAddresses::give_up() {
-  if (taken_ % 2 == 1) ++taken_;
+  if (taken()) ++taken_;
   for (const VserverAddress& address : addresses_)
     if (const Result<void> gone = set(false, address); !gone) spdlog::warn("{}", gone.error().message);
 }
@@ -368,20 +368,20 @@ void VserverAddresses::announce(size_t times) {
   });
 }
 
-void VserverAddresses::wake(const std::vector<TcpEnds>& connections) {
+void VserverAddresses::wake(const std::vector<ConnectionEnds>& connections) {
   waking_ = connections;
   env_.after(wake_at[0], [this, time = taken_] {
     if (taken_ == time) wake(size_t{0});
   });
 }
 
-void VserverAddresses::wake_now(const std::vector<TcpEnds>& connections) {
+void VserverAddresses::wake_now(const std::vector<ConnectionEnds>& connections) {
   const Descriptor v4(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)),
       v6(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
   if (v4.get() < 0) spdlog::warn("clients cannot be told to connect again: {}", std::strerror(errno));
-  for (const TcpEnds& ends : connections) {
-    if (ends.client.is_v6 != ends.server.is_v6) continue;
-    if (ends.client.is_v6)
+  for (const ConnectionEnds& ends : connections) {
+    if (ends.peer.is_v6 != ends.local.is_v6) continue;
+    if (ends.peer.is_v6)
       send_v6(v6.get(), ends);
     else
       send_v4(v4.get(), ends);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "env/env.h"
-#include "wire/request.h"
+#include "server/socket_address.h"
 
 namespace perdure::server {
 
@@ -22,11 +22,6 @@ struct VserverAddress {
 // "192.0.2.10/24@eth0", "2001:db8::10/64@eth0".
 Result<VserverAddress> parse_vserver_address(std::string_view text);
 std::string to_string(const VserverAddress& address);
-
-// Of a client's TCP connection.
-struct TcpEnds {
-  wire::Address client, server;
-};
 
 class VserverAddresses {
  public:
@@ -43,8 +38,10 @@ class VserverAddresses {
   // The other ends of these connections, which a dead blade had, find out that they have ended: an
   // acknowledgement that does not fit is answered by one (RFC 9293 §3.10.7.4), and that by a reset. After
   // take(), again and again for a while; or once.
-  void wake(const std::vector<TcpEnds>& connections);
-  static void wake_now(const std::vector<TcpEnds>& connections);
+  void wake(const std::vector<ConnectionEnds>& connections);
+  static void wake_now(const std::vector<ConnectionEnds>& connections);
+  // This blade has them, as far as it knows.
+  bool taken() const { return taken_ % 2 == 1; }
   // Whether the network ports of all addresses have a carrier.
   bool connected() const;
 
@@ -58,7 +55,7 @@ class VserverAddresses {
 
   env::Env& env_;
   const std::vector<VserverAddress> addresses_;
-  std::vector<TcpEnds> waking_;
+  std::vector<ConnectionEnds> waking_;
   int netlink_ = -1;
   const int look_;  // a socket for questions about interfaces
   uint32_t sequence_ = 0;
