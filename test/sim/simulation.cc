@@ -40,10 +40,16 @@ void for_each_blade(World& world, void (Blade::*what)()) {
   for (size_t i = 0; i < world.blades(); ++i) (world.blade(i).*what)();
 }
 
-// One serves, and of a pair the other one is in sync.
+// One serves, and of a pair the other one is in sync. A primary believes that for a while after its mirror's
+// death.
 bool all_well(World& world) {
   if (!world.blade().serving()) return false;
-  return world.blades() == 1 || world.blade().member()->mirrored();
+  if (world.blades() == 1) return true;
+  const mirror::Member& primary = *world.blade().member();
+  const auto in_sync = [&](const mirror::Member* member) {
+    return member != nullptr && primary.configuration().has(member->self());
+  };
+  return primary.mirrored() && in_sync(world.blade(0).member()) && in_sync(world.blade(1).member());
 }
 
 bool all_at_rest(World& world) {
