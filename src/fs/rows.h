@@ -63,6 +63,11 @@ struct InodeRow {
   // A truncation under way: what lies at or behind file block cut_from with a stamp below cut_stamp is cut
   // off, and is being freed by a reclaim transaction. cut_stamp == 0: none.
   uint64_t cut_from = 0, cut_stamp = 0;
+  // What else there is of it, so that nobody looks for what is not there.
+  static constexpr uint32_t has_xattrs = 1;      // XattrRows
+  static constexpr uint32_t has_acl = 2;         // an AclRow; without it the mode says all
+  static constexpr uint32_t shares_blocks = 4;   // some extent may name blocks that another one names as well
+  uint32_t flags = 0;
   static constexpr uint64_t dropped_stamp = UINT64_MAX;
 
   bool cut_off(FileBlock block, uint64_t stamp) const { return block.value >= cut_from && stamp < cut_stamp; }
@@ -76,7 +81,7 @@ struct InodeRow {
     v("size", r.size), v("blocks", r.blocks), v("change", r.change);
     v("atime", r.atime_ns), v("mtime", r.mtime_ns), v("ctime", r.ctime_ns), v("btime", r.btime_ns);
     v("parent", r.parent), v("create_verifier", r.create_verifier), v("extent_end", r.extent_end);
-    v("cut_from", r.cut_from), v("cut_stamp", r.cut_stamp);
+    v("cut_from", r.cut_from), v("cut_stamp", r.cut_stamp), v("flags", r.flags);
   }
 };
 

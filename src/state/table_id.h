@@ -8,7 +8,6 @@ namespace perdure::state {
 enum class TableId : uint8_t {
   // fs/
   volume = 1,
-  inode = 2,
   dirent = 3,
   symlink = 4,
   extent = 5,
@@ -18,6 +17,7 @@ enum class TableId : uint8_t {
   block_reference = 9,
   xattr = 10,
   acl = 11,
+  inode = 12,
   // client/
   client = 20,
   client_owner = 21,
