@@ -21,6 +21,7 @@ const char* name(Status status) {
     PERDURE_STATUS(bad_type)
     PERDURE_STATUS(invalid_argument)
     PERDURE_STATUS(too_big)
+    PERDURE_STATUS(no_such_range)
     PERDURE_STATUS(no_space)
     PERDURE_STATUS(quota_exceeded)
     PERDURE_STATUS(read_only)

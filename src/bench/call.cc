@@ -235,6 +235,61 @@ Call& Call::commit(uint64_t offset, uint32_t length) {
   return *this;
 }
 
+Call& Call::read_plus(const Stateid& stateid, uint64_t offset, uint32_t length) {
+  op(Op::READ_PLUS);
+  put_stateid(stateid);
+  put_u64(offset);
+  put_u32(length);
+  return *this;
+}
+
+Call& Call::seek(const Stateid& stateid, uint64_t offset, bool hole) {
+  op(Op::SEEK);
+  put_stateid(stateid);
+  put_u64(offset);
+  put_u32(hole ? 1 : 0);
+  return *this;
+}
+
+Call& Call::range_op(Op number, const Stateid& stateid, uint64_t offset, uint64_t length) {
+  op(number);
+  put_stateid(stateid);
+  put_u64(offset);
+  put_u64(length);
+  return *this;
+}
+
+Call& Call::allocate(const Stateid& stateid, uint64_t offset, uint64_t length) {
+  return range_op(Op::ALLOCATE, stateid, offset, length);
+}
+
+Call& Call::deallocate(const Stateid& stateid, uint64_t offset, uint64_t length) {
+  return range_op(Op::DEALLOCATE, stateid, offset, length);
+}
+
+void Call::put_copy(const Stateid& from, const Stateid& to, const CopyRange& range) {
+  put_stateid(from);
+  put_stateid(to);
+  put_u64(range.from);
+  put_u64(range.to);
+  put_u64(range.length);
+}
+
+Call& Call::clone(const Stateid& from, const Stateid& to, const CopyRange& range) {
+  op(Op::CLONE);
+  put_copy(from, to, range);
+  return *this;
+}
+
+Call& Call::copy(const Stateid& from, const Stateid& to, const CopyRange& range) {
+  op(Op::COPY);
+  put_copy(from, to, range);
+  put_bool(true);  // consecutive
+  put_bool(true);  // synchronous
+  put_u32(0);      // no other servers
+  return *this;
+}
+
 Call& Call::lock_new(const Stateid& open, const Owner& owner, LockType type, uint64_t offset,
                      uint64_t length) {
   op(Op::LOCK);

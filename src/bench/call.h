@@ -80,6 +80,17 @@ class Call {
   // The place for `length` bytes of data, to be filled before anything else is appended. A multiple of 4.
   MutableBytes write(const Stateid& stateid, uint64_t offset, StableHow stable, uint32_t length);
   Call& commit(uint64_t offset, uint32_t length);
+  // NFSv4.2.
+  Call& read_plus(const Stateid& stateid, uint64_t offset, uint32_t length);
+  Call& seek(const Stateid& stateid, uint64_t offset, bool hole);
+  Call& allocate(const Stateid& stateid, uint64_t offset, uint64_t length);
+  Call& deallocate(const Stateid& stateid, uint64_t offset, uint64_t length);
+  // Saved handle: the source; current: the target. Length 0: to the source's end.
+  struct CopyRange {
+    uint64_t from = 0, to = 0, length = 0;
+  };
+  Call& clone(const Stateid& from, const Stateid& to, const CopyRange& range);
+  Call& copy(const Stateid& from, const Stateid& to, const CopyRange& range);
   // The first lock of a lock owner on a file, through its open; and further ones.
   Call& lock_new(const Stateid& open, const Owner& owner, LockType type, uint64_t offset, uint64_t length);
   Call& lock_more(const Stateid& lock, LockType type, uint64_t offset, uint64_t length);
@@ -113,6 +124,8 @@ class Call {
   void put_string(std::string_view text) { put_opaque(bytes_of(text)); }
   void put_stateid(const Stateid& stateid);
   void put_owner(const Owner& owner);
+  Call& range_op(Op op, const Stateid& stateid, uint64_t offset, uint64_t length);
+  void put_copy(const Stateid& from, const Stateid& to, const CopyRange& range);
   void begin_open(const Owner& owner, const Share& share);
   void put_bitmap(uint64_t attributes);
   void put_mode_attribute(uint32_t mode);

@@ -74,6 +74,20 @@ std::string_view op_name(Op op) {
       return "DESTROY_CLIENTID";
     case Op::RECLAIM_COMPLETE:
       return "RECLAIM_COMPLETE";
+    case Op::ALLOCATE:
+      return "ALLOCATE";
+    case Op::COPY:
+      return "COPY";
+    case Op::DEALLOCATE:
+      return "DEALLOCATE";
+    case Op::IO_ADVISE:
+      return "IO_ADVISE";
+    case Op::READ_PLUS:
+      return "READ_PLUS";
+    case Op::SEEK:
+      return "SEEK";
+    case Op::CLONE:
+      return "CLONE";
   }
   return "?";
 }

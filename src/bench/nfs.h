@@ -50,6 +50,13 @@ enum class Op : uint32_t {
   TEST_STATEID = 55,
   DESTROY_CLIENTID = 57,
   RECLAIM_COMPLETE = 58,
+  ALLOCATE = 59,
+  COPY = 60,
+  DEALLOCATE = 62,
+  IO_ADVISE = 63,
+  READ_PLUS = 68,
+  SEEK = 69,
+  CLONE = 71,
 };
 std::string_view op_name(Op op);
 

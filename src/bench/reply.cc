@@ -183,6 +183,43 @@ bool Reply::commit(Verifier& verifier) {
   return done();
 }
 
+bool Reply::seek(uint64_t& offset, bool& eof) {
+  if (!next(Op::SEEK)) return false;
+  eof = decoder_.get_bool();
+  offset = decoder_.get_u64();
+  return done();
+}
+
+bool Reply::copy(uint64_t& count, StableHow& stable, Verifier& verifier) {
+  if (!next(Op::COPY)) return false;
+  if (decoder_.get_u32() != 0) return fail(NfsStatus::malformed, Op::COPY);  // asked for a synchronous one
+  count = decoder_.get_u64();
+  stable = static_cast<StableHow>(decoder_.get_u32());
+  get_array(verifier);
+  decoder_.get_bool();
+  decoder_.get_bool();
+  return done();
+}
+
+bool Reply::read_plus(bool& eof) {
+  if (!next(Op::READ_PLUS)) return false;
+  eof = decoder_.get_bool();
+  segments_left_ = decoder_.get_count(UINT32_MAX, 16);
+  return done();
+}
+
+bool Reply::next_segment(Segment& segment) {
+  if (segments_left_ == 0) return false;
+  --segments_left_;
+  const uint32_t kind = decoder_.get_u32();
+  segment.offset = decoder_.get_u64();
+  segment.hole = kind == 1;
+  segment.data = segment.hole ? Bytes{} : decoder_.get_opaque(decoder_.remaining());
+  segment.length = segment.hole ? decoder_.get_u64() : segment.data.size();
+  if (kind > 1) return fail(NfsStatus::malformed, Op::READ_PLUS);
+  return done();
+}
+
 bool Reply::lock(Stateid& stateid) {
   if (!next(Op::LOCK)) return false;
   get_stateid(stateid);

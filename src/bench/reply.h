@@ -44,6 +44,16 @@ class Reply {
   bool read(Bytes& data, bool& eof);
   bool write(uint32_t& count, StableHow& stable, Verifier& verifier);
   bool commit(Verifier& verifier);
+  bool seek(uint64_t& offset, bool& eof);
+  bool copy(uint64_t& count, StableHow& stable, Verifier& verifier);
+  // READ_PLUS: the segments are read with next_segment() until it returns false.
+  bool read_plus(bool& eof);
+  struct Segment {
+    bool hole = false;
+    uint64_t offset = 0, length = 0;
+    Bytes data;
+  };
+  bool next_segment(Segment& segment);
   bool lock(Stateid& stateid);
   bool locku(Stateid& stateid);
   bool test_stateid(std::vector<NfsStatus>& statuses);
@@ -94,6 +104,7 @@ class Reply {
 
   wire::XdrDecoder decoder_;
   uint32_t left_ = 0;
+  uint32_t segments_left_ = 0;
   Op op_ = Op::SEQUENCE;
   Op error_op_ = Op::SEQUENCE;
   NfsStatus error_ = NfsStatus::malformed;

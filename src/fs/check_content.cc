@@ -42,6 +42,7 @@ class ContentCheck {
   void check_page(File& file, const PageKey& key, const PageRow& row);
   void check_size(File& file, uint64_t first, uint64_t stamp, const char* what);
   Result<void> check_freed();
+  Result<void> check_references();
   Result<void> check_allocation();
   void use(BlockRange blocks);
   void suspect(const std::vector<BlockRange>& ranges, std::string_view problem);
@@ -54,7 +55,8 @@ class ContentCheck {
   state::Findings& findings_;
   CheckFigures& figures_;
   CheckedBlocks used_;
-  std::vector<BlockRange> twice_;
+  // Of each block how many extents and freed rows name it beyond the first, in groups as in the rows.
+  absl::btree_map<uint64_t, std::array<uint32_t, BlockReferenceRow::group_blocks>> more_;
   std::vector<Suspect> suspects_;
   uint64_t longest_suspect_ = 0;
 };
@@ -63,6 +65,7 @@ Result<void> ContentCheck::run() {
   TRY(check_targets());
   TRY(check_files());
   TRY(check_freed());
+  TRY(check_references());
   TRY(check_allocation());
   return name_users();
 }
@@ -209,8 +212,11 @@ void ContentCheck::check_page(File& file, const PageKey& key, const PageRow& row
 // ------------------------------------------------------------------------------------------------ blocks
 
 void ContentCheck::use(BlockRange blocks) {
-  constexpr size_t twice_max = 10'000;
-  if (twice_.size() < twice_max) used_.add(blocks, twice_);
+  std::vector<BlockRange> again;
+  used_.add(blocks, again);
+  for (const BlockRange& range : again)
+    for (uint64_t block = range.first.value; block < range.first.value + range.count; ++block)
+      ++more_[block / BlockReferenceRow::group_blocks][block % BlockReferenceRow::group_blocks];
 }
 
 Result<void> ContentCheck::check_freed() {
@@ -233,8 +239,32 @@ Result<void> ContentCheck::check_freed() {
   return {};
 }
 
+// Shared blocks: as often as the rows say, and no others.
+Result<void> ContentCheck::check_references() {
+  std::vector<BlockRange> twice, miscounted;
+  const auto compare = [&](uint64_t group, const auto& counted, const auto& found) {
+    for (uint64_t i = 0; i < counted.size(); ++i) {
+      if (counted[i] == found[i]) continue;
+      append_range(counted[i] == 0 ? twice : miscounted, BlockNo(group * counted.size() + i), 1);
+    }
+  };
+  constexpr std::array<uint32_t, BlockReferenceRow::group_blocks> none{};
+  auto found = more_.begin();
+  state::RowReader<BlockReferenceRow> rows(fs_.block_references, inodes_.damaged());
+  while (TRY(rows.next())) {
+    const uint64_t group = rows.key().group;
+    for (; found != more_.end() && found->first < group; ++found) compare(found->first, none, found->second);
+    if (rows.row().more == none) findings_.add("block reference row {}: it says nothing", group);
+    const bool same = found != more_.end() && found->first == group;
+    compare(group, rows.row().more, same ? (found++)->second : none);
+  }
+  for (; found != more_.end(); ++found) compare(found->first, none, found->second);
+  suspect(twice, "used twice");
+  suspect(miscounted, "shared, but not as often as is counted");
+  return {};
+}
+
 Result<void> ContentCheck::check_allocation() {
-  suspect(twice_, "used twice");
   state::RowReader<AllocationRow> rows(fs_.allocations, inodes_.damaged());
   std::vector<BlockRange> leaked, missing;
   auto used = used_.groups().begin();

@@ -3,7 +3,12 @@
 
 namespace perdure::fs {
 
-bool PlacingFiles::take(Run& run, InodeId id) {
+bool HeldFiles::is_free(const Run& run, InodeId id) const {
+  auto it = files_.find(id);
+  return it == files_.end() || it->second.holder == run.transaction();
+}
+
+bool HeldFiles::take(Run& run, InodeId id) {
   auto [it, fresh] = files_.try_emplace(id);
   if (!fresh) return it->second.holder == run.transaction();
   it->second.holder = run.transaction();
@@ -11,7 +16,7 @@ bool PlacingFiles::take(Run& run, InodeId id) {
   return true;
 }
 
-void PlacingFiles::release(Run& run, InodeId id) {
+void HeldFiles::release(Run& run, InodeId id) {
   run.on_commit([this, id, holder = run.transaction()] {
     auto it = files_.find(id);
     if (it == files_.end() || it->second.holder != holder) return;
@@ -21,7 +26,7 @@ void PlacingFiles::release(Run& run, InodeId id) {
   });
 }
 
-void PlacingFiles::release_now(TransactionId holder) {
+void HeldFiles::release_now(TransactionId holder) {
   for (auto it = files_.begin(); it != files_.end();) {
     if (it->second.holder == holder) {
       it->second.waiters.resume_all(fs_);
@@ -39,6 +44,7 @@ Data::Data(FileSystem& fs, store::BlockStore& blocks, const DataOptions& o)
       read_ahead(reader, o.read_ahead_bytes_max),
       placements(fs, blocks, allocator, cache),
       placing(fs),
+      cloning(fs),
       fs_(fs) {}
 
 Data::~Data() = default;
@@ -102,6 +108,12 @@ Outcome<void> Data::admit_page_rows(Run& run, uint64_t pages) {
   if (bytes > options.page_row_bytes_low && hooks.want_write_back) hooks.want_write_back();
   if (bytes <= options.page_row_bytes_max || fs_.pages.size() == 0 || !hooks.want_write_back) return {};
   return wait_for_write_back(run, page_row_waiters_);
+}
+
+Outcome<void> Data::admit_change(const Run& run, InodeId id) {
+  if (cloning.is_free(run, id)) return {};
+  cloning.wait(run, id);
+  return Stop::wait();
 }
 
 Outcome<void> Data::wait_for_write_back(Run& run, Waiters& waiters) {

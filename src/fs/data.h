@@ -33,11 +33,12 @@
 
 namespace perdure::fs {
 
-// Files whose dirty pages a COMMIT or write-back is placing: one at a time, others wait for it or leave the
-// file alone.
-class PlacingFiles {
+// Files that belong to one transaction for a while: others wait for it or leave the file alone.
+class HeldFiles {
  public:
-  explicit PlacingFiles(FileSystem& fs) : fs_(fs) {}
+  explicit HeldFiles(FileSystem& fs) : fs_(fs) {}
+  // Not another transaction's.
+  bool is_free(const Run& run, InodeId id) const;
   // True: the file is `run`'s transaction's (perhaps it was already). Taken back if the run is undone.
   bool take(Run& run, InodeId id);
   // The caller returns Stop::wait() and looks again.
@@ -82,6 +83,8 @@ class Data {
   // a moment ago.
   Outcome<void> admit_dirty(Run& run, uint64_t pages);
   Outcome<void> admit_page_rows(Run& run, uint64_t pages);
+  // A change of the file's content waits while a CLONE is at work on it.
+  Outcome<void> admit_change(const Run& run, InodeId id);
 
   uint64_t dirty_bytes() const;
   uint64_t page_row_bytes() const;
@@ -103,7 +106,8 @@ class Data {
   BlockReader reader;
   ReadAhead read_ahead;
   Placements placements;
-  PlacingFiles placing;
+  HeldFiles placing;  // a COMMIT or write-back is placing its dirty pages
+  HeldFiles cloning;  // a CLONE reads or fills it: what it holds must not be changed
   FreedRows freed_rows;
   // Reclaims under way that have been started or continued by this process, and who waits for their end.
   absl::btree_map<InodeId, Waiters> reclaims;

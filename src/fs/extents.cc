@@ -161,7 +161,7 @@ void ExtentMap::map(Run& run, InodeRow& inode, std::span<MappedBlock> mapped, Fr
       const FileBlock file_block(row.first_block.value + i);
       const BlockNo block(row.block.value + i);
       if (next != mapped.end() && next->file_block == file_block) {
-        freed.add(block, 1);
+        freed.add(block, 1, inode.may_share_blocks());
         next->had_extent = true;
         append_new();
       } else {

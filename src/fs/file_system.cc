@@ -25,6 +25,7 @@ FileSystem::FileSystem(env::Env& env, state::Database& database, store::BlockSto
       pages(database),
       allocations(database),
       freed(database),
+      block_references(database),
       dirty_pages(database),
       pending_inodes(database),
       env_(env),

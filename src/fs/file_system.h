@@ -101,6 +101,7 @@ class FileSystem {
   state::Table<PageRow> pages;
   state::Table<AllocationRow> allocations;
   state::Table<FreedRow> freed;
+  state::Table<BlockReferenceRow> block_references;
   DirtyPages dirty_pages;
   state::Table<PendingInodeRow> pending_inodes;
 

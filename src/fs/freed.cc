@@ -4,12 +4,15 @@
 
 #include "base/planted_bug.h"
 #include "fs/data.h"
+#include "fs/sharing.h"
 #include "state/database.h"
 
 namespace perdure::fs {
 
-void FreedBlocks::put(FileSystem& fs, Run& run) {
-  if (ranges_.empty()) return;
+Outcome<void> FreedBlocks::put(FileSystem& fs, Run& run) {
+  if (!maybe_shared_.empty()) TRY(unshare_blocks(fs, run, maybe_shared_, ranges_));
+  maybe_shared_.clear();
+  if (ranges_.empty()) return {};
   std::sort(ranges_.begin(), ranges_.end(),
             [](const BlockRange& a, const BlockRange& b) { return a.first < b.first; });
   FreedRow row;
@@ -18,6 +21,7 @@ void FreedBlocks::put(FileSystem& fs, Run& run) {
   fs.freed.put_new(run, {sequence}, std::move(row));
   run.on_commit([&fs, sequence, lsn = run.lsn()] { fs.data().freed_rows.added(sequence, lsn); });
   ranges_.clear();
+  return {};
 }
 
 void FreedRows::restored(FileSystem& fs) {

@@ -17,12 +17,16 @@ namespace perdure::fs {
 // The blocks that one step frees.
 class FreedBlocks {
  public:
-  void add(BlockNo first, uint64_t count) { append_range(ranges_, first, count); }
-  // Puts the freed row, if there are any.
-  void put(FileSystem& fs, Run& run);
+  // `may_be_shared`: other extents may name them as well (InodeRow::shares_blocks of the file).
+  void add(BlockNo first, uint64_t count, bool may_be_shared) {
+    append_range(may_be_shared ? maybe_shared_ : ranges_, first, count);
+  }
+  // Takes a reference from those that are shared, and puts a freed row of the others. May fault; the caller
+  // then gives up its run, whatever it has changed.
+  Outcome<void> put(FileSystem& fs, Run& run);
 
  private:
-  std::vector<BlockRange> ranges_;
+  std::vector<BlockRange> ranges_, maybe_shared_;
 };
 
 // Which freed rows a checkpoint covers. Volatile.

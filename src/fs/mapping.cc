@@ -125,7 +125,7 @@ Outcome<void> Mapping::run_it() {
   FreedBlocks freed;
   for (FilePart& part : parts)
     if (part.used) apply(part, freed);
-  freed.put(fs, run);
+  TRY(freed.put(fs, run));
   std::vector<bool> used;
   for (const Fate fate : fates) used.push_back(fate == Fate::mapped);
   fs.data().placements.take(run, placement_id, used);

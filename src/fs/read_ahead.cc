@@ -35,6 +35,13 @@ void ReadAhead::after_read(FileSystem& fs, Run& run, InodeId id, const InodeRow&
   stream->ahead = fetch(fs, run, id, inode, stream->ahead, goal);
 }
 
+void ReadAhead::will_read(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, uint64_t offset,
+                          uint64_t end) {
+  end = std::min({end, inode.size, offset + std::min(window_max_, inode.size)});
+  if (offset < end && reader_.blocks_under_way() <= blocks_under_way_max)
+    fetch(fs, run, id, inode, offset, end);
+}
+
 // Returns how far it came. Where it meets an extent row that is not in memory, it fetches that for the next
 // time.
 uint64_t ReadAhead::fetch(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, uint64_t from,

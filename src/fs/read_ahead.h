@@ -19,6 +19,8 @@ class ReadAhead {
 
   // [offset, end) was read, and came from memory.
   void after_read(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, uint64_t offset, uint64_t end);
+  // [offset, end) will be read soon, somebody says: reads the beginning of it, as far as there is room.
+  void will_read(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode, uint64_t offset, uint64_t end);
 
  private:
   static constexpr uint64_t window_min = 128U << 10U;

@@ -23,13 +23,13 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
     erase_inode(fs, run, id, inode.type);
     return {};
   }
-  const RowsBehind rows = TRY(rows_behind(fs, run, id, inode, 0, fs.data().options.rows_max));
-  erase_dirty_behind(fs, run, id, 0, [](FileBlock) {});
-  if (rows.complete) {
+  const RowsIn rows = TRY(rows_in(fs, run, id, inode, 0, UINT64_MAX, fs.data().options.rows_max));
+  erase_dirty(fs, run, id, 0, UINT64_MAX, [](FileBlock) {});
+  if (rows.end == UINT64_MAX) {
     FreedBlocks freed;
-    for (const auto& extent : rows.extents) cut_extent(fs, run, extent, 0, freed);
+    for (const auto& extent : rows.extents) cut_extent(fs, run, inode, extent, 0, UINT64_MAX, freed);
     for (const auto& page : rows.pages) fs.pages.erase(run, page.key);
-    freed.put(fs, run);
+    TRY(freed.put(fs, run));
     erase_inode(fs, run, id, inode.type);
   } else {
     PERDURE_MARK("a large file is dropped by a reclaim");
@@ -89,8 +89,8 @@ Outcome<bool> Reclaim::step() {
 
   FreedBlocks freed;
   for (const auto& page : pages) fs.pages.erase(run, page.key);
-  for (const auto& extent : extents) cut_extent(fs, run, extent, inode.cut_from, freed);
-  freed.put(fs, run);
+  for (const auto& extent : extents) cut_extent(fs, run, inode, extent, inode.cut_from, UINT64_MAX, freed);
+  TRY(freed.put(fs, run));
   fs.data().pages_gone(run);
   if (inode.dropped()) {
     if (!more) erase_inode(fs, run, id, inode.type);

@@ -70,6 +70,7 @@ struct InodeRow {
   uint32_t flags = 0;
   static constexpr uint64_t dropped_stamp = UINT64_MAX;
 
+  bool may_share_blocks() const { return (flags & shares_blocks) != 0; }
   bool cut_off(FileBlock block, uint64_t stamp) const { return block.value >= cut_from && stamp < cut_stamp; }
   // The file is gone: only its reclaim transaction still knows it (fs/reclaim.h). For all others it is stale.
   bool dropped() const { return cut_stamp == dropped_stamp; }
@@ -229,6 +230,29 @@ struct FreedRow {
     v("ranges", r.ranges);
   }
   size_t heap_bytes() const { return ranges.capacity() * sizeof(Range); }
+};
+
+// How many extents name a block beyond the first one: CLONE and COPY let files share blocks. No row, or 0: a
+// block is named by one extent at most. A block that is no longer named by one of several is not freed, but
+// counted down (fs/sharing.h).
+struct BlockReferenceRow {
+  static constexpr TableId table = TableId::block_reference;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "block_reference";
+  static constexpr uint64_t group_blocks = 64;
+  struct Key {
+    uint64_t group = 0;  // block / group_blocks
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("group", k.group);
+    }
+  };
+  std::array<uint32_t, group_blocks> more{};
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("more", r.more);
+  }
 };
 
 struct VolumeRow {

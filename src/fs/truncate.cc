@@ -20,17 +20,17 @@ struct Truncation {
   const uint64_t first = blocks_for(new_size);  // the first block that goes
 
   Outcome<void> shrink();
-  void erase(const RowsBehind& rows);
   void cut_off(const ExtentMap& dirty_extents);
   Outcome<PageRef> tail();
 };
 
 Outcome<void> Truncation::shrink() {
   Outcome<PageRef> old_tail = tail();
-  Outcome<RowsBehind> rows = rows_behind(fs, run, id, inode, first, fs.data().options.rows_max);
+  Outcome<RowsIn> rows = rows_in(fs, run, id, inode, first, UINT64_MAX, fs.data().options.rows_max);
   if (const auto stop = first_stop(old_tail, rows)) return *stop;
+  const bool few = rows->end == UINT64_MAX;
   ExtentMap dirty_extents(fs, id);
-  if (!rows->complete) {
+  if (!few) {
     if (inode.cut_stamp != 0 && first > inode.cut_from) {
       fs.data().reclaims[id].add(run);
       return Stop::wait();
@@ -57,8 +57,8 @@ Outcome<void> Truncation::shrink() {
     blocks.put(id, inode);
     put_page_row(fs, run, id, FileBlock(first - 1), fs.new_change(), std::move(page), tail_rows[0]);
   }
-  if (rows->complete)
-    erase(*rows);
+  if (few)
+    TRY(erase_content(fs, run, id, inode, *rows));
   else
     cut_off(dirty_extents);
   fs.data().pages_gone(run);
@@ -72,42 +72,9 @@ Outcome<PageRef> Truncation::tail() {
   return content_of(fs, run, id, inode, FileBlock(first - 1));
 }
 
-void Truncation::erase(const RowsBehind& rows) {
-  const auto in_extent = [&rows](FileBlock block) {
-    auto it = std::lower_bound(rows.extents.begin(), rows.extents.end(), block,
-                               [](const auto& extent, FileBlock b) { return extent.key.last_block < b; });
-    return it != rows.extents.end() && it->row->first_block <= block;
-  };
-  const auto is_page = [&rows](FileBlock block) {
-    return std::binary_search(rows.pages.begin(), rows.pages.end(), block, [](const auto& a, const auto& b) {
-      constexpr auto key = [](const auto& x) {
-        if constexpr (std::is_same_v<std::decay_t<decltype(x)>, FileBlock>)
-          return x;
-        else
-          return x.key.block;
-      };
-      return key(a) < key(b);
-    });
-  };
-  uint64_t stable = 0, only_dirty = 0;
-  for (const auto& extent : rows.extents)
-    stable += extent.key.last_block.value + 1 - std::max(first, extent.row->first_block.value);
-  for (const auto& page : rows.pages) stable += in_extent(page.key.block) ? 0 : 1;
-  erase_dirty_behind(fs, run, id, first,
-                     [&](FileBlock block) { only_dirty += in_extent(block) || is_page(block) ? 0 : 1; });
-  FreedBlocks freed;
-  for (const auto& extent : rows.extents) cut_extent(fs, run, extent, first, freed);
-  for (const auto& page : rows.pages) fs.pages.erase(run, page.key);
-  freed.put(fs, run);
-  inode.extent_end = std::min(inode.extent_end, first);
-  BlockCount blocks(fs, run, id);
-  blocks.gone(inode, stable, only_dirty);
-  blocks.put(id, inode);
-}
-
 void Truncation::cut_off(const ExtentMap& dirty_extents) {
   uint64_t only_dirty = 0;
-  erase_dirty_behind(fs, run, id, first, [&](FileBlock block) {
+  erase_dirty(fs, run, id, first, UINT64_MAX, [&](FileBlock block) {
     const bool stable = dirty_extents.has(block) || fs.pages.peek({id, block}) != nullptr;
     only_dirty += stable ? 0 : 1;
   });
@@ -128,6 +95,7 @@ Outcome<void> truncate(FileSystem& fs, Run& run, InodeId id, InodeRow& inode, ui
     inode.size = new_size;
     return {};
   }
+  TRY(fs.data().admit_change(run, id));
   return Truncation{fs, run, id, inode, new_size}.shrink();
 }
 

@@ -81,6 +81,7 @@ Outcome<void> Write::load() {
 
 Outcome<WriteResult> Write::start() {
   TRY(load());
+  TRY(fs.data().admit_change(run, id));
   if (stable == Stable::unstable) return unstable();
   if (end - offset <= fs.data().options.record_bytes_max || whole_first == whole_end) return in_record();
   return place();
@@ -212,6 +213,7 @@ Outcome<WriteResult> Write::placed() {
     return stop;
   };
   if (placement->state == Placement::State::failed) return give_up(placement->failure);
+  TRY(d.admit_change(run, id));
   if (auto loaded = load(); !loaded) return give_up(loaded.error());
 
   ExtentMap extents(fs, id);
@@ -227,7 +229,7 @@ Outcome<WriteResult> Write::placed() {
   std::vector<MappedBlock> mapped;
   for (const PlacedPage& page : placement->pages) mapped.push_back({page.file_block, page.block, page.crc});
   extents.map(run, inode, mapped, freed);
-  freed.put(fs, run);
+  if (const auto freed_them = freed.put(fs, run); !freed_them) return freed_them.error();
   const uint64_t stamp = fs.new_change();
   for (uint64_t i = 0; i < count; ++i) {
     const FileBlock block(first + i);

@@ -66,7 +66,7 @@ constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
                                              time_modify_set,
                                              mounted_on_fileid,
                                              suppattr_exclcreat});
-constexpr Bitmap only_42 = make_bitmap({change_attr_type, mode_umask});
+constexpr Bitmap only_42 = make_bitmap({clone_blksize, change_attr_type, mode_umask});
 constexpr Bitmap settable_41 =
     make_bitmap({size, mode, owner, owner_group, time_access_set, time_modify_set});
 constexpr Bitmap write_only = make_bitmap({time_access_set, time_modify_set, mode_umask});
@@ -177,6 +177,8 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
       return out.put_u32(1);
     case suppattr_exclcreat:
       return put_bitmap(out, settable_attributes(c.registers.minor_version));
+    case clone_blksize:
+      return out.put_u32(block_bytes);
     case change_attr_type:
       return out.put_u32(0);  // NFS4_CHANGE_TYPE_IS_MONOTONIC_INCR
     default:

@@ -63,6 +63,7 @@ enum class Attribute : uint32_t {
   time_modify_set = 54,
   mounted_on_fileid = 55,
   suppattr_exclcreat = 75,
+  clone_blksize = 77,
   change_attr_type = 79,
   mode_umask = 81,
 };

@@ -19,8 +19,11 @@
 
 #include "base/ids.h"
 #include "client/client_state.h"
+#include "fs/allocate.h"
+#include "fs/clone.h"
 #include "fs/commit.h"
 #include "fs/file_system.h"
+#include "fs/seek.h"
 #include "fs/write.h"
 #include "nfs4/file_handle.h"
 #include "nfs4/types.h"
@@ -35,7 +38,9 @@ class Service;
 struct Operation;
 
 // The registers of the operations that take more than one step. Plain data.
-using OperationRegisters = std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters>;
+using OperationRegisters = std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters,
+                                        fs::SeekRegisters, fs::AllocateRegisters, fs::DeallocateRegisters,
+                                        fs::CloneRegisters>;
 
 class Compound final : public processor::Transaction {
  public:

@@ -6,12 +6,14 @@
 
 namespace perdure::nfs4 {
 
-Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& given, bool write) {
-  const client::Stateid stateid = TRY(resolve_stateid(c, given));
-  const fs::InodeRow inode = TRY(c.fs().load(run, c.registers.current.inode));
+Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& given, bool write,
+                                Handle which) {
+  const client::Stateid stateid = TRY(resolve_stateid(c, given, which));
+  const InodeId id = (which == Handle::saved ? c.registers.saved : c.registers.current).inode;
+  const fs::InodeRow inode = TRY(c.fs().load(run, id));
   TRY(fs::check_regular(inode));
-  TRY(client::check_access(c.clients(), run, client::ClientId(c.registers.client), c.registers.current.inode,
-                           stateid, write ? client::IoKind::write : client::IoKind::read));
+  TRY(client::check_access(c.clients(), run, client::ClientId(c.registers.client), id, stateid,
+                           write ? client::IoKind::write : client::IoKind::read));
   TRY(fs::check_permission(inode, c.principal(), write ? fs::may_write : fs::may_read, fs::Check::data));
   return inode;
 }

@@ -2,13 +2,14 @@
 #pragma once
 
 #include "fs/attributes.h"
-#include "nfs4/compound.h"
+#include "nfs4/results.h"
 
 namespace perdure::nfs4 {
 
-// For READ and WRITE of the current file: it is a regular file, the stateid allows the access (or is special
+// For READ and WRITE of the current file (or the saved one, of COPY): it is a regular file, the stateid allows the access (or is special
 // and no open denies it), and so does the mode. Gives the inode.
-Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write);
+Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write,
+                                Handle which = Handle::current);
 
 // For SETATTR of the size.
 Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& stateid);

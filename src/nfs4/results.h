@@ -25,12 +25,17 @@ inline void put_stateid(wire::XdrEncoder& out, const client::Stateid& stateid) {
   out.put_opaque_fixed(stateid.other());
 }
 
-// The special stateid that stands for the current one, replaced by it (RFC 8881 §16.2.3.1.2); bad_stateid if
-// there is none.
-inline Outcome<client::Stateid> resolve_stateid(const Compound& c, const client::Stateid& stateid) {
+enum class Handle : uint8_t { current, saved };
+
+// The special stateid that stands for the current one, or the saved one of a source (RFC 8881 §16.2.3.1.2, RFC
+// 7862 §15.2.3), replaced by it; bad_stateid if there is none.
+inline Outcome<client::Stateid> resolve_stateid(const Compound& c, const client::Stateid& stateid,
+                                                Handle which = Handle::current) {
   if (!stateid.is_current()) return stateid;
-  if (c.registers.current_stateid == client::Stateid{}) return Status::bad_stateid;
-  return c.registers.current_stateid;
+  const client::Stateid& meant =
+      which == Handle::saved ? c.registers.saved_stateid : c.registers.current_stateid;
+  if (meant == client::Stateid{}) return Status::bad_stateid;
+  return meant;
 }
 
 }  // namespace perdure::nfs4

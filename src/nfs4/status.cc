@@ -33,6 +33,8 @@ Nfsstat4 to_nfsstat4(Status status) {  // NOLINT(readability-function-size): a t
       return NFS4ERR_INVAL;
     case Status::too_big:
       return NFS4ERR_FBIG;
+    case Status::no_such_range:
+      return NFS4ERR_NXIO;
     case Status::no_space:
       return NFS4ERR_NOSPC;
     case Status::quota_exceeded:

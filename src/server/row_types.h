@@ -12,7 +12,7 @@ namespace perdure::server {
 template <template <class...> class F>
 using WithAllRows =
     F<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,
-      fs::AllocationRow, fs::FreedRow, client::ClientRow, client::ClientOwnerRow, client::SessionRow,
+      fs::AllocationRow, fs::FreedRow, fs::BlockReferenceRow, client::ClientRow, client::ClientOwnerRow, client::SessionRow,
       client::SlotRow, client::OpenRow, client::LockStateRow, client::LockRow, client::ClientStateRow,
       processor::TransactionRow, VserverRow, EpochRow>;
 

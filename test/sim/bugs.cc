@@ -29,6 +29,7 @@ const std::vector<Bug>& bugs() {
       {"a freed block is used again at once", "a freed block waits for its checkpoint", "flood"},
       {"a block's checksum is not checked", "data is checked whenever it comes from the store", "files"},
       {"write-back maps a page that has changed", "a page is mapped as it is now", "files"},
+      {"a shared block is not counted", "a block is free when no extent names it any more", "clones"},
       {"a truncated block keeps its end", "what lies behind the end of a file reads as zeros", ""},
       {"the write verifier stays after a crash", "lost unstable data changes the verifier", "files"},
       {"no blocks are reserved", "NFS4ERR_NOSPC comes at admission", "full"},

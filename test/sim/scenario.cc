@@ -134,6 +134,22 @@ bool Stage::read_result(Reply& reply, Op op) {
       return with_seqid(reply.lock(stateid));
     case Op::LOCKU:
       return with_seqid(reply.locku(stateid));
+    case Op::ALLOCATE:
+    case Op::DEALLOCATE:
+    case Op::CLONE:
+      return ok(reply.plain(op));
+    case Op::SEEK: {
+      uint64_t offset = 0;
+      bool eof = false;
+      const bool read = reply.seek(offset, eof);
+      return ok(read, fmt::format(" {}{}", offset, eof ? ", the end" : ""));
+    }
+    case Op::COPY: {
+      uint64_t count = 0;
+      bench::StableHow stable{};
+      const bool read = reply.copy(count, stable, verifier);
+      return ok(read, fmt::format(" {} bytes, level {}", count, std::to_underlying(stable)));
+    }
     case Op::READ: {
       Bytes data;
       bool eof = false;

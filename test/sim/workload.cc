@@ -101,6 +101,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"shares", make_shares, {}},
       {"leases", make_leases, {}, adjust_leases},
       {"files", make_files, {}},
+      {"clones", make_clones, {}},
       {"growth", make_growth, {}},
       {"glances", make_glances, {}, adjust_glances},
       {"flood", make_flood, {}, adjust_flood},

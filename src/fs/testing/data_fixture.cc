@@ -396,9 +396,10 @@ void DataFixture::verify() {
   CHECK(tasks_.empty() && data().placements.under_way() == 0);
   std::map<InodeId, FileRows> by_file;
   std::set<uint64_t> used;  // blocks of the store
+  std::map<uint64_t, uint32_t> more;  // times that a block is named beyond the first one
   const auto use = [&](BlockNo first, uint64_t count) {
     for (uint64_t i = 0; i < count; ++i) {
-      CHECK(used.insert(first.value + i).second);
+      if (!used.insert(first.value + i).second) ++more[first.value + i];
       CHECK(!data().allocator.reserved(BlockNo(first.value + i)));
     }
   };
@@ -414,6 +415,14 @@ void DataFixture::verify() {
   fs_->freed.for_each([&](const FreedRow::Key&, const FreedRow& row) {
     for (const BlockRange& range : row.ranges) use(range.first, range.count);
   });
+  for (const auto& [key, row] : all_rows(*this, fs_->block_references, {UINT64_MAX}))
+    for (uint64_t i = 0; i < row.more.size(); ++i)
+      if (row.more[i] != 0) {
+        const auto it = more.find(key.group * row.more.size() + i);
+        CHECK(it != more.end() && it->second == row.more[i]);
+        more.erase(it);
+      }
+  CHECK(more.empty());
   std::set<uint64_t> marked;
   fs_->allocations.for_each([&](const AllocationRow::Key& key, const AllocationRow& row) {
     for (uint64_t bit = 0; bit < AllocationRow::group_blocks; ++bit)

@@ -55,10 +55,69 @@ Task<> set_size(Stage& s) {
   s.call().putfh(s.handles["f"]).set_size({}, size).getattr(attr::SIZE);
   co_await s.ask();
 }
+
+Task<> make_two(Stage& s) {
+  co_await s.make_file("f", 140);
+  co_await s.make_fragmented("g", pages);
+  co_await s.checkpoint();
+  Call& c = s.call().putfh(s.handles["f"]);
+  Stage::add_write(c, {}, 7 * block + 512, stable, 2 * block, 5);
+  co_await s.ask();
+}
+
+// Two files after it: the clone, and what shares its blocks is changed.
+Task<> change_both(Stage& s) {
+  for (const char* name : {"f", "g"}) {
+    Call& c = s.call().putfh(s.handles[name]);
+    Stage::add_write(c, {}, 5 * block, stable, 10 * block, 17);
+    co_await s.ask();
+  }
+  co_await s.checkpoint();
+}
+
+template <uint64_t from, uint64_t to, uint64_t length, bool whole>
+Task<> clone(Stage& s) {
+  Call& c = s.call().putfh(s.handles["f"]).savefh().putfh(s.handles["g"]);
+  if (whole)
+    c.clone({}, {}, {from, to, length});
+  else
+    c.copy({}, {}, {from, to, length});
+  c.getattr(attr::SIZE);
+  co_await s.ask();
+}
+
+template <uint64_t offset, uint64_t length>
+Task<> punch(Stage& s) {
+  s.call()
+      .putfh(s.handles["f"])
+      .deallocate({}, offset, length)
+      .seek({}, 0, true)
+      .seek({}, 100, false)
+      .getattr(attr::SIZE);
+  co_await s.ask();
+}
 }  // namespace
 
 std::vector<Scenario> data_scenarios() {
   return {
+      {.name = "clone", .prepare = make_two, .act = clone<0, 2 * block, 140 * block, true>, .follow = change_both},
+      {.name = "clone-many-rows",
+       .prepare = [](Stage& s) -> Task<> {
+         co_await make_fragmented_on_blocks(s);
+         co_await s.make_file("g", 4);
+       },
+       .act = clone<0, 0, 0, true>,
+       .cold = true},
+      {.name = "copy", .prepare = make_two, .act = clone<0, 4 * block, 120 * block + 1000, false>, .follow = change_both},
+      {.name = "copy-unaligned", .prepare = make_two, .act = clone<100, 3 * block, 300'000, false>, .cold = true},
+      {.name = "punch", .prepare = make_on_blocks, .act = punch<10 * block + 100, 100 * block>},
+      {.name = "punch-many-rows", .prepare = make_fragmented_on_blocks, .act = punch<1000, 4 * extents * block>, .cold = true},
+      {.name = "allocate",
+       .prepare = make_small,
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.handles["f"]).allocate({}, 2 * block, 100 * block).getattr(attr::SIZE);
+         co_await s.ask();
+       }},
       {.name = "write-block", .prepare = make_small, .act = write_stable<block, block>},
       {.name = "write-part-of-block",
        .prepare = make_on_blocks,
