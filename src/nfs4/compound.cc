@@ -205,11 +205,15 @@ log::ControlValues Compound::control() const {
 // Its machine holds the arguments, and is logged whenever it waits after it has changed something.
 uint64_t Compound::log_bytes_ahead() const {
   if (registers.step == 0 && !registers.in_progress) return 0;
+  // They may log much, bit by bit, and each bit is admitted anew: nothing that makes room waits for them.
+  const OperationRegisters& own = registers.own;
+  if (std::holds_alternative<fs::CloneRegisters>(own) || std::holds_alternative<fs::DeallocateRegisters>(own))
+    return 0;
   const fs::DataOptions& options = service_.fs().data().options;
   const uint64_t operations_ahead = registers.operations - registers.operation;
   uint64_t bytes = operations_ahead * options.record_bytes_max;
   if (registers.in_progress || operations_ahead > 2) bytes += 2 * call_.arguments.size();
-  if (std::holds_alternative<fs::CommitRegisters>(registers.own))
+  if (std::holds_alternative<fs::CommitRegisters>(own))
     bytes += uint64_t{options.commit_blocks} * block_bytes;
   return bytes;
 }

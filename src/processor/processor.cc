@@ -108,7 +108,8 @@ void Processor::execute(std::unique_ptr<Transaction> transaction) {
   run_.end_step(t.control());
   run_.set_client(t.client());
   const bool changed = run_.changed();
-  const Lsn release = run_.commit();
+  // What earlier runs have seen, this reply may tell of.
+  const Lsn release = t.release_ = std::max(t.release_, run_.commit());
   figures_.records += changed ? 1 : 0;
   t.keep();
   executing_ = nullptr;

@@ -53,6 +53,27 @@ void skip_exchanged(wire::XdrDecoder& in) {
   }
 }
 
+void skip_copied(wire::XdrDecoder& in) {
+  const uint32_t callbacks = in.get_count(1, 16);
+  if (callbacks != 0) in.get_opaque_fixed(16);
+  in.get_opaque_fixed(8 + 4 + 8);
+  in.get_bool();
+  in.get_bool();
+}
+
+void skip_segments(wire::XdrDecoder& in) {
+  in.get_bool();
+  const uint32_t count = in.get_count(UINT32_MAX, 16);
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    const bool hole = in.get_u32() == 1;
+    in.get_u64();
+    if (hole)
+      in.get_u64();
+    else
+      in.get_opaque(any);
+  }
+}
+
 void skip_created_session(wire::XdrDecoder& in) {
   in.get_opaque_fixed(16);
   in.get_u32(), in.get_u32();
@@ -112,6 +133,19 @@ void skip_success(wire::XdrDecoder& in, Opnum4 operation) {
       break;
     case OP_WRITE:
       in.get_opaque_fixed(16);
+      break;
+    case OP_SEEK:
+      in.get_bool();
+      in.get_u64();
+      break;
+    case OP_COPY:
+      skip_copied(in);
+      break;
+    case OP_READ_PLUS:
+      skip_segments(in);
+      break;
+    case OP_IO_ADVISE:
+      skip_bitmap(in);
       break;
     case OP_SECINFO:
     case OP_SECINFO_NO_NAME:
