@@ -5,6 +5,7 @@
 #include "base/mark.h"
 #include "fs/cut.h"
 #include "fs/data.h"
+#include "fs/xattr.h"
 
 namespace perdure::fs {
 
@@ -19,11 +20,14 @@ void erase_inode(FileSystem& fs, Run& run, InodeId id, FileType type) {
 }  // namespace
 
 Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) {
+  const std::vector<XattrRow::Key> xattrs = TRY(xattr_keys(fs, run, id, inode));
   if (inode.type != FileType::regular) {
+    for (const XattrRow::Key& key : xattrs) fs.xattrs.erase(run, key);
     erase_inode(fs, run, id, inode.type);
     return {};
   }
   const RowsBehind rows = TRY(rows_behind(fs, run, id, inode, 0, fs.data().options.rows_max));
+  for (const XattrRow::Key& key : xattrs) fs.xattrs.erase(run, key);
   erase_dirty_behind(fs, run, id, 0, [](FileBlock) {});
   if (rows.complete) {
     FreedBlocks freed;
@@ -38,6 +42,7 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
     dropped.links = 0;
     dropped.size = dropped.blocks = dropped.cut_from = 0;
     dropped.cut_stamp = InodeRow::dropped_stamp;
+    dropped.flags &= ~InodeRow::has_xattrs;
     fs.pending_inodes.erase(run, {id});
     fs.inodes.put(run, {id}, dropped);
   }
