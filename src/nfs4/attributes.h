@@ -65,6 +65,7 @@ enum class Attribute : uint32_t {
   suppattr_exclcreat = 75,
   change_attr_type = 79,
   mode_umask = 81,
+  xattr_support = 82,
 };
 
 // bitmap4, as far as this server knows attributes: the first three words.

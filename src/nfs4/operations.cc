@@ -85,6 +85,20 @@ constexpr std::array operations{
     Operation{.number = OP_TEST_STATEID, .execute = op_test_stateid},
     Operation{.number = OP_DESTROY_CLIENTID, .execute = op_destroy_clientid, .place = sole},
     Operation{.number = OP_RECLAIM_COMPLETE, .execute = op_reclaim_complete},
+    Operation{.number = OP_GETXATTR, .execute = op_getxattr, .minor_version = 2, .needs_current = yes},
+    Operation{.number = OP_SETXATTR,
+              .execute = op_setxattr,
+              .minor_version = 2,
+              .needs_current = yes,
+              .writes = yes,
+              .result_bytes_max = 20},
+    Operation{.number = OP_LISTXATTRS, .execute = op_listxattrs, .minor_version = 2, .needs_current = yes},
+    Operation{.number = OP_REMOVEXATTR,
+              .execute = op_removexattr,
+              .minor_version = 2,
+              .needs_current = yes,
+              .writes = yes,
+              .result_bytes_max = 20},
 };
 
 constexpr bool by_number(const Operation& a, const Operation& b) {
