@@ -102,6 +102,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"leases", make_leases, {}, adjust_leases},
       {"files", make_files, {}},
       {"growth", make_growth, {}},
+      {"xattrs", make_xattrs, {}},
       {"glances", make_glances, {}, adjust_glances},
       {"flood", make_flood, {}, adjust_flood},
       {"full", make_full, {}, adjust_full, true},
