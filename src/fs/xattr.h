@@ -6,7 +6,8 @@
 // a row; who has not set it is not searched.
 //
 // What an object has together is bounded, because a run looks at all of it to add one, and erases all of it
-// with the object.
+// with the object: 128 removals of full ones in one COMPOUND are a record of some 4 MB (log/record.h allows
+// 8) and 32 MB in memory.
 #pragma once
 
 #include <functional>
