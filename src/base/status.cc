@@ -35,6 +35,8 @@ const char* name(Status status) {
     PERDURE_STATUS(bad_cookie)
     PERDURE_STATUS(not_supported)
     PERDURE_STATUS(too_small)
+    PERDURE_STATUS(no_xattr)
+    PERDURE_STATUS(xattr_too_big)
     PERDURE_STATUS(delay)
     PERDURE_STATUS(server_fault)
     PERDURE_STATUS(bad_stateid)

@@ -38,7 +38,9 @@ enum class Status : uint8_t {
   bad_cookie,  // READDIR cookie that this server did not give
   not_supported,
   too_small,  // the caller's buffer cannot hold even one entry
-  delay,      // try again later; nothing was done
+  no_xattr,
+  xattr_too_big,  // its value
+  delay,          // try again later; nothing was done
   server_fault,
 
   // Client state: clients, sessions, opens, locks.

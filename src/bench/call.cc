@@ -139,6 +139,33 @@ Call& Call::link(std::string_view name) {
   return *this;
 }
 
+Call& Call::getxattr(std::string_view name) {
+  op(Op::GETXATTR);
+  put_string(name);
+  return *this;
+}
+
+Call& Call::setxattr(XattrHow how, std::string_view name, Bytes value) {
+  op(Op::SETXATTR);
+  put_u32(std::to_underlying(how));
+  put_string(name);
+  put_opaque(value);
+  return *this;
+}
+
+Call& Call::listxattrs(uint64_t cookie, uint32_t bytes_max) {
+  op(Op::LISTXATTRS);
+  put_u64(cookie);
+  put_u32(bytes_max);
+  return *this;
+}
+
+Call& Call::removexattr(std::string_view name) {
+  op(Op::REMOVEXATTR);
+  put_string(name);
+  return *this;
+}
+
 Call& Call::set_size(const Stateid& stateid, uint64_t size) {
   op(Op::SETATTR);
   put_stateid(stateid);

@@ -53,6 +53,11 @@ class Call {
   Call& set_size(const Stateid& stateid, uint64_t size);
   Call& set_mode(uint32_t mode);
 
+  Call& getxattr(std::string_view name);
+  Call& setxattr(XattrHow how, std::string_view name, Bytes value);
+  Call& listxattrs(uint64_t cookie, uint32_t bytes_max);
+  Call& removexattr(std::string_view name);
+
   struct Owner {
     uint64_t clientid = 0;
     std::string_view name;

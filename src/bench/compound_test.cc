@@ -154,6 +154,43 @@ TEST(Reply, DirectoryEntries) {
   EXPECT_FALSE(r.failed());
 }
 
+TEST(Call, ExtendedAttributes) {
+  Call call;
+  call.begin(1, {}, 2);
+  call.setxattr(XattrHow::CREATE, "abc", bytes_of("value")).getxattr("d").listxattrs(7, 500).removexattr("e");
+  call.finish();
+  const ByteVector expected = words({73, 1, 3, 0x61626300, 5, 0x76616c75, 0x65000000,  // SETXATTR
+                                     72, 1, 0x64000000,                                // GETXATTR
+                                     74, 0, 7, 500,                                    // LISTXATTRS
+                                     75, 1, 0x65000000});                              // REMOVEXATTR
+  ASSERT_GT(call.bytes().size(), expected.size());
+  const Bytes operations = call.bytes().last(expected.size());
+  EXPECT_EQ(ByteVector(operations.begin(), operations.end()), expected);
+}
+
+TEST(Reply, ExtendedAttributes) {
+  const ByteVector bytes = words({0,  0, 4,                       // OK, no tag, four results
+                                  73, 0, 1, 0,          8, 0, 9,  // SETXATTR
+                                  72, 0, 2, 0x61620000,           // GETXATTR
+                                  74, 0, 0, 5,          2, 1, 0x61000000, 1, 0x62000000, 1,  // LISTXATTRS
+                                  75, 0, 1, 0,          9, 0, 10});                          // REMOVEXATTR
+  Reply r(bytes);
+  ChangeInfo set, removed;
+  Bytes value;
+  uint64_t cookie = 0;
+  std::vector<std::string> names;
+  bool eof = false;
+  ASSERT_TRUE(r.setxattr(set) && r.getxattr(value) && r.listxattrs(cookie, names, eof));
+  ASSERT_TRUE(r.removexattr(removed));
+  EXPECT_EQ(set.after, 9U);
+  EXPECT_EQ(text_of(value), "ab");
+  EXPECT_EQ(cookie, 5U);
+  EXPECT_EQ(names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(eof);
+  EXPECT_EQ(removed.before, 9U);
+  EXPECT_EQ(removed.after, 10U);
+}
+
 TEST(RpcReply, AcceptedDeniedAndNone) {
   const ByteVector accepted = words({9, 1, 0, 0, 0, 0, 5, 6});
   const auto reply = parse_rpc_reply(accepted);

@@ -88,6 +88,14 @@ std::string_view op_name(Op op) {
       return "SEEK";
     case Op::CLONE:
       return "CLONE";
+    case Op::GETXATTR:
+      return "GETXATTR";
+    case Op::SETXATTR:
+      return "SETXATTR";
+    case Op::LISTXATTRS:
+      return "LISTXATTRS";
+    case Op::REMOVEXATTR:
+      return "REMOVEXATTR";
   }
   return "?";
 }
@@ -202,6 +210,8 @@ constexpr StatusName status_names[] = {
     {10085, "REJECT_DELEG"},
     {10086, "RETURNCONFLICT"},
     {10087, "DELEG_REVOKED"},
+    {10095, "NOXATTR"},
+    {10096, "XATTR2BIG"},
     {UINT32_MAX, "malformed reply"},
 };
 

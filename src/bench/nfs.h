@@ -57,6 +57,10 @@ enum class Op : uint32_t {
   READ_PLUS = 68,
   SEEK = 69,
   CLONE = 71,
+  GETXATTR = 72,
+  SETXATTR = 73,
+  LISTXATTRS = 74,
+  REMOVEXATTR = 75,
 };
 std::string_view op_name(Op op);
 
@@ -80,7 +84,10 @@ enum class NfsStatus : uint32_t {
   NFS4ERR_STALE_CLIENTID = 10022,
   NFS4ERR_OPENMODE = 10038,
   NFS4ERR_BADSESSION = 10052,
+  NFS4ERR_REP_TOO_BIG_TO_CACHE = 10067,
   NFS4ERR_RETRY_UNCACHED_REP = 10068,
+  NFS4ERR_NOXATTR = 10095,
+  NFS4ERR_XATTR2BIG = 10096,
   malformed = UINT32_MAX,  // not from the wire: the reply could not be understood
 };
 std::string status_name(NfsStatus status);
@@ -153,6 +160,7 @@ struct ChangeInfo {
 
 enum class StableHow : uint32_t { UNSTABLE4 = 0, DATA_SYNC4 = 1, FILE_SYNC4 = 2 };
 enum class CreateMode : uint32_t { UNCHECKED4 = 0, GUARDED4 = 1, EXCLUSIVE4_1 = 3 };
+enum class XattrHow : uint32_t { EITHER = 0, CREATE = 1, REPLACE = 2 };
 enum class LockType : uint32_t { READ_LT = 1, WRITE_LT = 2 };
 
 inline constexpr uint32_t share_access_read = 1;

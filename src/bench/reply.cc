@@ -8,6 +8,7 @@ constexpr uint32_t bitmap_words_max = 8;
 constexpr uint32_t attributes_bytes_max = 1 << 16;
 constexpr uint32_t io_bytes_max = 1 << 26;
 constexpr uint32_t name_bytes_max = 4096;
+constexpr uint32_t xattrs_max = 1 << 16;
 
 // Bytes of a fixed-size attribute; 0 for those of variable size.
 size_t attribute_bytes(uint64_t bit) {
@@ -119,6 +120,33 @@ bool Reply::rename(ChangeInfo& source, ChangeInfo& target) {
 bool Reply::link(ChangeInfo& directory) {
   if (!next(Op::LINK)) return false;
   get_change_info(directory);
+  return done();
+}
+
+bool Reply::getxattr(Bytes& value) {
+  if (!next(Op::GETXATTR)) return false;
+  value = decoder_.get_opaque(io_bytes_max);
+  return done();
+}
+
+bool Reply::setxattr(ChangeInfo& object) {
+  if (!next(Op::SETXATTR)) return false;
+  get_change_info(object);
+  return done();
+}
+
+bool Reply::listxattrs(uint64_t& cookie, std::vector<std::string>& names, bool& eof) {
+  if (!next(Op::LISTXATTRS)) return false;
+  cookie = decoder_.get_u64();
+  for (uint32_t n = decoder_.get_count(xattrs_max, 4); n > 0; --n)
+    names.emplace_back(decoder_.get_string(name_bytes_max));
+  eof = decoder_.get_bool();
+  return done();
+}
+
+bool Reply::removexattr(ChangeInfo& object) {
+  if (!next(Op::REMOVEXATTR)) return false;
+  get_change_info(object);
   return done();
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -57,6 +58,12 @@ class Reply {
   bool lock(Stateid& stateid);
   bool locku(Stateid& stateid);
   bool test_stateid(std::vector<NfsStatus>& statuses);
+
+  bool getxattr(Bytes& value);
+  bool setxattr(ChangeInfo& object);
+  // Names are added to those that are there.
+  bool listxattrs(uint64_t& cookie, std::vector<std::string>& names, bool& eof);
+  bool removexattr(ChangeInfo& object);
 
   // READDIR: the entries are read with next_entry() until it returns false; then `eof` is set.
   bool readdir(Verifier& verifier);

@@ -55,9 +55,22 @@ Outcome<void> check_regular(const InodeRow& inode) {
   return Status::wrong_type;
 }
 
+bool may_have_xattrs(const InodeRow& inode) {
+  return inode.type == FileType::regular || inode.type == FileType::directory;
+}
+
+Outcome<void> check_xattr_change(const InodeRow& inode, const Principal& who) {
+  TRY(check_permission(inode, who, may_write));
+  if (!may_have_xattrs(inode)) return Status::not_permitted;
+  const bool sticky = inode.type == FileType::directory && (inode.mode & mode_sticky) != 0;
+  if (sticky && !owns(inode, who)) return Status::not_permitted;
+  return {};
+}
+
 Access access(const InodeRow& inode, const Principal& who, uint32_t wanted) {
   const uint32_t allowed = permitted(inode, who);
   const bool directory = inode.type == FileType::directory;
+  const bool xattrs = may_have_xattrs(inode);
   const uint32_t change_entries = may_write | may_execute;
   const struct {
     uint32_t asked, needs;
@@ -69,6 +82,9 @@ Access access(const InodeRow& inode, const Principal& who, uint32_t wanted) {
       {access_extend, directory ? change_entries : may_write, true},
       {access_delete, change_entries, directory},
       {access_execute, may_execute, !directory},
+      {access_xattr_read, may_read, xattrs},
+      {access_xattr_write, may_write, xattrs},
+      {access_xattr_list, may_read, xattrs},
   };
   Access result;
   for (const auto& rule : rules) {
@@ -76,6 +92,7 @@ Access access(const InodeRow& inode, const Principal& who, uint32_t wanted) {
     result.supported |= rule.asked;
     if ((rule.needs & ~allowed) == 0) result.allowed |= rule.asked;
   }
+  if (!check_xattr_change(inode, who)) result.allowed &= ~access_xattr_write;
   return result;
 }
 

@@ -30,9 +30,17 @@ Outcome<void> check_sticky(const InodeRow& directory, const InodeRow& inode, con
 // Status::ok only for a regular file: the only type that can be opened, read and written.
 Outcome<void> check_regular(const InodeRow& inode);
 
+// Only regular files and directories have extended attributes.
+bool may_have_xattrs(const InodeRow& inode);
+// `who` may set and remove them. access_denied if the mode forbids it; not_permitted for an object that has
+// none, and, as everybody may write in a sticky directory, for all but the owner of that.
+Outcome<void> check_xattr_change(const InodeRow& inode, const Principal& who);
+
 // What the ACCESS operations of NFSv3 and NFSv4 ask; the values are theirs.
 inline constexpr uint32_t access_read = 0x01, access_lookup = 0x02, access_modify = 0x04,
-                          access_extend = 0x08, access_delete = 0x10, access_execute = 0x20;
+                          access_extend = 0x08, access_delete = 0x10, access_execute = 0x20,
+                          access_xattr_read = 0x40, access_xattr_write = 0x80,
+                          access_xattr_list = 0x100;  // the last three: only NFSv4.2
 struct Access {
   uint32_t supported = 0;  // of what was asked, what makes sense for the object's type
   uint32_t allowed = 0;

@@ -54,6 +54,22 @@ TEST(Permission, data_of_an_open_file) {
   EXPECT_FALSE(may(inode_of(FileType::directory, 0), owner, may_read, Check::data));
 }
 
+TEST(AccessMask, of_extended_attributes) {
+  constexpr uint32_t all = access_xattr_read | access_xattr_write | access_xattr_list;
+  const InodeRow file = inode_of(FileType::regular, 0642), sticky = inode_of(FileType::directory, 01777);
+  EXPECT_EQ(access(file, owner, all).supported, all);
+  EXPECT_EQ(access(file, owner, all).allowed, all);
+  EXPECT_EQ(access(file, member, all).allowed, access_xattr_read | access_xattr_list);
+  EXPECT_EQ(access(file, other, all).allowed, access_xattr_write);
+  EXPECT_EQ(access(file, other, access_xattr_list).supported, access_xattr_list);
+  EXPECT_EQ(access(sticky, owner, all).allowed, all);
+  EXPECT_EQ(access(sticky, root, all).allowed, all);
+  EXPECT_EQ(access(sticky, other, all).allowed, access_xattr_read | access_xattr_list);
+  EXPECT_EQ(access(sticky, other, access_modify).allowed, access_modify);
+  for (const FileType type : {FileType::symlink, FileType::fifo, FileType::block_device})
+    EXPECT_EQ(access(inode_of(type, 0777), root, all).supported, 0U);
+}
+
 TEST(AccessMask, of_a_file) {
   constexpr uint32_t all = 0x3f;
   const InodeRow file = inode_of(FileType::regular, 0754);
@@ -79,7 +95,7 @@ TEST(AccessMask, of_a_directory) {
 }
 
 TEST(AccessMask, unknown_bits_are_not_supported) {
-  EXPECT_EQ(access(inode_of(FileType::regular, 0777), root, ~0U).supported & ~0x3fU, 0U);
+  EXPECT_EQ(access(inode_of(FileType::regular, 0777), root, ~0U).supported & ~0x1ffU, 0U);
 }
 
 TEST(ClearSetId, by_others_than_root_and_not_on_directories) {

@@ -12,6 +12,7 @@ Result<CheckFigures> check(FileSystem& fs, const CheckSurroundings& surroundings
   CheckedInodes inodes(fs, findings);
   TRY(inodes.load());
   TRY(check_names(fs, inodes, surroundings, findings, figures));
+  TRY(check_xattrs(fs, inodes, surroundings, findings, figures));
   TRY(check_content(fs, inodes, surroundings, findings, figures));
   if (surroundings.read_blocks) TRY(check_data(fs, inodes, surroundings, findings, figures));
   return figures;
@@ -43,6 +44,7 @@ Result<void> CheckedInodes::load() {
     inode.links = row.links;
     inode.volume = row.volume;
     inode.type = row.type;
+    inode.has_xattrs = (row.flags & InodeRow::has_xattrs) != 0;
     if (inode.is_directory()) continue;
     inode.blocks = row.blocks;
     inode.extent_end = row.extent_end;

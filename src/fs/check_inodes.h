@@ -21,7 +21,8 @@ struct CheckedInode {
   uint32_t links = 0, names = 0;  // names: entries that point to it
   VolumeId volume;
   FileType type{};
-  bool has_target = false;  // a symlink row
+  bool has_target = false;                        // a symlink row
+  bool has_xattrs = false, found_xattrs = false;  // its row says so; rows
   bool is_root = false;
   enum class Reach : uint8_t {
     unknown,
@@ -71,6 +72,8 @@ class CheckedInodes {
 // The parts of check(), in the order in which they are called.
 Result<void> check_names(FileSystem& fs, CheckedInodes& inodes, const CheckSurroundings& surroundings,
                          state::Findings& findings, CheckFigures& figures);
+Result<void> check_xattrs(FileSystem& fs, CheckedInodes& inodes, const CheckSurroundings& surroundings,
+                          state::Findings& findings, CheckFigures& figures);
 Result<void> check_content(FileSystem& fs, CheckedInodes& inodes, const CheckSurroundings& surroundings,
                            state::Findings& findings, CheckFigures& figures);
 Result<void> check_data(FileSystem& fs, CheckedInodes& inodes, const CheckSurroundings& surroundings,

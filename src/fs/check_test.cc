@@ -69,6 +69,9 @@ class SmallTree {
   DirentRow::Key entry(InodeId directory, std::string_view name) {
     return {directory, fs().position_of(fx.volume(), name)};
   }
+  XattrRow::Key xattr(InodeId inode, std::string_view xattr_name) {
+    return {inode, fs().position_of(fx.volume(), xattr_name)};
+  }
   ExtentRow extent(uint64_t first_block, uint64_t block, uint64_t count) {
     ExtentRow row;
     row.first_block = FileBlock(first_block);
@@ -96,6 +99,8 @@ class SmallTree {
     put(fs().pages, {file, FileBlock(4)}, page());
     put(fs().pages, {file, FileBlock(1)}, page());
     edit_inode(file, [](InodeRow& row) { row.blocks = 4, row.extent_end = 3, row.size = 5 * block_bytes; });
+    put(fs().xattrs, xattr(file, "attribute"), XattrRow{"attribute", ByteVector(5)});
+    edit_inode(file, [](InodeRow& row) { row.flags = InodeRow::has_xattrs; });
     AllocationRow used;
     used.used[0] = 7U << 10U | 1U << 20U;
     put(fs().allocations, {0}, used);
@@ -217,6 +222,54 @@ const Damage damages[] = {
      "its size is 3, but its target has 9 bytes"},
     {"TargetOfFile", [](SmallTree& t) { t.put(t.fs().symlinks, {t.file}, SymlinkRow{"x"}); },
      "has the target of a symbolic link, but is none"},
+    {"XattrGone",
+     [](SmallTree& t) { t.edit_inode(t.dir, [](InodeRow& r) { r.flags = InodeRow::has_xattrs; }); },
+     "/dir (inode 2): it is said to have extended attributes, but has none"},
+    {"XattrWithoutFlag", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.flags = 0; }); },
+     "/file (inode 4) has extended attributes, but is said to have none"},
+    {"XattrOfNothing",
+     [](SmallTree& t) { t.put(t.fs().xattrs, t.xattr(InodeId(t.file.value + 500), "x"), XattrRow{"x", {}}); },
+     "has extended attributes, but does not exist"},
+    {"XattrOfSymlink",
+     [](SmallTree& t) {
+       t.put(t.fs().xattrs, t.xattr(t.symlink, "x"), XattrRow{"x", {}});
+       t.edit_inode(t.symlink, [](InodeRow& r) { r.flags = InodeRow::has_xattrs; });
+     },
+     "has extended attributes, but is a symbolic link"},
+    {"XattrMisplaced", [](SmallTree& t) { t.put(t.fs().xattrs, t.xattr(t.file, "x"), XattrRow{"y", {}}); },
+     "extended attribute 'y' of /file (inode 4): it is not where its name belongs"},
+    {"XattrNotFirstOfChain",
+     [](SmallTree& t) {
+       XattrRow::Key key = t.xattr(t.file, "x");
+       ++key.position;
+       t.put(t.fs().xattrs, key, XattrRow{"x", {}});
+     },
+     "there is a gap among those with its hash"},
+    {"XattrTwice",
+     [](SmallTree& t) {
+       XattrRow::Key key = t.xattr(t.file, "attribute");
+       ++key.position;
+       t.put(t.fs().xattrs, key, XattrRow{"attribute", {}});
+     },
+     "there are two of this name"},
+    {"XattrName",
+     [](SmallTree& t) {
+       const std::string name(251, 'x');
+       t.put(t.fs().xattrs, t.xattr(t.file, name), XattrRow{name, {}});
+     },
+     "no name may be like this"},
+    {"XattrValue",
+     [](SmallTree& t) { t.put(t.fs().xattrs, t.xattr(t.file, "x"), XattrRow{"x", ByteVector(65537)}); },
+     "its value is too large"},
+    {"XattrsTooMuch",
+     [](SmallTree& t) {
+       for (const char* name : {"a", "b", "c", "d"})
+         t.put(t.fs().xattrs, t.xattr(t.file, name), XattrRow{name, ByteVector(65536)});
+     },
+     "are too many"},
+    {"XattrOfDropped",
+     [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.cut_stamp = InodeRow::dropped_stamp; }); },
+     "has extended attributes, but was removed"},
     {"BlockCount", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { ++r.blocks; }); },
      "it counts 5 blocks, but has 4"},
     {"BlocksOfEmptyFile", [](SmallTree& t) { t.edit_inode(t.unnamed, [](InodeRow& r) { r.blocks = 1; }); },

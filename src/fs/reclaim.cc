@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "base/mark.h"
+#include "base/planted_bug.h"
 #include "fs/cut.h"
 #include "fs/data.h"
+#include "fs/xattr.h"
 
 namespace perdure::fs {
 
@@ -19,11 +21,15 @@ void erase_inode(FileSystem& fs, Run& run, InodeId id, FileType type) {
 }  // namespace
 
 Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) {
+  std::vector<XattrRow::Key> xattrs = TRY(xattr_keys(fs, run, id, inode));
+  if (planted("a removed file leaves its extended attributes behind")) xattrs.clear();
   if (inode.type != FileType::regular) {
+    for (const XattrRow::Key& key : xattrs) fs.xattrs.erase(run, key);
     erase_inode(fs, run, id, inode.type);
     return {};
   }
   const RowsIn rows = TRY(rows_in(fs, run, id, inode, 0, UINT64_MAX, fs.data().options.rows_max));
+  for (const XattrRow::Key& key : xattrs) fs.xattrs.erase(run, key);
   erase_dirty(fs, run, id, 0, UINT64_MAX, [](FileBlock) {});
   if (rows.end == UINT64_MAX) {
     FreedBlocks freed;
@@ -38,6 +44,7 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
     dropped.links = 0;
     dropped.size = dropped.blocks = dropped.cut_from = 0;
     dropped.cut_stamp = InodeRow::dropped_stamp;
+    dropped.flags &= ~InodeRow::has_xattrs;
     fs.pending_inodes.erase(run, {id});
     fs.inodes.put(run, {id}, dropped);
   }

@@ -7,8 +7,9 @@ namespace perdure::fs {
 
 // The last link and the last open of `id` are gone; `inode` is what FileSystem::load() gave. Afterwards
 // load() says stale. A small file, and everything that is not a regular file, is erased in this run; of a
-// large one the row stays, as dropped, until its reclaim transaction has freed everything. A directory must
-// be empty. May fault, and changes nothing then.
+// large one the row stays, as dropped, until its reclaim transaction has freed everything. Extended
+// attributes are gone at once: they are bounded. A directory must be empty. May fault, and changes nothing
+// then.
 Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode);
 
 // The machine of a reclaim transaction. What remains to be done is seen from the rows; positions only save

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/ids.h"
 #include "base/page.h"
 #include "base/siphash.h"
@@ -64,9 +65,9 @@ struct InodeRow {
   // off, and is being freed by a reclaim transaction. cut_stamp == 0: none.
   uint64_t cut_from = 0, cut_stamp = 0;
   // What else there is of it, so that nobody looks for what is not there.
-  static constexpr uint32_t has_xattrs = 1;      // XattrRows
-  static constexpr uint32_t has_acl = 2;         // an AclRow; without it the mode says all
-  static constexpr uint32_t shares_blocks = 4;   // some extent may name blocks that another one names as well
+  static constexpr uint32_t has_xattrs = 1;     // an XattrRow or more
+  static constexpr uint32_t has_acl = 2;        // an AclRow; without it the mode says all
+  static constexpr uint32_t shares_blocks = 4;  // some extent may name blocks that another one names as well
   uint32_t flags = 0;
   static constexpr uint64_t dropped_stamp = UINT64_MAX;
 
@@ -123,6 +124,32 @@ struct SymlinkRow {
     v("target", r.target);
   }
   size_t heap_bytes() const { return target.capacity(); }
+};
+
+// An extended attribute (fs/xattr.h). Its position follows from its name as that of a DirentRow does, and is
+// its LISTXATTRS cookie.
+struct XattrRow {
+  static constexpr TableId table = TableId::xattr;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "xattr";
+  struct Key {
+    InodeId inode;
+    uint64_t position = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("inode", k.inode), v("position", k.position);
+    }
+  };
+  std::string xattr_name;
+  ByteVector value;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("name", r.xattr_name), v("value", r.value);
+  }
+  size_t heap_bytes() const {
+    return (xattr_name.capacity() > 15 ? xattr_name.capacity() : 0) + value.capacity();
+  }
 };
 
 // Consecutive file blocks on consecutive blocks of the block store: first_block .. key.last_block, at

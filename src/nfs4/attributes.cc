@@ -66,7 +66,7 @@ constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
                                              time_modify_set,
                                              mounted_on_fileid,
                                              suppattr_exclcreat});
-constexpr Bitmap only_42 = make_bitmap({clone_blksize, change_attr_type, mode_umask});
+constexpr Bitmap only_42 = make_bitmap({clone_blksize, change_attr_type, mode_umask, xattr_support});
 constexpr Bitmap settable_41 =
     make_bitmap({size, mode, owner, owner_group, time_access_set, time_modify_set});
 constexpr Bitmap write_only = make_bitmap({time_access_set, time_modify_set, mode_umask});
@@ -144,6 +144,7 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
     case chown_restricted:
     case homogeneous:
     case no_trunc:
+    case xattr_support:
       return out.put_bool(true);
     case named_attr:
     case case_insensitive:

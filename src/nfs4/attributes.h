@@ -66,6 +66,7 @@ enum class Attribute : uint32_t {
   clone_blksize = 77,
   change_attr_type = 79,
   mode_umask = 81,
+  xattr_support = 82,
 };
 
 // bitmap4, as far as this server knows attributes: the first three words.

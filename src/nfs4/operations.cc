@@ -108,6 +108,20 @@ constexpr std::array operations{
               .needs_current = yes,
               .needs_saved = yes,
               .writes = yes},
+    Operation{.number = OP_GETXATTR, .execute = op_getxattr, .minor_version = 2, .needs_current = yes},
+    Operation{.number = OP_SETXATTR,
+              .execute = op_setxattr,
+              .minor_version = 2,
+              .needs_current = yes,
+              .writes = yes,
+              .result_bytes_max = 20},
+    Operation{.number = OP_LISTXATTRS, .execute = op_listxattrs, .minor_version = 2, .needs_current = yes},
+    Operation{.number = OP_REMOVEXATTR,
+              .execute = op_removexattr,
+              .minor_version = 2,
+              .needs_current = yes,
+              .writes = yes,
+              .result_bytes_max = 20},
 };
 
 constexpr bool by_number(const Operation& a, const Operation& b) {

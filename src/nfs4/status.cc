@@ -63,6 +63,10 @@ Nfsstat4 to_nfsstat4(Status status) {  // NOLINT(readability-function-size): a t
       return NFS4ERR_NOTSUPP;
     case Status::too_small:
       return NFS4ERR_TOOSMALL;
+    case Status::no_xattr:
+      return NFS4ERR_NOXATTR;
+    case Status::xattr_too_big:
+      return NFS4ERR_XATTR2BIG;
     case Status::delay:
       return NFS4ERR_DELAY;
     case Status::server_fault:

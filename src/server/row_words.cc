@@ -52,6 +52,10 @@ std::string words(const fs::DirentRow& row) {
                      fs::type_name(row.type));
 }
 
+std::string words(const fs::XattrRow& row) {
+  return fmt::format("'{}', {} bytes", fs::printable(row.xattr_name), row.value.size());
+}
+
 std::string words(const fs::ExtentRow& row) {
   return fmt::format("file blocks from {} on are {} blocks at {}", row.first_block, row.crcs.size(),
                      row.block);

@@ -29,8 +29,8 @@ void print_summary(const server::CheckFigures& figures, const server::StoppedVse
   const client::CheckFigures& c = figures.clients;
   fmt::print("checked       checkpoint up to LSN {}, and {} log records redone up to LSN {}\n",
              stopped.figures().applied, stopped.figures().records, stopped.figures().end);
-  fmt::print("files         {} inodes, {} of them directories, with {} entries\n", f.inodes, f.directories,
-             f.entries);
+  fmt::print("files         {} inodes, {} of them directories, with {} entries; {} extended attributes\n",
+             f.inodes, f.directories, f.entries, f.xattrs);
   fmt::print("blocks        {} in use, {} to be freed after a checkpoint; {} pages in the log\n",
              f.used_blocks, f.freed_blocks, f.page_rows);
   if (data) fmt::print("data          {} blocks read and compared with their checksums\n", f.verified_blocks);

@@ -91,11 +91,15 @@ TEST_F(Attributes, WhatCanOnlyBeSetCannotBeAskedFor) {
 TEST_F(Attributes, MinorVersionOneHasNoAttributesOfTwo) {
   Client old(*this, "old", 0, 1);
   old.connect();
-  const std::vector<uint32_t> words = bits(old.attribute(file.handle, A::supported_attrs));
-  EXPECT_FALSE(has(words, A::change_attr_type));
-  EXPECT_FALSE(has(words, A::mode_umask));
-  EXPECT_TRUE(has(bits(alice.attribute(file.handle, A::supported_attrs)), A::mode_umask));
-  EXPECT_TRUE(old.attribute(file.handle, A::change_attr_type).empty());
+  const std::vector<uint32_t> then = bits(old.attribute(file.handle, A::supported_attrs)),
+                              now = bits(alice.attribute(file.handle, A::supported_attrs));
+  for (const A a : {A::change_attr_type, A::mode_umask, A::xattr_support}) {
+    EXPECT_FALSE(has(then, a)) << static_cast<uint32_t>(a);
+    EXPECT_TRUE(has(now, a)) << static_cast<uint32_t>(a);
+    EXPECT_TRUE(old.attribute(file.handle, a).empty()) << static_cast<uint32_t>(a);
+  }
+  EXPECT_EQ(alice.u32_attribute(file.handle, A::xattr_support), 1U);
+  alice.expect(NFS4ERR_INVAL, alice.seq().fh(file.handle).setattr(Fattr().u32(A::xattr_support, 1)));
 }
 
 TEST_F(Attributes, ValuesOfANewFile) {

@@ -106,6 +106,10 @@ TEST_F(Compound, CutOffAtEachByte) {
                       .open({.name = "g", .how = How::exclusive_41, .attributes = mode(0600), .verifier = 5})
                       .close(current_stateid())
                       .root()
+                      .setxattr(set_either, "name", "value")
+                      .getxattr("name")
+                      .listxattrs(0, 1000)
+                      .removexattr("name")
                       .rename("nothing", "else");
   const ByteVector whole = ops.finish();
   constexpr size_t header = 12, sequence = 36;
@@ -143,6 +147,9 @@ TEST_F(Compound, CountsThatPromiseTooMuch) {
   alice.expect(NFS4ERR_BADXDR, alice.seq().root().op(OP_LOOKUP).u32(UINT32_MAX));
   alice.expect(NFS4ERR_BADXDR, alice.seq().root().op(OP_LOOKUP).u32(UINT32_MAX - 3));
   alice.expect(NFS4ERR_BADXDR, alice.seq().root().op(OP_PUTFH).u32(128));
+  alice.expect(NFS4ERR_BADXDR, alice.seq().root().op(OP_SETXATTR).u32(0).text("a").u32(UINT32_MAX));
+  alice.expect(NFS4ERR_BADXDR, alice.seq().root().op(OP_SETXATTR).u32(0).u32(UINT32_MAX));
+  alice.expect(NFS4ERR_BADXDR, alice.seq().root().op(OP_GETXATTR).u32(UINT32_MAX - 2));
 }
 
 // What stands behind the last operation is nobody's.
@@ -159,6 +166,7 @@ class ReadOnly : public WithClients {};
 TEST_F(ReadOnly, NothingChanges) {
   const Client::Opened f = alice.create_file("f");
   alice.mkdir("d");
+  alice.ok(alice.seq().fh(f.handle).setxattr(set_either, "x", "value"));
   server.crash();
   server.options.nfs.read_only = true;
   server.start();
@@ -173,6 +181,14 @@ TEST_F(ReadOnly, NothingChanges) {
   alice.ok(alice.seq().root().open({.name = "f", .access = 1}).read(current_stateid(), 0, 1));
   alice.expect(NFS4ERR_EXIST, alice.seq().root().open({.name = "f", .how = How::guarded, .access = 1}));
   alice.ok(alice.seq().root().readdir(0, 0, 1000, 1000));
+  alice.expect(NFS4ERR_ROFS, alice.seq().fh(f.handle).setxattr(set_either, "x", "other"));
+  alice.expect(NFS4ERR_ROFS, alice.seq().fh(f.handle).removexattr("x"));
+  alice.ok(alice.seq().fh(f.handle).getxattr("x").listxattrs(0, 1000));
+  constexpr uint32_t xattr_read = 0x40, xattr_write = 0x80, xattr_list = 0x100;
+  const Reply access = alice.ok(alice.seq().fh(f.handle).access(xattr_read | xattr_write | xattr_list));
+  wire::XdrDecoder in = access.in(OP_ACCESS);
+  EXPECT_EQ(in.get_u32(), xattr_read | xattr_write | xattr_list);
+  EXPECT_EQ(in.get_u32(), xattr_read | xattr_list);
 }
 
 }  // namespace

@@ -72,6 +72,9 @@ struct OpenCall {
 
 enum LockKind : uint8_t { read_lock = 1, write_lock = 2, read_lock_waiting = 3, write_lock_waiting = 4 };
 
+// setxattr_option4
+enum SetXattrHow : uint8_t { set_either = 0, set_create = 1, set_replace = 2 };
+
 class Ops {
  public:
   explicit Ops(uint32_t minor_version = 2, std::string tag = "")
@@ -139,6 +142,13 @@ class Ops {
     return op(OP_WRITE).fixed(stateid).u64(offset).u32(stable).text(data);
   }
   Ops& commit(uint64_t offset, uint32_t count) { return op(OP_COMMIT).u64(offset).u32(count); }
+
+  Ops& getxattr(std::string_view name) { return op(OP_GETXATTR).text(name); }
+  Ops& setxattr(SetXattrHow how, std::string_view name, std::string_view value) {
+    return op(OP_SETXATTR).u32(how).text(name).text(value);
+  }
+  Ops& listxattrs(uint64_t cookie, uint32_t maxcount) { return op(OP_LISTXATTRS).u64(cookie).u32(maxcount); }
+  Ops& removexattr(std::string_view name) { return op(OP_REMOVEXATTR).text(name); }
 
   // By a lock-owner that is new to the file.
   Ops& lock_new(uint32_t kind, uint64_t offset, uint64_t length, const Stateid& open, std::string_view owner,

@@ -108,6 +108,8 @@ void skip_success(wire::XdrDecoder& in, Opnum4 operation) {
       break;
     case OP_LINK:
     case OP_REMOVE:
+    case OP_REMOVEXATTR:
+    case OP_SETXATTR:
       in.get_opaque_fixed(change_info);
       break;
     case OP_RENAME:
@@ -124,6 +126,14 @@ void skip_success(wire::XdrDecoder& in, Opnum4 operation) {
       break;
     case OP_READDIR:
       skip_entries(in);
+      break;
+    case OP_GETXATTR:
+      in.get_opaque(any);
+      break;
+    case OP_LISTXATTRS:
+      in.get_u64();
+      for (uint32_t n = in.get_count(UINT16_MAX, 4); n > 0; --n) in.get_string(250);
+      in.get_bool();
       break;
     case OP_READLINK:
       in.get_string(any);

@@ -22,6 +22,8 @@ Prepared prepare(Client& client) {
       OP_LOCK);
   p.directory = client.mkdir("d");
   client.ok(client.seq().fh(p.directory).mkdir("x"));
+  client.ok(client.seq().fh(p.file.handle).setxattr(set_create, "x", "value"));
+  client.ok(client.seq().root().mkdir("d2").setxattr(set_create, "x", "1").setxattr(set_create, "y", "2"));
   return p;
 }
 
@@ -75,6 +77,19 @@ const Case cases[] = {
     {"lock_more",
      [](Ops o, const Prepared& p) { return o.fh(p.file.handle).lock(write_lock, 50, 5, p.lock); }},
     {"unlock", [](Ops o, const Prepared& p) { return o.fh(p.file.handle).locku(write_lock, 0, 5, p.lock); }},
+    {"setxattr",
+     [](Ops o, const Prepared& p) {
+       return o.fh(p.file.handle).setxattr(set_create, "new", "value").getattr({Attribute::change});
+     }},
+    {"setxattr_replace",
+     [](Ops o, const Prepared& p) {
+       return o.fh(p.file.handle).setxattr(set_replace, "x", std::string(60000, 'x'));
+     }},
+    {"removexattr",
+     [](Ops o, const Prepared& p) {
+       return o.fh(p.file.handle).removexattr("x").getattr({Attribute::change}).listxattrs(0, 1000);
+     }},
+    {"remove_with_xattrs", [](Ops o, const Prepared&) { return o.root().remove("d2"); }},
     {"several",
      [](Ops o, const Prepared& p) {
        return o.root().mkdir("one").mkdir("two").fh(p.directory).remove("x").getattr({Attribute::change});

@@ -34,6 +34,8 @@ const std::vector<Bug>& bugs() {
       {"the write verifier stays after a crash", "lost unstable data changes the verifier", "files"},
       {"no blocks are reserved", "NFS4ERR_NOSPC comes at admission", "full"},
       {"a reclaim is forgotten at a restart", "each row of `transactions` goes on", "files"},
+      {"a removed file leaves its extended attributes behind", "an object goes with all that it has",
+       "xattrs"},
       {"change attributes begin anew with each start", "a change attribute is never given again",
        "exclusive"},
       // Steps and replies.

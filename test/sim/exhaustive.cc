@@ -29,6 +29,7 @@ constexpr Opnum4 without_effect[] = {
     Opnum4::OP_VERIFY,       Opnum4::OP_BIND_CONN_TO_SESSION,
     Opnum4::OP_TEST_STATEID, Opnum4::OP_SECINFO_NO_NAME,
     Opnum4::OP_READ_PLUS,    Opnum4::OP_IO_ADVISE,
+    Opnum4::OP_GETXATTR,     Opnum4::OP_LISTXATTRS,
 };
 
 // How many are not covered; says which.

@@ -14,7 +14,8 @@ constexpr uint32_t io_bytes_max = 512U << 10U;
 
 std::vector<Scenario> all_scenarios() {
   std::vector<Scenario> all;
-  for (auto part : {name_scenarios, data_scenarios, open_scenarios, session_scenarios, job_scenarios})
+  for (auto part :
+       {name_scenarios, xattr_scenarios, data_scenarios, open_scenarios, session_scenarios, job_scenarios})
     for (const Scenario& scenario : part()) all.push_back(scenario);
   return all;
 }
@@ -110,6 +111,14 @@ bool Stage::read_result(Reply& reply, Op op) {
     }
     case Op::REMOVE: {
       const bool read = reply.remove(change);
+      return ok(read, changes(change));
+    }
+    case Op::SETXATTR: {
+      const bool read = reply.setxattr(change);
+      return ok(read, changes(change));
+    }
+    case Op::REMOVEXATTR: {
+      const bool read = reply.removexattr(change);
       return ok(read, changes(change));
     }
     case Op::LINK: {
@@ -250,6 +259,19 @@ Task<> Stage::make_bare_session() {
   co_await ask_bare();
 }
 
+Task<> Stage::set_xattrs(const char* name, int count, size_t bytes) {
+  Slot& slot = observer_->slot(0);
+  const FileHandle object = handles[name];
+  for (int i = 0; i < count && !world_.failed(); ++i) {
+    const std::string attribute = std::to_string(i);
+    const ByteVector value(bytes, static_cast<std::byte>(i));
+    slot.begin().putfh(object).setxattr(bench::XattrHow::CREATE, attribute, value);
+    Reply& reply = co_await slot.ask();
+    bench::ChangeInfo change;
+    if (!(reply.putfh() && reply.setxattr(change))) fail("SETXATTR: {}", bench::status_name(reply.error()));
+  }
+}
+
 Task<> Stage::write_unstable(const char* name, uint64_t blocks) {
   constexpr uint64_t at_once = 64;
   Slot& slot = subject_->slot(0);
@@ -356,6 +378,7 @@ Task<> Stage::look_at_directory(std::string path, FileHandle directory) {
       fail("{}: {}", inner, bench::status_name(reply.error()));
       co_return;
     }
+    co_await look_at_xattrs(inner, child);
     const bool is_directory = a.type == bench::FileType::NF4DIR;
     say("{}: type {} mode {:o} links {} size {}", inner, std::to_underlying(a.type), a.mode, a.numlinks,
         is_directory ? 0 : a.size);
@@ -379,6 +402,31 @@ Task<> Stage::look_at_directory(std::string path, FileHandle directory) {
     co_await look_at_file(inner, directory, name, a.size);
     co_await look_at_opens(inner, directory, name);
     co_await look_at_locks(inner, child);
+  }
+}
+
+Task<> Stage::look_at_xattrs(std::string path, FileHandle object) {
+  Slot& slot = observer_->slot(0);
+  slot.begin().putfh(object).listxattrs(0, io_bytes_max);
+  Reply& listing = co_await slot.ask();
+  uint64_t cookie = 0;
+  std::vector<std::string> names;
+  bool eof = false;
+  if (!(listing.putfh() && listing.listxattrs(cookie, names, eof) && eof))
+    fail("{}: LISTXATTRS: {}", path, bench::status_name(listing.error()));
+  std::ranges::sort(names);
+  for (const std::string& name : names) {
+    NfsStatus got{};
+    do {
+      slot.begin().putfh(object).getxattr(name);
+      Reply& reply = co_await slot.ask();
+      Bytes value;
+      const bool ok = reply.putfh() && reply.getxattr(value);
+      got = reply.error();
+      if (ok) say("{}: attribute {} of {} bytes {:08x}", path, name, value.size(), crc32c(value));
+      // It may have been asked for a reply to be kept, and of a large one none is.
+    } while (got == NfsStatus::NFS4ERR_REP_TOO_BIG_TO_CACHE);
+    if (got != NfsStatus::NFS4_OK) fail("{}: GETXATTR {}: {}", path, name, bench::status_name(got));
   }
 }
 
@@ -463,11 +511,10 @@ Task<> Stage::look_at_subject() {
 
 void Stage::count() {
   const server::CheckFigures& f = blade().figures();
-  say("{} inodes, {} directories, {} entries; {} clients, {} sessions, {} opens, {} lock states, {} locks, "
-      "{} "
-      "transactions",
-      f.fs.inodes, f.fs.directories, f.fs.entries, f.clients.clients, f.clients.sessions, f.clients.opens,
-      f.clients.lock_states, f.clients.locks, f.transactions);
+  say("{} inodes, {} directories, {} entries, {} xattrs; {} clients, {} sessions, {} opens, {} lock states, "
+      "{} locks, {} transactions",
+      f.fs.inodes, f.fs.directories, f.fs.entries, f.fs.xattrs, f.clients.clients, f.clients.sessions,
+      f.clients.opens, f.clients.lock_states, f.clients.locks, f.transactions);
 }
 
 void Stage::count_blocks() {

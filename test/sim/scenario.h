@@ -37,6 +37,7 @@ struct Scenario {
 };
 // scenarios/*.cc
 std::vector<Scenario> name_scenarios();
+std::vector<Scenario> xattr_scenarios();
 std::vector<Scenario> data_scenarios();
 std::vector<Scenario> open_scenarios();
 std::vector<Scenario> session_scenarios();
@@ -98,6 +99,8 @@ class Stage final : public Workload {
   Task<> open_as(const char* name, const char* owner);  // leaves stateids[owner]
   // A client and a session of the third client, which is otherwise without.
   Task<> make_bare_session();
+  // Extended attributes of handles[name], of so many bytes each: "0", "1", ...
+  Task<> set_xattrs(const char* name, int count, size_t bytes);
   // Blocks that are not synced, in requests of up to 64; the verifier stands in verifiers[name].
   Task<> write_unstable(const char* name, uint64_t blocks);
   // COMMIT, and if the server has lost what was written, write and COMMIT again.
@@ -137,6 +140,7 @@ class Stage final : public Workload {
   void read_answer(Reply& reply, const std::vector<Op>& list);
   bool read_result(Reply& reply, Op op);
   Task<> look_at_directory(std::string path, FileHandle directory);
+  Task<> look_at_xattrs(std::string path, FileHandle object);
   Task<> look_at_file(std::string path, FileHandle directory, std::string name, uint64_t size);
   Task<> look_at_opens(std::string path, FileHandle directory, std::string name);
   Task<> look_at_locks(std::string path, FileHandle file);

@@ -103,6 +103,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"files", make_files, {}},
       {"clones", make_clones, {}},
       {"growth", make_growth, {}},
+      {"xattrs", make_xattrs, {}},
       {"glances", make_glances, {}, adjust_glances},
       {"flood", make_flood, {}, adjust_flood},
       {"full", make_full, {}, adjust_full, true},

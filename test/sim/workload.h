@@ -93,6 +93,7 @@ std::unique_ptr<Workload> make_ring(World&);
 std::unique_ptr<Workload> make_exclusive(World&);
 std::unique_ptr<Workload> make_counters(World&);
 std::unique_ptr<Workload> make_shares(World&);
+std::unique_ptr<Workload> make_xattrs(World&);
 std::unique_ptr<Workload> make_leases(World&);
 void adjust_leases(Profile& profile);
 
