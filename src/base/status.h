@@ -23,7 +23,7 @@ enum class Status : uint8_t {
   wrong_type,  // not of the type that the operation needs, and neither directory nor symlink
   bad_type,    // an object of this type cannot be created that way
   invalid_argument,
-  too_big,  // beyond the largest file size
+  too_big,        // beyond the largest file size
   no_such_range,  // SEEK from behind the end of the file
   no_space,
   quota_exceeded,

@@ -76,8 +76,8 @@ void Deallocation::zero(const Edge& edge) {
   PageRef page = make_page();
   const MutableBytes bytes = page.mutable_bytes();
   std::copy(edge.old.bytes().begin(), edge.old.bytes().end(), bytes.begin());
-  std::fill(bytes.begin() + static_cast<ptrdiff_t>(edge.from), bytes.begin() + static_cast<ptrdiff_t>(edge.to),
-            std::byte{0});
+  std::fill(bytes.begin() + static_cast<ptrdiff_t>(edge.from),
+            bytes.begin() + static_cast<ptrdiff_t>(edge.to), std::byte{0});
   BlockCount blocks(fs, run, id);
   blocks.now_stable(inode, edge.rows[0]);
   blocks.put(id, inode);

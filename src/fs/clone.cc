@@ -141,7 +141,8 @@ Outcome<uint64_t> begin_clone(FileSystem& fs, Run& run, const CloneRange& range)
   const uint64_t count = range.count == 0 ? source.size - range.from_offset : range.count;
   if (count > source.size - range.from_offset) return Status::invalid_argument;
   if (count > file_bytes_max - std::min(range.to_offset, file_bytes_max)) return Status::too_big;
-  const uint64_t apart = std::max(range.from_offset, range.to_offset) - std::min(range.from_offset, range.to_offset);
+  const uint64_t apart =
+      std::max(range.from_offset, range.to_offset) - std::min(range.from_offset, range.to_offset);
   if (range.from == range.to && apart < count) return Status::invalid_argument;
   return count;
 }
@@ -170,7 +171,8 @@ Outcome<void> clone_chunks(FileSystem& fs, Run& run, const Principal& who, const
     const InodeRow target = TRY(fs.load(run, range.to));
     if (range.from_offset % block_bytes != 0 || range.to_offset % block_bytes != 0)
       return Status::invalid_argument;
-    const bool to_the_end = range.from_offset + count == source.size && range.to_offset + count >= target.size;
+    const bool to_the_end =
+        range.from_offset + count == source.size && range.to_offset + count >= target.size;
     if (count % block_bytes != 0 && !to_the_end) return Status::invalid_argument;
     TRY(hold(fs, run, range));
     registers = {.started = true, .count = count};
@@ -178,9 +180,12 @@ Outcome<void> clone_chunks(FileSystem& fs, Run& run, const Principal& who, const
     TRY(hold(fs, run, range));
   }
   if (registers.done < registers.count) {
-    CloneChunk chunk{fs,       run,
-                     who,      range.from,
-                     range.to, (range.from_offset + registers.done) / block_bytes,
+    CloneChunk chunk{fs,
+                     run,
+                     who,
+                     range.from,
+                     range.to,
+                     (range.from_offset + registers.done) / block_bytes,
                      blocks_for(range.from_offset + registers.count),
                      (range.to_offset + registers.done) / block_bytes,
                      registers};
@@ -235,11 +240,8 @@ Outcome<uint64_t> copy_some(FileSystem& fs, Run& run, const Principal& who, cons
   const bool whole = end == source.size && to + (end - from) >= target.size;
   const uint64_t blocks_end = whole ? blocks_for(end) : end / block_bytes;
   if (from / block_bytes == blocks_end) return copy_bytes(fs, run, who, range, end - from, registers);
-  return CloneChunk{fs,       run,
-                    who,      range.from,
-                    range.to, from / block_bytes,
-                    blocks_end, to / block_bytes,
-                    registers}
+  return CloneChunk{
+      fs, run, who, range.from, range.to, from / block_bytes, blocks_end, to / block_bytes, registers}
       .clone();
 }
 

@@ -1,5 +1,5 @@
-// CLONE and COPY within the server: content of a file becomes another's by sharing blocks, whose references are
-// counted (sharing.h). What is not on blocks yet, page rows and dirty pages, is copied into the record.
+// CLONE and COPY within the server: content of a file becomes another's by sharing blocks, whose references
+// are counted (sharing.h). What is not on blocks yet, page rows and dirty pages, is copied into the record.
 #pragma once
 
 #include "fs/file_system.h"
@@ -24,8 +24,8 @@ struct CloneRegisters {
   }
 };
 
-// The source as it is at one moment: while it goes on, whoever wants to change one of the files waits (after a
-// crash only once the clone has been resumed). Offsets and count are multiples of block_bytes, but that the
+// The source as it is at one moment: while it goes on, whoever wants to change one of the files waits (after
+// a crash only once the clone has been resumed). Offsets and count are multiples of block_bytes, but that the
 // count may end with the source if what is behind it in the target is overwritten or nothing: else
 // invalid_argument. Takes a bounded number of rows in a run, then waits, and is called again with the same
 // arguments and registers in a new one. Permissions are the caller's affair.
@@ -35,7 +35,7 @@ Outcome<void> clone(FileSystem& fs, Run& run, const Principal& who, const CloneR
 // Returns how many bytes were copied, all stable: less than asked for after copy_bytes_max or when space runs
 // out. Whole blocks are shared, where both offsets are alike within a block; others are copied
 // through records. Others may change the files meanwhile. Waits as clone() does.
-inline constexpr uint64_t copy_bytes_max = uint64_t{16} << 30U;      // that are shared
+inline constexpr uint64_t copy_bytes_max = uint64_t{16} << 30U;        // that are shared
 inline constexpr uint64_t copy_moved_bytes_max = uint64_t{64} << 20U;  // that are copied
 Outcome<uint64_t> copy(FileSystem& fs, Run& run, const Principal& who, const CloneRange& range,
                        CloneRegisters& registers);

@@ -28,9 +28,10 @@ class Cloning : public ::testing::TestWithParam<unsigned> {
     });
   }
   Outcome<void> punch(InodeId id, uint64_t offset, uint64_t count) {
-    return f.complete(DeallocateRegisters{}, [this, id, offset, count](state::Run& run, DeallocateRegisters& registers) {
-      return deallocate(f.fs(), run, Principal{.uid = 0}, id, offset, count, registers);
-    });
+    return f.complete(DeallocateRegisters{},
+                      [this, id, offset, count](state::Run& run, DeallocateRegisters& registers) {
+                        return deallocate(f.fs(), run, Principal{.uid = 0}, id, offset, count, registers);
+                      });
   }
   InodeId make(uint64_t bytes, uint64_t seed) {
     const InodeId id = f.new_file();
@@ -115,7 +116,8 @@ TEST_P(Cloning, IsOfOneMoment) {
   f.spawn(
       WriteRegisters{},
       [&](state::Run& run, WriteRegisters& registers) {
-        return fs::write(f.fs(), run, Principal{.uid = 0}, a, 199 * page, Bytes(bytes), Stable::file_sync, registers);
+        return fs::write(f.fs(), run, Principal{.uid = 0}, a, 199 * page, Bytes(bytes), Stable::file_sync,
+                         registers);
       },
       [&](Outcome<WriteResult> outcome, Lsn) {
         written = outcome.has_value();

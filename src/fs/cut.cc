@@ -19,10 +19,9 @@ Outcome<RowsIn> rows_in(FileSystem& fs, Run& run, InodeId id, const InodeRow& in
     }
     rows.pages.push_back(page);
   }
-  const uint64_t extents_end =
-      std::min(inode.extent_end, rows.end > UINT64_MAX - ExtentRow::blocks_max
-                                     ? UINT64_MAX
-                                     : rows.end + ExtentRow::blocks_max - 1);
+  const uint64_t extents_end = std::min(inode.extent_end, rows.end > UINT64_MAX - ExtentRow::blocks_max
+                                                              ? UINT64_MAX
+                                                              : rows.end + ExtentRow::blocks_max - 1);
   if (first >= extents_end) return rows;
   const ExtentRow::Key last{id, FileBlock(extents_end - 1)};
   for (auto extent = TRY(fs.extents.first(run, {id, FileBlock(first)}, last));

@@ -1,5 +1,5 @@
-// Taking content away from a file, block by block: what truncation, removal, reclaim and the punching of holes
-// share.
+// Taking content away from a file, block by block: what truncation, removal, reclaim and the punching of
+// holes share.
 #pragma once
 
 #include <vector>
@@ -11,7 +11,7 @@ namespace perdure::fs {
 // The rows that hold content of file blocks first .. end - 1. Valid in the run that made it.
 struct RowsIn {
   uint64_t first = 0;
-  uint64_t end = 0;  // up to here that is all of them
+  uint64_t end = 0;                                     // up to here that is all of them
   std::vector<state::Table<ExtentRow>::Found> extents;  // the outer ones may reach beyond first and end
   std::vector<state::Table<PageRow>::Found> pages;
 };

@@ -38,9 +38,9 @@ class Service;
 struct Operation;
 
 // The registers of the operations that take more than one step. Plain data.
-using OperationRegisters = std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters,
-                                        fs::SeekRegisters, fs::AllocateRegisters, fs::DeallocateRegisters,
-                                        fs::CloneRegisters>;
+using OperationRegisters =
+    std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters, fs::SeekRegisters,
+                 fs::AllocateRegisters, fs::DeallocateRegisters, fs::CloneRegisters>;
 
 class Compound final : public processor::Transaction {
  public:

@@ -6,8 +6,8 @@
 
 namespace perdure::nfs4 {
 
-// For READ and WRITE of the current file (or the saved one, of COPY): it is a regular file, the stateid allows the access (or is special
-// and no open denies it), and so does the mode. Gives the inode.
+// For READ and WRITE of the current file (or the saved one, of COPY): it is a regular file, the stateid
+// allows the access (or is special and no open denies it), and so does the mode. Gives the inode.
 Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write,
                                 Handle which = Handle::current);
 

@@ -1,6 +1,6 @@
 // CLONE: RFC 7862 §15.13. COPY: §15.2. Saved file handle: the source; current: the target. COPY is always
-// within this server, synchronous and consecutive: blocks are shared, so that it is fast, and a client goes on
-// where a long one has ended.
+// within this server, synchronous and consecutive: blocks are shared, so that it is fast, and a client goes
+// on where a long one has ended.
 #include "fs/clone.h"
 
 #include "nfs4/io_access.h"

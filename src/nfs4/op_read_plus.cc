@@ -21,10 +21,13 @@ struct Segment {
 // Page by page: neighbours of a kind are one.
 Segment next_segment(const fs::ReadResult& read, uint64_t from) {
   const auto page_of = [&read](uint64_t at) { return (read.first_offset + at) / block_bytes; };
-  const auto is_hole = [&read](uint64_t page) { return read.pages[page].bytes().data() == zero_page().bytes().data(); };
+  const auto is_hole = [&read](uint64_t page) {
+    return read.pages[page].bytes().data() == zero_page().bytes().data();
+  };
   Segment segment{is_hole(page_of(from)), from, from};
   while (segment.end < read.length && is_hole(page_of(segment.end)) == segment.hole)
-    segment.end = std::min<uint64_t>((page_of(segment.end) + 1) * block_bytes - read.first_offset, read.length);
+    segment.end =
+        std::min<uint64_t>((page_of(segment.end) + 1) * block_bytes - read.first_offset, read.length);
   return segment;
 }
 

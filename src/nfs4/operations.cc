@@ -85,8 +85,11 @@ constexpr std::array operations{
     Operation{.number = OP_TEST_STATEID, .execute = op_test_stateid},
     Operation{.number = OP_DESTROY_CLIENTID, .execute = op_destroy_clientid, .place = sole},
     Operation{.number = OP_RECLAIM_COMPLETE, .execute = op_reclaim_complete},
-    Operation{
-        .number = OP_ALLOCATE, .execute = op_allocate, .minor_version = 2, .needs_current = yes, .writes = yes},
+    Operation{.number = OP_ALLOCATE,
+              .execute = op_allocate,
+              .minor_version = 2,
+              .needs_current = yes,
+              .writes = yes},
     Operation{.number = OP_COPY,
               .execute = op_copy,
               .minor_version = 2,

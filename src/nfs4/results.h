@@ -27,8 +27,8 @@ inline void put_stateid(wire::XdrEncoder& out, const client::Stateid& stateid) {
 
 enum class Handle : uint8_t { current, saved };
 
-// The special stateid that stands for the current one, or the saved one of a source (RFC 8881 §16.2.3.1.2, RFC
-// 7862 §15.2.3), replaced by it; bad_stateid if there is none.
+// The special stateid that stands for the current one, or the saved one of a source (RFC 8881 §16.2.3.1.2,
+// RFC 7862 §15.2.3), replaced by it; bad_stateid if there is none.
 inline Outcome<client::Stateid> resolve_stateid(const Compound& c, const client::Stateid& stateid,
                                                 Handle which = Handle::current) {
   if (!stateid.is_current()) return stateid;

@@ -65,7 +65,7 @@ class Transaction {
   bool logged_ = false;    // has a row in `transactions`
   bool resumed_ = false;   // resume() came before the run that waits had ended
   uint64_t reserved_ = 0;  // log_bytes_ahead() when it began to wait
-  Lsn release_;  // what must be durable before the reply may leave, so far
+  Lsn release_;            // what must be durable before the reply may leave, so far
   uint32_t fault_tick_ = 0;
   env::Instant since_{};
 };

@@ -74,7 +74,13 @@ class Ranges : public WithClients {
   }
   // From `file` to `other`.
   Ops two_files(Opnum4 op) {
-    return alice.seq().fh(file.handle).savefh().fh(other.handle).op(op).fixed(file.stateid).fixed(other.stateid);
+    return alice.seq()
+        .fh(file.handle)
+        .savefh()
+        .fh(other.handle)
+        .op(op)
+        .fixed(file.stateid)
+        .fixed(other.stateid);
   }
   uint64_t copied(const Ops& ops) {
     const Reply reply = alice.ok(ops);
@@ -252,8 +258,14 @@ TEST_F(Ranges, WithinOneFile) {
 }
 
 TEST_F(Ranges, TheRightsOfBothFiles) {
-  alice.expect(NFS4ERR_NOFILEHANDLE,
-               alice.seq().fh(other.handle).op(OP_CLONE).fixed(file.stateid).fixed(other.stateid).u64(0).u64(0).u64(0));
+  alice.expect(NFS4ERR_NOFILEHANDLE, alice.seq()
+                                         .fh(other.handle)
+                                         .op(OP_CLONE)
+                                         .fixed(file.stateid)
+                                         .fixed(other.stateid)
+                                         .u64(0)
+                                         .u64(0)
+                                         .u64(0));
   const Stateid reader = alice.open_file("g", 1, 0, "reader").stateid;
   alice.expect(NFS4ERR_OPENMODE, alice.seq()
                                      .fh(file.handle)

@@ -395,7 +395,7 @@ struct FileRows {
 void DataFixture::verify() {
   CHECK(tasks_.empty() && data().placements.under_way() == 0);
   std::map<InodeId, FileRows> by_file;
-  std::set<uint64_t> used;  // blocks of the store
+  std::set<uint64_t> used;            // blocks of the store
   std::map<uint64_t, uint32_t> more;  // times that a block is named beyond the first one
   const auto use = [&](BlockNo first, uint64_t count) {
     for (uint64_t i = 0; i < count; ++i) {

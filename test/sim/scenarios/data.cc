@@ -100,7 +100,10 @@ Task<> punch(Stage& s) {
 
 std::vector<Scenario> data_scenarios() {
   return {
-      {.name = "clone", .prepare = make_two, .act = clone<0, 2 * block, 140 * block, true>, .follow = change_both},
+      {.name = "clone",
+       .prepare = make_two,
+       .act = clone<0, 2 * block, 140 * block, true>,
+       .follow = change_both},
       {.name = "clone-many-rows",
        .prepare = [](Stage& s) -> Task<> {
          co_await make_fragmented_on_blocks(s);
@@ -108,10 +111,19 @@ std::vector<Scenario> data_scenarios() {
        },
        .act = clone<0, 0, 0, true>,
        .cold = true},
-      {.name = "copy", .prepare = make_two, .act = clone<0, 4 * block, 120 * block + 1000, false>, .follow = change_both},
-      {.name = "copy-unaligned", .prepare = make_two, .act = clone<100, 3 * block, 300'000, false>, .cold = true},
+      {.name = "copy",
+       .prepare = make_two,
+       .act = clone<0, 4 * block, 120 * block + 1000, false>,
+       .follow = change_both},
+      {.name = "copy-unaligned",
+       .prepare = make_two,
+       .act = clone<100, 3 * block, 300'000, false>,
+       .cold = true},
       {.name = "punch", .prepare = make_on_blocks, .act = punch<10 * block + 100, 100 * block>},
-      {.name = "punch-many-rows", .prepare = make_fragmented_on_blocks, .act = punch<1000, 4 * extents * block>, .cold = true},
+      {.name = "punch-many-rows",
+       .prepare = make_fragmented_on_blocks,
+       .act = punch<1000, 4 * extents * block>,
+       .cold = true},
       {.name = "allocate",
        .prepare = make_small,
        .act = [](Stage& s) -> Task<> {

@@ -1,9 +1,10 @@
-// Files that share blocks: each belongs to one slot, which writes, truncates and punches it, and fills it from
-// others of its files by CLONE and COPY. In between the server writes back, checkpoints, frees blocks, and dies.
+// Files that share blocks: each belongs to one slot, which writes, truncates and punches it, and fills it
+// from others of its files by CLONE and COPY. In between the server writes back, checkpoints, frees blocks,
+// and dies.
 //
 // Judged, exactly: every byte that is read by READ and READ_PLUS, against a copy of the content in memory;
-// sizes; where SEEK says that data and holes are. A clone that lacks space may have been made in part: the file
-// is cut to nothing then. What is unstable is committed before anything else is done with the file.
+// sizes; where SEEK says that data and holes are. A clone that lacks space may have been made in part: the
+// file is cut to nothing then. What is unstable is committed before anything else is done with the file.
 #include <deque>
 
 #include "sim/workload.h"
@@ -161,7 +162,8 @@ class ClonesWorkload final : public Workload {
     slot.begin().putfh(from.handle).savefh().putfh(to.handle);
     slot.call().clone({}, {}, {first * block, target * block, length});
     Reply& reply = co_await slot.ask();
-    const bool ok = reply.putfh() && reply.plain(bench::Op::SAVEFH) && reply.putfh() && reply.plain(bench::Op::CLONE);
+    const bool ok =
+        reply.putfh() && reply.plain(bench::Op::SAVEFH) && reply.putfh() && reply.plain(bench::Op::CLONE);
     if (!done("clone", to, reply, ok)) {
       if (!world_.failed()) co_await truncate(slot, to, 0);
       co_return;
@@ -183,9 +185,11 @@ class ClonesWorkload final : public Workload {
     uint64_t count = 0;
     StableHow level{};
     Verifier verifier{};
-    const bool ok = reply.putfh() && reply.plain(bench::Op::SAVEFH) && reply.putfh() && reply.copy(count, level, verifier);
+    const bool ok = reply.putfh() && reply.plain(bench::Op::SAVEFH) && reply.putfh() &&
+                    reply.copy(count, level, verifier);
     if (!done("copy", to, reply, ok)) co_return;
-    if (count > length || level != StableHow::FILE_SYNC4) fail("{}: {} bytes copied of {}", to.name, count, length);
+    if (count > length || level != StableHow::FILE_SYNC4)
+      fail("{}: {} bytes copied of {}", to.name, count, length);
     const ByteVector bytes(from.content.begin() + static_cast<ptrdiff_t>(first),
                            from.content.begin() + static_cast<ptrdiff_t>(first + count));
     put(to, target, bytes);
@@ -206,7 +210,8 @@ class ClonesWorkload final : public Workload {
   Task<> truncate(Slot& slot, File& file, uint64_t size) {
     slot.begin().putfh(file.handle).set_size({}, size);
     Reply& reply = co_await slot.ask();
-    if (!(reply.putfh() && reply.setattr())) fail("{}: truncate: {}", file.name, bench::status_name(reply.error()));
+    if (!(reply.putfh() && reply.setattr()))
+      fail("{}: truncate: {}", file.name, bench::status_name(reply.error()));
     file.content.resize(size);
   }
 
@@ -236,7 +241,8 @@ class ClonesWorkload final : public Workload {
       fail("{}: from {} of {} bytes to {}{}", file.name, offset, size, found, eof ? ", the end" : "");
     if (hole) co_return;
     for (uint64_t i = offset; i < found && !world_.failed(); ++i)
-      if (file.content[i] != std::byte{0}) fail("{}: no data from {} to {}, but byte {}", file.name, offset, found, i);
+      if (file.content[i] != std::byte{0})
+        fail("{}: no data from {} to {}, but byte {}", file.name, offset, found, i);
   }
 
   Task<> read_all(Slot& slot, File& file) {
