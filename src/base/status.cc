@@ -43,6 +43,7 @@ const char* name(Status status) {
     PERDURE_STATUS(old_stateid)
     PERDURE_STATUS(expired)
     PERDURE_STATUS(admin_revoked)
+    PERDURE_STATUS(delegation_revoked)
     PERDURE_STATUS(open_mode)
     PERDURE_STATUS(share_denied)
     PERDURE_STATUS(locked)

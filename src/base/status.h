@@ -48,6 +48,7 @@ enum class Status : uint8_t {
   old_stateid,
   expired,
   admin_revoked,
+  delegation_revoked,
   open_mode,  // READ or WRITE under an open of the wrong mode
   share_denied,
   locked,  // a mandatory conflict on READ or WRITE (special stateids against deny modes)

@@ -40,6 +40,10 @@ Outcome<Access> check_access(ClientState& cs, Run& run, ClientId client, InodeId
     number = lock->open;
     open = TRY(cs.opens.get(run, {inode, number}));
     CHECK(open != nullptr);
+  } else if (stateid.kind() == StateKind::delegation) {
+    const DelegationRow* delegation = TRY(find_delegation(cs, run, client, inode, stateid));
+    if (kind == IoKind::write && !delegation->write) return Status::open_mode;
+    return Access{number};
   } else {
     open = TRY(find_open(cs, run, client, inode, stateid));
   }

@@ -54,6 +54,7 @@ class ClientCheck {
   Result<void> read_clients();
   Result<void> check_owners();
   Result<void> check_sessions();
+  Result<void> check_delegations();
   Result<void> check_client_states();
   Result<void> check_slots();
   void check_unnamed();
@@ -73,12 +74,18 @@ Result<Checked> ClientCheck::run() {
   TRY(check_owners());
   TRY(check_sessions());
   files_ = TRY(check_files(cs_, [this](ClientId id) { return alive(id); }, findings_));
+  TRY(check_delegations());
   TRY(check_client_states());
   check_unnamed();
   TRY(check_slots());
   for (const CheckedState& open : files_.opens)
     if (checked_.open.empty() || checked_.open.back() != open.key.inode)
       checked_.open.push_back(open.key.inode);
+  for (const CheckedState& delegation : files_.delegations) checked_.open.push_back(delegation.key.inode);
+  std::ranges::sort(checked_.open);
+  const auto [first_again, last_again] = std::ranges::unique(checked_.open);
+  checked_.open.erase(first_again, last_again);
+  checked_.figures.delegations = files_.delegations.size();
   checked_.figures.clients = clients_.size();
   checked_.figures.sessions = sessions_.size();
   checked_.figures.opens = files_.opens.size();
@@ -144,6 +151,35 @@ Result<void> ClientCheck::check_sessions() {
   return {};
 }
 
+// A recalled one has a transaction that sees to it, and nobody else's open or delegation conflicts with one that
+// is not.
+Result<void> ClientCheck::check_delegations() {
+  state::RowReader<DelegationRow> rows(cs_.delegations, damaged());
+  StateKey writer{};  // of the file before it
+  uint32_t in_file = 0;
+  InodeId file;
+  while (TRY(rows.next())) {
+    const StateKey& key = rows.key();
+    const DelegationRow& row = rows.row();
+    const auto where = [&] {
+      return fmt::format("delegation {:x} of inode {} to {}", key.number, key.inode, describe(row.client));
+    };
+    files_.delegations.push_back({key, row.client, 0});
+    if (key.number >> Stateid::kind_shift != static_cast<uint32_t>(StateKind::delegation))
+      findings_.add("{}: its number is not that of a delegation", where());
+    if (!alive(row.client) || row.revoked) continue;
+    const bool in_flight = std::ranges::binary_search(surroundings_.recalls, key);
+    if (row.recalled != in_flight)
+      findings_.add("{}: {}", where(), in_flight ? "a transaction recalls it, but the row does not say so"
+                                                 : "recalled, but no transaction sees to it");
+    if (std::exchange(file, key.inode) != key.inode) in_file = 0, writer = {};
+    if (row.write) writer = key;
+    if (++in_file > 1 && writer.inode == key.inode)
+      findings_.add("{}: beside a delegation for writing", where());
+  }
+  return {};
+}
+
 // Everything that a client holds is named once; what is left unnamed is found afterwards.
 Result<void> ClientCheck::check_client_states() {
   state::RowReader<ClientStateRow> rows(cs_.client_states, damaged());
@@ -164,15 +200,29 @@ Result<void> ClientCheck::check_client_states() {
         session->named = true;
       continue;
     }
-    const bool open = key.kind == static_cast<uint8_t>(StateKind::open);
-    if (!open && key.kind != static_cast<uint8_t>(StateKind::lock)) {
+    std::vector<CheckedState>* states = nullptr;
+    const char* what = "";
+    switch (static_cast<StateKind>(key.kind)) {
+      case StateKind::open:
+        states = &files_.opens, what = "open";
+        break;
+      case StateKind::lock:
+        states = &files_.lock_states, what = "lock state";
+        break;
+      case StateKind::delegation:
+        states = &files_.delegations, what = "delegation";
+        break;
+      case StateKind::session:
+        break;
+    }
+    if (states == nullptr) {
       findings_.add("{}: unknown kind", where());
       continue;
     }
-    CheckedState* state = find(open ? files_.opens : files_.lock_states, {key.inode, key.number});
+    CheckedState* state = find(*states, {key.inode, key.number});
     if (state == nullptr || state->client != key.client || state->owner_hash != key.owner_hash ||
         state->named)
-      findings_.add("{}: there is no such {}", where(), open ? "open" : "lock state");
+      findings_.add("{}: there is no such {}", where(), what);
     else
       state->named = true;
   }
@@ -185,7 +235,9 @@ void ClientCheck::check_unnamed() {
     if (!session.named)
       findings_.add("session {:#x} of {}: the client does not know of it", session.number.value,
                     describe(session.client));
-  for (const auto& [states, what] : {std::pair(&files_.opens, "open"), {&files_.lock_states, "lock state"}})
+  for (const auto& [states, what] : {std::pair(&files_.opens, "open"),
+                                     {&files_.lock_states, "lock state"},
+                                     {&files_.delegations, "delegation"}})
     for (const CheckedState& state : *states)
       if (!state.named)
         findings_.add("{} {:x} of inode {} by {}: the client does not know of it", what, state.key.number,

@@ -1,4 +1,4 @@
-// What the checker remembers of opens and lock states, and the part of it that goes through them file by
+// What the checker remembers of opens, lock states and delegations, and the part of it that goes through them file by
 // file. Internal to check*.cc.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace perdure::client {
 
-// An open or a lock state.
+// An open, a lock state or a delegation.
 struct CheckedState {
   StateKey key;
   ClientId client;
@@ -18,7 +18,7 @@ struct CheckedState {
 };
 
 struct CheckedFiles {
-  std::vector<CheckedState> opens, lock_states;  // in the order of their keys
+  std::vector<CheckedState> opens, lock_states, delegations;  // in the order of their keys
   uint64_t locks = 0;
 };
 

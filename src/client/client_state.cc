@@ -15,6 +15,8 @@ ClientState::ClientState(env::Env& env, state::Database& database, Options optio
       opens(database),
       lock_states(database),
       locks(database),
+      delegations(database),
+      back_slots(database),
       client_states(database),
       env_(env),
       database_(database),
@@ -27,6 +29,7 @@ ClientState::~ClientState() = default;
 
 void ClientState::restored() {
   client_twins_.clear(), by_lease_.clear(), session_twins_.clear(), file_twins_.clear(), connections_.clear();
+  delegation_waiters_.clear(), back_path_waiters_.clear();
   clients.for_each([&](const ClientRow::Key& key, const ClientRow&) {
     auto twin = std::make_unique<ClientTwin>();
     twin->renewed = lease_clock_.now();
@@ -55,6 +58,10 @@ void ClientState::restored() {
     if (planted("a restart forgets deny modes"))
       return apply_open(key.inode, row.client, row.access, 0, true, Lsn(0));
     apply_open(key.inode, row.client, row.access, row.deny, true, Lsn(0));
+  });
+  delegations.for_each([&](const StateKey& key, const DelegationRow& row) {
+    if (planted("a restart forgets delegations")) return;
+    apply_delegation(key.inode, row, true);
   });
   lock_states.for_each([&](const StateKey&, const LockStateRow& row) {
     if (ClientTwin* client = client_twin(row.client)) ++client->lock_states;
@@ -132,6 +139,13 @@ Outcome<void> ClientState::remove_client(Run& run, ClientId client, const Client
       [this, client, twin = extract_client(client)]() mutable { insert_client(client, std::move(twin)); });
   if (start_job && TRY(has_state(run, client))) hooks_.start_expire(run, client);
   return {};
+}
+
+bool ClientState::is_durable(Lsn lsn) const {
+  return database_.commit().durable() > lsn;
+}
+void ClientState::when_durable(Lsn lsn, env::Task task) {
+  database_.commit().when_durable(lsn, std::move(task));
 }
 
 // ------------------------------------------------------------------------------------------------ leases
@@ -246,7 +260,7 @@ void ClientState::bind_connection(SessionNumber session, ConnectionId connection
   for (SessionTwin::Connection& c : twin->connections) {
     if (c.id != connection) continue;
     c.fore = c.fore || fore;
-    c.back = c.back || back;
+    if (back && !std::exchange(c.back, true)) back_path_found(twin->client);
     return;
   }
   if (twin->connections.size() == connections_max) {
@@ -258,6 +272,38 @@ void ClientState::bind_connection(SessionNumber session, ConnectionId connection
   }
   twin->connections.push_back({connection, fore, back});
   connections_[connection].push_back(session);
+  if (back) back_path_found(twin->client);
+}
+
+void ClientState::back_path_found(ClientId client) {
+  auto it = back_path_waiters_.find(client);
+  if (it == back_path_waiters_.end()) return;
+  const Waiting waiting = std::move(it->second);
+  back_path_waiters_.erase(it);
+  for (const TransactionId id : waiting) hooks_.resume(id);
+}
+
+auto ClientState::back_path(Run& run, ClientId client, SessionNumber only) -> Outcome<std::optional<BackPath>> {
+  constexpr auto kind = static_cast<uint8_t>(StateKind::session);
+  ClientStateRow::Key from{client, kind, InodeId(0), only.value, 0};
+  const ClientStateRow::Key last{client, kind, InodeId(0), only.value == 0 ? UINT64_MAX : only.value, UINT32_MAX};
+  for (auto found = TRY(client_states.first(run, from, last)); found;
+       found = TRY(client_states.next(run, from, last))) {
+    from = found.key;
+    const SessionNumber number(from.owner_hash);
+    const SessionRow* row = TRY(sessions.get(run, {number}));
+    if (row == nullptr || !row->back_channel) continue;
+    for (const SessionTwin::Connection& c : session_twin(number)->connections)
+      if (c.back) return std::optional(BackPath{number, c.id});
+  }
+  return std::optional<BackPath>();
+}
+
+void ClientState::back_path_failed(const BackPath& path) {
+  SessionTwin* twin = session_twin(path.session);
+  if (twin == nullptr) return;
+  for (SessionTwin::Connection& c : twin->connections)
+    if (c.id == path.connection) c.back = false;
 }
 
 void ClientState::connection_closed(ConnectionId connection) {
@@ -289,8 +335,10 @@ Outcome<uint32_t> ClientState::new_state_number(Run& run, StateKind kind, InodeI
   for (;;) {
     const uint32_t number = (static_cast<uint32_t>(kind) << Stateid::kind_shift) |
                             ((base + ++last_state_) & Stateid::counter_mask);
-    const bool taken = kind == StateKind::open ? TRY(opens.get(run, {inode, number})) != nullptr
-                                               : TRY(lock_states.get(run, {inode, number})) != nullptr;
+    const StateKey key{inode, number};
+    const bool taken = kind == StateKind::open         ? TRY(opens.get(run, key)) != nullptr
+                       : kind == StateKind::delegation ? TRY(delegations.get(run, key)) != nullptr
+                                                       : TRY(lock_states.get(run, key)) != nullptr;
     if (!taken) return number;
   }
 }
@@ -343,6 +391,47 @@ void ClientState::count_lock_state(Run& run, ClientId client, bool more) {
   run.on_undo([apply, more] { apply(!more); });
 }
 
+void ClientState::count_delegation(Run& run, InodeId inode, const DelegationRow& row, bool more) {
+  apply_delegation(inode, row, more);
+  run.on_undo([this, inode, row, more] { apply_delegation(inode, row, !more); });
+}
+
+// Whoever is told that there is none in his way changes something himself, or was told by a recall.
+void ClientState::apply_delegation(InodeId inode, const DelegationRow& row, bool more) {
+  if (ClientTwin* twin = client_twin(row.client)) {
+    twin->delegations += more ? 1 : UINT64_MAX;
+    if (row.revoked) twin->revoked += more ? 1 : UINT64_MAX;
+  }
+  if (row.revoked) return;
+  touch_file(inode, Lsn(0)).delegations += more ? 1 : UINT32_MAX;
+  drop_if_empty(inode);
+}
+
+void ClientState::pause_delegations(InodeId inode, env::Duration pause) {
+  auto it = file_twins_.find(inode);
+  if (it != file_twins_.end()) it->second->no_delegations_until = env_.now() + pause;
+}
+
+void ClientState::wait_for_delegations(const Run& run, InodeId inode) {
+  Waiting& waiting = delegation_waiters_[inode];
+  if (std::ranges::find(waiting, run.transaction()) == waiting.end()) waiting.push_back(run.transaction());
+}
+
+void ClientState::wait_for_back_path(const Run& run, ClientId client) {
+  Waiting& waiting = back_path_waiters_[client];
+  if (std::ranges::find(waiting, run.transaction()) == waiting.end()) waiting.push_back(run.transaction());
+}
+
+void ClientState::delegation_ended(Run& run, InodeId inode) {
+  run.on_commit([this, inode] {
+    auto it = delegation_waiters_.find(inode);
+    if (it == delegation_waiters_.end()) return;
+    const Waiting waiting = std::move(it->second);
+    delegation_waiters_.erase(it);
+    for (const TransactionId id : waiting) hooks_.resume(id);
+  });
+}
+
 void ClientState::change_locks(Run& run, InodeId inode, ClientId client, std::vector<LockChange> changes) {
   if (changes.empty()) return;
   apply_locks(inode, client, changes, false, run.lsn());
@@ -380,6 +469,7 @@ auto ClientState::figures() const -> Figures {
           .opens = opens.size(),
           .lock_states = lock_states.size(),
           .lock_rows = locks.size(),
+          .delegations = delegations.size(),
           .replays = replays,
           .expired = expired};
 }
@@ -387,15 +477,17 @@ auto ClientState::figures() const -> Figures {
 std::string ClientState::describe_twins() const {
   std::vector<std::string> lines;
   for (const auto& [client, twin] : client_twins_)
-    lines.push_back(fmt::format("client {}: {} sessions, {} opens, {} lock states, {} locks, {} in flight",
-                                client, twin->sessions, twin->opens, twin->lock_states, twin->locks,
-                                twin->in_flight));
+    lines.push_back(fmt::format(
+        "client {}: {} sessions, {} opens, {} lock states, {} locks, {} delegations ({} revoked), {} in flight", client,
+        twin->sessions, twin->opens, twin->lock_states, twin->locks, twin->delegations, twin->revoked,
+        twin->in_flight));
   for (const auto& [session, twin] : session_twins_)
     lines.push_back(
         fmt::format("session {}: client {}, {} slots", session, twin->client, twin->slots.size()));
   for (const auto& [inode, file] : file_twins_) {
-    std::string line = fmt::format("inode {}: {} opens, access {}/{}, deny {}/{}", inode, file->opens,
-                                   file->access[0], file->access[1], file->deny[0], file->deny[1]);
+    std::string line =
+        fmt::format("inode {}: {} opens, access {}/{}, deny {}/{}, {} delegations", inode, file->opens,
+                    file->access[0], file->access[1], file->deny[0], file->deny[1], file->delegations);
     for (const auto& [index, type] : {std::pair{&file->read_locks, 'r'}, std::pair{&file->write_locks, 'w'}})
       index->for_each([&, t = type](const LockIndex::Lock& lock) {
         line += fmt::format(" {}{}-{}:{:x}", t, lock.first, lock.last, lock.owner);

@@ -5,7 +5,7 @@
 // Promises: what a client was told to hold is a row, so it is still there after a crash; nobody needs to
 // reclaim anything (DESIGN.md §5). The tables are resident: nothing here faults, except where a hook does.
 // Invariants:
-//   a SessionRow, OpenRow or LockStateRow is there  <=>  its ClientStateRow is there
+//   a SessionRow, OpenRow, LockStateRow or DelegationRow is there  <=>  its ClientStateRow is there
 //   FileTwin::opens == number of the file's OpenRows; its lock indexes hold the locks of its LockRows, but
 //   for those of dead clients that were met and dropped OpenRow::lock_states == number of LockStateRows that
 //   stand on it (of a client that is there)
@@ -39,6 +39,8 @@ class ClientState {
     std::function<Outcome<void>(Run&, InodeId)> released;
     // Starts, within this run, the job that removes what is left of a client (expire.h).
     std::function<void(Run&, ClientId)> start_expire;
+    // Starts, within this run, the transaction that recalls a delegation (nfs4/recall.h). Left out: none is given.
+    std::function<void(Run&, ClientId, StateKey)> start_recall;
     // A waiting transaction can go on.
     std::function<void(TransactionId)> resume;
   };
@@ -51,6 +53,8 @@ class ClientState {
     uint32_t opens_per_client_max = 2'000'000;
     uint32_t lock_states_per_client_max = 2'000'000;
     uint32_t locks_per_client_max = 4'000'000;
+    bool delegations = true;
+    uint32_t delegations_per_client_max = 100'000;
     uint32_t lock_rows_per_owner_max = 131'072;  // in one file: all of them fit into one record
     uint32_t request_bytes_max = (1U << 20U) + 8192, response_bytes_max = (1U << 20U) + 8192;
     uint32_t cached_response_bytes_max = 64U << 10U;
@@ -94,6 +98,26 @@ class ClientState {
   // Gives the connection to the session, as a fore or back channel or both; once is enough.
   void bind_connection(SessionNumber session, ConnectionId connection, bool fore, bool back);
   void connection_closed(ConnectionId connection);
+  // A connection over which the client can be called; nullopt: there is none now. `session`: only of this one.
+  struct BackPath {
+    SessionNumber session;
+    ConnectionId connection;
+  };
+  Outcome<std::optional<BackPath>> back_path(Run& run, ClientId client, SessionNumber session = {});
+  // The connection has not carried a call to the client.
+  void back_path_failed(const BackPath& path);
+
+  bool is_durable(Lsn lsn) const;
+  void when_durable(Lsn lsn, env::Task task);
+
+  // ---- who waits (volatile: after a restart transactions look again)
+
+  // For a delegation of the file to end; for a back path to the client.
+  void wait_for_delegations(const Run& run, InodeId inode);
+  void wait_for_back_path(const Run& run, ClientId client);
+  bool awaits_delegations(InodeId inode) const { return delegation_waiters_.contains(inode); }
+  // When the run commits, whoever waits for the file's delegations looks again.
+  void delegation_ended(Run& run, InodeId inode);
 
   // ---- leases
 
@@ -142,6 +166,8 @@ class ClientState {
   void drop_session(Run& run, SessionNumber session, ClientId client);
   void count_open(Run& run, InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more);
   void count_lock_state(Run& run, ClientId client, bool more);
+  void count_delegation(Run& run, InodeId inode, const DelegationRow& row, bool more);
+  void pause_delegations(InodeId inode, env::Duration pause);
   struct LockChange {
     LockIndex::Lock lock;
     bool write = false, added = false;
@@ -157,7 +183,7 @@ class ClientState {
   const FileTwin* file_twin(Run& run, InodeId inode);
 
   struct Figures {
-    size_t clients = 0, sessions = 0, opens = 0, lock_states = 0, lock_rows = 0;
+    size_t clients = 0, sessions = 0, opens = 0, lock_states = 0, lock_rows = 0, delegations = 0;
     uint64_t replays = 0, expired = 0;
   };
   Figures figures() const;
@@ -173,6 +199,8 @@ class ClientState {
   state::Table<OpenRow> opens;
   state::Table<LockStateRow> lock_states;
   state::Table<LockRow> locks;
+  state::Table<DelegationRow> delegations;
+  state::Table<BackSlotRow> back_slots;
   state::Table<ClientStateRow> client_states;
 
  private:
@@ -188,6 +216,8 @@ class ClientState {
   void apply_open(InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more, Lsn lsn);
   void apply_locks(InodeId inode, ClientId client, const std::vector<LockChange>& changes, bool undo,
                    Lsn lsn);
+  void back_path_found(ClientId client);
+  void apply_delegation(InodeId inode, const DelegationRow& row, bool more);
   FileTwin& touch_file(InodeId inode, Lsn lsn);
   void drop_if_empty(InodeId inode);
 
@@ -205,6 +235,9 @@ class ClientState {
   absl::flat_hash_map<SessionNumber, std::unique_ptr<SessionTwin>> session_twins_;
   absl::flat_hash_map<InodeId, std::unique_ptr<FileTwin>> file_twins_;
   absl::flat_hash_map<ConnectionId, absl::InlinedVector<SessionNumber, 1>> connections_;
+  using Waiting = absl::InlinedVector<TransactionId, 1>;
+  absl::flat_hash_map<InodeId, Waiting> delegation_waiters_;
+  absl::flat_hash_map<ClientId, Waiting> back_path_waiters_;
   Lsn emptied_;  // the newest FileTwin::changed of those that are gone
 };
 

@@ -1,6 +1,7 @@
 #include "client/expire.h"
 
 #include "base/mark.h"
+#include "client/delegation.h"
 #include "client/lock.h"
 #include "client/open.h"
 
@@ -16,6 +17,7 @@ Outcome<bool> remove_session(ClientState& cs, Run& run, const ClientStateRow::Ke
   // First the session itself: from then on no slot gets a row.
   if (TRY(cs.sessions.get(run, {number})) != nullptr) {
     cs.sessions.erase(run, {number});
+    cs.back_slots.erase(run, {number});
     cs.drop_session(run, number, key.client);
     --rows;
   }
@@ -54,6 +56,15 @@ Outcome<bool> remove_open(ClientState& cs, Run& run, const ClientStateRow::Key& 
   return true;
 }
 
+Outcome<bool> remove_delegation(ClientState& cs, Run& run, const ClientStateRow::Key& key, int64_t& rows) {
+  constexpr int64_t released_rows = 6;
+  const DelegationRow* row = TRY(cs.delegations.get(run, {key.inode, key.number}));
+  CHECK(row != nullptr);
+  TRY(erase_delegation(cs, run, {key.inode, key.number}, *row));
+  rows -= 2 + released_rows;
+  return true;
+}
+
 Outcome<bool> remove_some(ClientState& cs, Run& run, ClientId client) {
   const ClientStateRow::Key first{client, 0, InodeId(0), 0, 0};
   const ClientStateRow::Key last{client, UINT8_MAX, InodeId(UINT64_MAX), UINT64_MAX, UINT32_MAX};
@@ -72,8 +83,10 @@ Outcome<bool> remove_some(ClientState& cs, Run& run, ClientId client) {
         removed = TRY(remove_lock_state(cs, run, from, rows));
         break;
       case StateKind::open:
-      case StateKind::delegation:
         removed = TRY(remove_open(cs, run, from, rows));
+        break;
+      case StateKind::delegation:
+        removed = TRY(remove_delegation(cs, run, from, rows));
         break;
     }
     if (!removed) return false;

@@ -49,6 +49,17 @@ Outcome<const LockStateRow*> find_lock_state(ClientState& cs, Run& run, ClientId
   return find(cs.lock_states, StateKind::lock, run, client, inode, stateid);
 }
 
+// A delegation's stateid has the seqid 1 for ever.
+Outcome<const DelegationRow*> find_delegation(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                              const Stateid& stateid) {
+  if (stateid.kind() != StateKind::delegation || stateid.inode != inode) return Status::bad_stateid;
+  const DelegationRow* row = TRY(cs.delegations.get(run, {inode, stateid.number}));
+  if (row == nullptr || row->client != client) return Status::bad_stateid;
+  TRY(check_seqid(stateid.seqid, 1));
+  if (row->revoked) return Status::delegation_revoked;
+  return row;
+}
+
 Outcome<FoundOpen> find_open_of(ClientState& cs, Run& run, ClientId client, InodeId inode, Bytes owner) {
   return find_of<FoundOpen>(cs, cs.opens, StateKind::open, run, client, inode, owner);
 }

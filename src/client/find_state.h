@@ -17,6 +17,10 @@ Outcome<const OpenRow*> find_open(ClientState& cs, Run& run, ClientId client, In
 Outcome<const LockStateRow*> find_lock_state(ClientState& cs, Run& run, ClientId client, InodeId inode,
                                              const Stateid& stateid);
 
+//   delegation_revoked
+Outcome<const DelegationRow*> find_delegation(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                              const Stateid& stateid);
+
 // What an owner of this client has of the file; row == nullptr: nothing.
 struct FoundOpen {
   uint32_t number = 0;

@@ -39,7 +39,7 @@ Outcome<Stateid> open_downgrade(ClientState& cs, Run& run, ClientId client, Inod
 //   locks_held     it has too many locks to free them in one step (§18.2.3 ¶2 allows it for any)
 Outcome<void> close(ClientState& cs, Run& run, ClientId client, InodeId inode, const Stateid& stateid);
 
-// Somebody has the file open.
+// Somebody has the file open, or was delegated it.
 Outcome<bool> is_open(ClientState& cs, Run& run, InodeId inode);
 
 // Erases the rows of an open, and tells Hooks::released if it was the file's last.

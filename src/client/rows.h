@@ -218,7 +218,38 @@ struct LockRow {
   size_t heap_bytes() const { return bounds.capacity() * sizeof(uint64_t); }
 };
 
-// What a client holds: its sessions (inode 0, owner_hash = session number), lock states and opens. For
+// What a client was delegated of a file (RFC 8881 §10.4): it need not ask before it opens, locks and reads it,
+// nor, if `write`, before it changes it.
+struct DelegationRow {
+  static constexpr TableId table = TableId::delegation;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "delegation";
+  using Key = StateKey;
+  ClientId client;
+  bool write = false;
+  bool recalled = false;  // a transaction is at work on its return (recall.h)
+  bool revoked = false;   // it counts no more; the client is to free its stateid
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("client", r.client), v("write", r.write), v("recalled", r.recalled), v("revoked", r.revoked);
+  }
+};
+
+// The one slot of a session's back channel that is used. No row: it was never used.
+struct BackSlotRow {
+  static constexpr TableId table = TableId::back_slot;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "back_slot";
+  using Key = SessionRow::Key;
+  uint32_t seqid = 0;    // of the last callback that may have been sent
+  TransactionId holder;  // whose callback it is, until it is answered; 0: nobody's
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("seqid", r.seqid), v("holder", r.holder);
+  }
+};
+
+// What a client holds: its sessions (inode 0, owner_hash = session number), lock states, opens and delegations. For
 // expiry, and to find an owner's open or lock state in a file. The row itself says nothing more.
 struct ClientStateRow {
   static constexpr TableId table = TableId::client_state;

@@ -36,11 +36,12 @@ Outcome<Bytes> cached_reply(ClientState& cs, Run& run, const SlotRow::Key& key, 
 }
 
 uint32_t status_flags(const SessionRow& session, const SessionTwin& twin, const ClientTwin& client) {
-  if (!client.wants_callbacks || !session.back_channel) return 0;
+  const uint32_t revoked = client.revoked != 0 ? seq4_status_recallable_state_revoked : 0;
+  if (client.delegations == client.revoked || !session.back_channel) return revoked;
   for (const SessionTwin::Connection& c : twin.connections)
-    if (c.back) return 0;
-  if (client.sessions == 1) return seq4_status_cb_path_down | seq4_status_cb_path_down_session;
-  return seq4_status_cb_path_down_session;
+    if (c.back) return revoked;
+  if (client.sessions == 1) return revoked | seq4_status_cb_path_down | seq4_status_cb_path_down_session;
+  return revoked | seq4_status_cb_path_down_session;
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ struct Sequenced {
 // sr_status_flags, RFC 8881 §18.46.2.
 inline constexpr uint32_t seq4_status_cb_path_down = 0x1;
 inline constexpr uint32_t seq4_status_cb_path_down_session = 0x200;
+inline constexpr uint32_t seq4_status_recallable_state_revoked = 0x40;
 
 // The request's transaction is run.transaction(). From here on it is in flight on the slot, until finish().
 //   wait             it is a retransmission of one in flight, and is resumed when that has finished: call

@@ -1,5 +1,6 @@
 #include "client/stateid_ops.h"
 
+#include "client/delegation.h"
 #include "client/find_state.h"
 
 namespace perdure::client {
@@ -13,11 +14,14 @@ Outcome<Status> test_stateid(ClientState& cs, Run& run, ClientId client, const S
   };
   if (stateid.kind() == StateKind::lock)
     return status_of(find_lock_state(cs, run, client, stateid.inode, stateid));
+  if (stateid.kind() == StateKind::delegation)
+    return status_of(find_delegation(cs, run, client, stateid.inode, stateid));
   return status_of(find_open(cs, run, client, stateid.inode, stateid));
 }
 
 Outcome<void> free_stateid(ClientState& cs, Run& run, ClientId client, const Stateid& stateid) {
   const InodeId inode = stateid.inode;
+  if (stateid.kind() == StateKind::delegation) return free_delegation(cs, run, client, stateid);
   if (stateid.kind() != StateKind::lock) {
     TRY(find_open(cs, run, client, inode, stateid));
     return Status::locks_held;

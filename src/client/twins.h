@@ -52,20 +52,23 @@ struct ClientTwin {
   std::list<ClientId>::iterator place;  // in the list of clients, least recently renewed first
   uint32_t in_flight = 0;               // transactions; meanwhile the lease does not end
   bool expiring = false;                // given to a job that decides whether it ends
-  bool wants_callbacks = false;         // holds something that may be recalled
   uint32_t sessions = 0;
   uint64_t opens = 0, lock_states = 0, locks = 0;
+  uint64_t delegations = 0;  // revoked ones included
+  uint64_t revoked = 0;
 };
 
-// The opens and locks of one file, counted.
+// The opens, locks and delegations of one file, counted.
 struct FileTwin {
   uint32_t opens = 0;
+  uint32_t delegations = 0;  // that are not revoked
   std::array<uint32_t, 2> access{}, deny{};  // opens with the bit: read, write
   LockIndex read_locks, write_locks;
   // The newest record that changed a deny mode or a lock: who is told that there is none waits for it. (Who
   // is affected by access modes changes something himself, and waits for that.)
   Lsn changed;
-  bool empty() const { return opens == 0 && read_locks.empty() && write_locks.empty(); }
+  env::Instant no_delegations_until;  // somebody was in the way of one a moment ago
+  bool empty() const { return opens == 0 && delegations == 0 && read_locks.empty() && write_locks.empty(); }
 };
 
 }  // namespace perdure::client

@@ -2,6 +2,7 @@
 
 #include "client/access.h"
 #include "fs/access.h"
+#include "fs/lookup.h"
 #include "nfs4/results.h"
 
 namespace perdure::nfs4 {
@@ -12,10 +13,22 @@ Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& gi
   const InodeId id = (which == Handle::saved ? c.registers.saved : c.registers.current).inode;
   const fs::InodeRow inode = TRY(c.fs().load(run, id));
   TRY(fs::check_regular(inode));
+  TRY(recall_others(c, run, id, write ? client::Use::changes : client::Use::reads));
   TRY(client::check_access(c.clients(), run, client::ClientId(c.registers.client), id, stateid,
                            write ? client::IoKind::write : client::IoKind::read));
   TRY(fs::check_permission(inode, c.principal(), write ? fs::may_write : fs::may_read, fs::Check::data));
   return inode;
+}
+
+Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use) {
+  return client::recall_others(c.clients(), run, client::ClientId(c.registers.client), inode, use);
+}
+
+Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::string_view name) {
+  if (c.clients().delegations.size() == 0) return {};
+  const auto found = fs::lookup(c.fs(), run, c.principal(), directory, name);
+  if (!found) return found.error().is_status() ? Outcome<void>() : found.error();
+  return recall_others(c, run, found->inode, client::Use::changes);
 }
 
 Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& given) {

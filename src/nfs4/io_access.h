@@ -1,6 +1,7 @@
 // Who may read or write a file's content, or set its size: the stateid and the mode together.
 #pragma once
 
+#include "client/delegation.h"
 #include "fs/attributes.h"
 #include "nfs4/results.h"
 
@@ -10,6 +11,12 @@ namespace perdure::nfs4 {
 // allows the access (or is special and no open denies it), and so does the mode. Gives the inode.
 Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write,
                                 Handle which = Handle::current);
+
+// Waits as long as others have delegations that are in the way (client/delegation.h). To be asked before anything
+// is changed. The second one: of what the directory has under this name, if anything, which is to be removed or
+// renamed.
+Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use);
+Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::string_view name);
 
 // For SETATTR of the size.
 Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& stateid);

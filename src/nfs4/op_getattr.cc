@@ -1,6 +1,7 @@
 // GETATTR: RFC 8881 §18.7.
 #include "nfs4/attributes.h"
 #include "nfs4/compound.h"
+#include "nfs4/io_access.h"
 #include "nfs4/operations.h"
 
 namespace perdure::nfs4 {
@@ -11,6 +12,10 @@ Outcome<Nfsstat4> op_getattr(Compound& c, Run& run) {
   // RFC 8881 §5.5: what can only be set cannot be asked for.
   if (wanted.has(Attribute::time_access_set) || wanted.has(Attribute::time_modify_set))
     return Nfsstat4::NFS4ERR_INVAL;
+  // Deviation: RFC 8881 §10.4.3 has CB_GETATTR, to ask the client that may be writing. We recall instead.
+  if (wanted.has(Attribute::change) || wanted.has(Attribute::size) || wanted.has(Attribute::time_modify) ||
+      wanted.has(Attribute::time_metadata) || wanted.has(Attribute::space_used))
+    TRY(recall_others(c, run, c.registers.current.inode, client::Use::reads));
   TRY(put_attributes(c, run, c.registers.current.inode, wanted, c.reply));
   return Nfsstat4::NFS4_OK;
 }

@@ -1,4 +1,6 @@
 // OPEN: RFC 8881 §18.16.
+#include "client/delegation.h"
+#include "client/find_state.h"
 #include "client/open.h"
 #include "fs/access.h"
 #include "fs/create.h"
@@ -6,6 +8,7 @@
 
 #include "nfs4/attributes.h"
 #include "nfs4/compound.h"
+#include "nfs4/io_access.h"
 #include "nfs4/names.h"
 #include "nfs4/operations.h"
 #include "nfs4/principal.h"
@@ -42,6 +45,7 @@ struct OpenArguments {
   fs::CreateRequest request;
   Bitmap given;
   Claim claim{};
+  client::Stateid delegation;  // of a claim that is made under it
   std::string_view name;
 };
 
@@ -83,11 +87,11 @@ Nfsstat4 get_arguments(Compound& c, OpenArguments& args) {
       c.args.get_u32();  // the delegation that it had
       break;
     case Claim::delegate_cur:
-      get_stateid(c.args);
+      args.delegation = get_stateid(c.args);
       args.name = get_name(c.args);
       break;
     case Claim::delegate_cur_fh:
-      get_stateid(c.args);
+      args.delegation = get_stateid(c.args);
       break;
     case Claim::fh:
     case Claim::delegate_prev_fh:
@@ -113,7 +117,7 @@ struct Target {
 // Finds or creates what CLAIM_NULL names, or takes the current file handle for what the other claims mean.
 Outcome<Target> find_target(Compound& c, Run& run, const OpenArguments& args) {
   const InodeId current = c.registers.current.inode;
-  if (args.claim != Claim::null) return Target{.inode = current};
+  if (args.claim != Claim::null && args.claim != Claim::delegate_cur) return Target{.inode = current};
   if (args.create) {
     if (c.service().options().read_only) {
       const Outcome<fs::Object> there = fs::lookup(c.fs(), run, c.principal(), current, args.name);
@@ -141,6 +145,29 @@ Outcome<void> check_mode(Compound& c, const fs::InodeRow& inode, uint32_t access
   return allowed;
 }
 
+// Nobody else may be reading or writing what this open is to change, or what others are to be kept from.
+Outcome<void> clear_the_way(Compound& c, Run& run, const OpenArguments& args, InodeId inode) {
+  const bool truncates = args.create && args.request.attributes.size == 0;
+  const bool changes = (args.share_access & client::share_write) != 0 || args.share_deny != 0 || truncates;
+  return recall_others(c, run, inode, changes ? client::Use::changes : client::Use::reads);
+}
+
+// open_delegation4: no ACE says more than the mode, and there is no limit of space.
+void put_delegation(wire::XdrEncoder& out, const client::Stateid& stateid, bool write) {
+  constexpr uint32_t limit_size = 1, ace_allow = 0;
+  out.put_u32(write ? 2 : 1);  // OPEN_DELEGATE_WRITE, _READ
+  put_stateid(out, stateid);
+  out.put_bool(false);  // recall
+  if (write) {
+    out.put_u32(limit_size);
+    out.put_u64(UINT64_MAX);
+  }
+  out.put_u32(ace_allow);
+  out.put_u32(0);
+  out.put_u32(0);
+  out.put_string("");
+}
+
 void put_no_delegation(wire::XdrEncoder& out, uint32_t share_access) {
   const uint32_t want = share_access & want_mask;
   if (want == 0) return out.put_u32(0);                   // OPEN_DELEGATE_NONE
@@ -157,14 +184,19 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   OpenArguments args;
   if (const Nfsstat4 status = get_arguments(c, args); status != Nfsstat4::NFS4_OK) return status;
   const uint32_t access = args.share_access & access_bits;
-  if (args.claim != Claim::null && args.claim != Claim::fh && args.claim != Claim::previous)
-    return Nfsstat4::NFS4ERR_NOTSUPP;  // no delegation was ever given
+  const bool under_delegation = args.claim == Claim::delegate_cur || args.claim == Claim::delegate_cur_fh;
+  if (args.claim == Claim::delegate_prev || args.claim == Claim::delegate_prev_fh)
+    return Nfsstat4::NFS4ERR_NOTSUPP;  // a client that begins anew has no delegations (RFC 8881 §10.2.1)
   if (args.claim != Claim::null && args.create) return Nfsstat4::NFS4ERR_INVAL;
 
   const Target target = TRY(find_target(c, run, args));
   const fs::InodeRow inode = TRY(c.fs().load(run, target.inode));
   TRY(fs::check_regular(inode));
   if (c.service().options().read_only && (access & client::share_write) != 0) return Nfsstat4::NFS4ERR_ROFS;
+  if (under_delegation)
+    TRY(client::find_delegation(c.clients(), run, client::ClientId(c.registers.client), target.inode,
+                                args.delegation));
+  if (!target.created) TRY(clear_the_way(c, run, args, target.inode));
   if (!target.own) TRY(check_mode(c, inode, access));
   const std::string principal = principal_name(c.credential());
   const client::Stateid stateid = TRY(client::open(c.clients(), run,
@@ -190,7 +222,17 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   put_change_info(c.reply, target.directory);
   c.reply.put_u32(result_posix_locks | result_preserve_unlinked);
   put_bitmap(c.reply, set);
-  put_no_delegation(c.reply, args.share_access);
+  const bool write = (access & client::share_write) != 0;
+  const uint32_t want = args.share_access & want_mask;
+  std::optional<client::Stateid> delegation;
+  // What has just been made is closed soon, most of the time.
+  if (args.share_deny == 0 && !under_delegation && !target.created && want != want_no_delegation &&
+      want != want_cancel)
+    delegation = TRY(client::delegate(c.clients(), run, client::ClientId(c.registers.client), target.inode, write));
+  if (delegation)
+    put_delegation(c.reply, *delegation, write);
+  else
+    put_no_delegation(c.reply, args.share_access);
   return Nfsstat4::NFS4_OK;
 }
 

@@ -1,7 +1,7 @@
 // RENAME: RFC 8881 §18.26. Saved file handle: source directory; current: target directory.
 #include "fs/rename.h"
 
-#include "nfs4/compound.h"
+#include "nfs4/io_access.h"
 #include "nfs4/names.h"
 #include "nfs4/operations.h"
 #include "nfs4/results.h"
@@ -12,6 +12,8 @@ Outcome<Nfsstat4> op_rename(Compound& c, Run& run) {
   const std::string_view from = get_name(c.args);
   const std::string_view to = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  TRY(recall_others(c, run, c.registers.saved.inode, from));
+  TRY(recall_others(c, run, c.registers.current.inode, to));
   const fs::Renamed renamed = TRY(
       fs::rename(c.fs(), run, c.principal(), c.registers.saved.inode, from, c.registers.current.inode, to));
   put_change_info(c.reply, renamed.from);

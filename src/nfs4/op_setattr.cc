@@ -16,6 +16,7 @@ Outcome<Nfsstat4> op_setattr(Compound& c, Run& run) {
   if (!attributes) return attributes.error();
   // RFC 8275: it belongs to the creation of objects alone.
   if (attributes->given.has(Attribute::mode_umask)) return Nfsstat4::NFS4ERR_INVAL;
+  TRY(recall_others(c, run, c.registers.current.inode, client::Use::changes));
   auto right = fs::SizeRight::by_mode;
   if (attributes->set.size) right = TRY(may_set_size(c, run, stateid));
   TRY(fs::set_attributes(c.fs(), run, c.principal(), c.registers.current.inode, attributes->set, right));

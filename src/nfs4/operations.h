@@ -50,6 +50,7 @@ PERDURE_OPERATION(op_copy);
 PERDURE_OPERATION(op_create);
 PERDURE_OPERATION(op_create_session);
 PERDURE_OPERATION(op_deallocate);
+PERDURE_OPERATION(op_delegreturn);
 PERDURE_OPERATION(op_destroy_clientid);
 PERDURE_OPERATION(op_destroy_session);
 PERDURE_OPERATION(op_exchange_id);

@@ -21,6 +21,7 @@ void Service::call(wire::RpcCall&& call) {
 
 void Service::closed(wire::ConnectionId connection) {
   clients_.connection_closed(client::ConnectionId(connection.value));
+  callbacks_.closed(connection);
 }
 
 fs::Principal Service::squash(const wire::Credential& credential) const {

@@ -4,7 +4,9 @@
 
 #include <string>
 
+#include "nfs4/callbacks.h"
 #include "nfs4/compound.h"
+#include "nfs4/recall.h"
 #include "processor/processor.h"
 
 namespace perdure::nfs4 {
@@ -29,7 +31,10 @@ class Service final : public wire::RpcProgram {
           fs::VolumeId volume, Options options);
 
   // Where replies go. Before the first call.
-  void attach(wire::Transport& transport) { transport_ = &transport; }
+  void attach(wire::Transport& transport) {
+    transport_ = &transport;
+    callbacks_.attach(transport);
+  }
 
   // wire::RpcProgram. Executes a call of the COMPOUND procedure; the reply is sent when the result may leave.
   // One whose COMPOUND4args has no valid header is answered with GARBAGE_ARGS.
@@ -38,6 +43,10 @@ class Service final : public wire::RpcProgram {
   void send(wire::ConnectionId connection, wire::Reply&& reply) {
     transport_->send(connection, std::move(reply));
   }
+
+  // What clients answer to our own calls goes there.
+  Callbacks& callbacks() { return callbacks_; }
+  Recalls& recalls() { return recalls_; }
 
   fs::FileSystem& fs() { return fs_; }
   client::ClientState& clients() { return clients_; }
@@ -55,6 +64,8 @@ class Service final : public wire::RpcProgram {
   fs::VolumeId volume_;
   Options options_;
   wire::Transport* transport_ = nullptr;
+  Callbacks callbacks_{[this](TransactionId id) { processor_.resume(id); }};
+  Recalls recalls_{*this};
 };
 
 }  // namespace perdure::nfs4

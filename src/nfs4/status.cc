@@ -79,6 +79,8 @@ Nfsstat4 to_nfsstat4(Status status) {  // NOLINT(readability-function-size): a t
       return NFS4ERR_EXPIRED;
     case Status::admin_revoked:
       return NFS4ERR_ADMIN_REVOKED;
+    case Status::delegation_revoked:
+      return NFS4ERR_DELEG_REVOKED;
     case Status::open_mode:
       return NFS4ERR_OPENMODE;
     case Status::share_denied:

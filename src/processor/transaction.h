@@ -19,6 +19,7 @@ enum class Kind : uint8_t {
   compound = 1,       // an NFSv4 COMPOUND (nfs4/)
   reclaim = 2,        // frees what a removal or truncation cut off (fs/)
   expire_client = 3,  // removes a dead client's sessions, opens and locks (client/)
+  recall = 5,         // sees to the return of a delegation (nfs4/)
   unlogged = 4,       // nothing is lost if it ends with the process: each of its runs is complete in itself
 };
 

@@ -5,6 +5,7 @@
 #include "client/expire.h"
 #include "fs/reclaim.h"
 #include "nfs4/machine.h"
+#include "nfs4/recall.h"
 #include "server/operation_name.h"
 #include "state/row_reader.h"
 
@@ -40,6 +41,12 @@ bool take(InFlight& in_flight, TransactionId id, const processor::TransactionRow
       in_flight.clients.expiring.push_back(registers.client);
       return true;
     }
+    case processor::Kind::recall: {
+      nfs4::RecallRegisters registers;
+      if (!state::decode(row.machine, registers)) return false;
+      in_flight.clients.recalls.push_back({registers.inode, registers.number});
+      return true;
+    }
     case processor::Kind::unlogged:
       return false;
   }
@@ -62,6 +69,7 @@ Result<InFlight> check_transactions(const CheckArguments& arguments, state::Find
   }
   std::ranges::sort(in_flight.reclaims);
   std::ranges::sort(in_flight.clients.expiring);
+  std::ranges::sort(in_flight.clients.recalls);
   return in_flight;
 }
 

@@ -22,7 +22,8 @@ enum class InternalOperation : uint16_t {
   write_back = 2003,
   free_blocks = 2004,
   make_volume = 2005,
-  begin_epoch = 2006
+  begin_epoch = 2006,
+  recall = 2007
 };
 
 template <class Registers>

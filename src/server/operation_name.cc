@@ -23,6 +23,8 @@ std::string operation_name(uint16_t operation) {
       return "make_volume";
     case InternalOperation::begin_epoch:
       return "begin_epoch";
+    case InternalOperation::recall:
+      return "recall";
   }
   const std::string name = nfs4::name(static_cast<nfs4::Opnum4>(operation));
   return name.starts_with("OP_") ? name.substr(3) : name;

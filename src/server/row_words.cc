@@ -12,6 +12,7 @@
 #include "fs/words.h"
 #include "fs/write.h"
 #include "nfs4/machine.h"
+#include "nfs4/recall.h"
 #include "server/operation_name.h"
 #include "server/row_types.h"
 
@@ -199,6 +200,11 @@ std::string machine_words(const processor::TransactionRow& row) {
     }
     case processor::Kind::expire_client: {
       client::ExpireRegisters registers;
+      return state::decode(row.machine, registers) ? state::describe(registers)
+                                                   : "its machine cannot be read";
+    }
+    case processor::Kind::recall: {
+      nfs4::RecallRegisters registers;
       return state::decode(row.machine, registers) ? state::describe(registers)
                                                    : "its machine cannot be read";
     }

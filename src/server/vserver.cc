@@ -63,6 +63,9 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
   client_hooks.start_expire = [this](Run& run, client::ClientId client) {
     processor_->start(run, expire_job(processor_->new_id(), {client, client::ExpireRegisters::Step::remove}));
   };
+  client_hooks.start_recall = [this](Run& run, client::ClientId client, client::StateKey key) {
+    processor_->start(run, recall_job(processor_->new_id(), {client, key.inode, key.number}));
+  };
   client_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
   clients_ =
       std::make_unique<client::ClientState>(env, *database_, options_.clients, std::move(client_hooks));
@@ -304,6 +307,10 @@ void Vserver::open_service() {
     client::ExpireRegisters registers;
     return state::decode(machine, registers) ? expire_job(id, registers) : nullptr;
   });
+  processor_->register_factory(Kind::recall, [this](TransactionId id, Bytes machine) {
+    nfs4::RecallRegisters registers;
+    return state::decode(machine, registers) ? recall_job(id, registers) : nullptr;
+  });
   fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
   fs_->data().hooks.failed = [this](const Error& error) { fail(error); };
   fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything); };
@@ -334,6 +341,7 @@ void Vserver::turn() {
 
 using ReclaimJob = Job<fs::ReclaimRegisters>;
 using ExpireJob = Job<client::ExpireRegisters>;
+using RecallJob = Job<nfs4::RecallRegisters>;
 using WriteBackJob = Job<fs::WriteBackRegisters>;
 using FreeJob = Job<NoRegisters>;
 
@@ -351,6 +359,12 @@ std::unique_ptr<processor::Transaction> Vserver::expire_job(TransactionId id,
       *processor_, id, Kind::expire_client, InternalOperation::expire_client, registers,
       [this](Run& run, client::ExpireRegisters& r) { return client::expire_step(*clients_, run, r); },
       std::move(ended));
+}
+
+std::unique_ptr<processor::Transaction> Vserver::recall_job(TransactionId id, nfs4::RecallRegisters registers) {
+  return std::make_unique<RecallJob>(
+      *processor_, id, Kind::recall, InternalOperation::recall, registers,
+      [this](Run& run, nfs4::RecallRegisters& r) { return nfs_->recalls().step(run, r); });
 }
 
 // One pass at a time. A pass that fails has lost nothing: what it left is moved by a later one, or goes

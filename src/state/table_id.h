@@ -28,6 +28,7 @@ enum class TableId : uint8_t {
   lock = 26,
   client_state = 27,
   delegation = 28,
+  back_slot = 29,
   // processor/
   transaction = 40,
   vserver = 41,

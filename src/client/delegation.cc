@@ -1,0 +1,124 @@
+#include "client/delegation.h"
+
+#include "base/mark.h"
+#include "base/planted_bug.h"
+#include "client/find_state.h"
+
+namespace perdure::client {
+
+namespace {
+
+// How long nobody is delegated a file after somebody was in the way: two clients that fight over it are better
+// off without.
+constexpr env::Duration pause = std::chrono::seconds(10);
+
+constexpr StateKey first_delegation(InodeId inode) {
+  return {inode, static_cast<uint32_t>(StateKind::delegation) << Stateid::kind_shift};
+}
+
+Outcome<void> released(ClientState& cs, Run& run, InodeId inode) {
+  cs.delegation_ended(run, inode);
+  const FileTwin* file = cs.file_twin(run, inode);
+  if (file == nullptr || (file->opens == 0 && file->delegations == 0)) return cs.hooks().released(run, inode);
+  return {};
+}
+
+// Whether another client's open, or anybody's delegation, speaks against one for `client`.
+Outcome<bool> hindered(ClientState& cs, Run& run, ClientId client, InodeId inode, bool write) {
+  constexpr uint32_t opens_looked_at_max = 64;
+  const FileTwin* file = cs.file_twin(run, inode);
+  if (file == nullptr || file->opens > opens_looked_at_max) return true;
+  if (file->no_delegations_until > cs.env().now() || cs.awaits_delegations(inode)) return true;
+  StateKey from{inode, 0};
+  const StateKey last{inode, UINT32_MAX};
+  for (auto open = TRY(cs.opens.first(run, from, last)); open; open = TRY(cs.opens.next(run, from, last))) {
+    from = open.key;
+    if (open.row->client == client || TRY(cs.clients.get(run, {open.row->client})) == nullptr) continue;
+    if (write || (open.row->access & 2U) != 0 || open.row->deny != 0) return true;
+  }
+  from = first_delegation(inode);
+  for (auto found = TRY(cs.delegations.first(run, from, last)); found;
+       found = TRY(cs.delegations.next(run, from, last))) {
+    from = found.key;
+    if (found.row->revoked || TRY(cs.clients.get(run, {found.row->client})) == nullptr) continue;
+    if (found.row->client == client || found.row->write || found.row->recalled || write) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use) {
+  if (cs.delegations.size() == 0 || planted("delegations are not recalled")) return {};
+  const FileTwin* file = cs.file_twin(run, inode);
+  if (file == nullptr || file->delegations == 0) return {};
+  bool wait = false;
+  StateKey from = first_delegation(inode);
+  const StateKey last{inode, UINT32_MAX};
+  for (auto found = TRY(cs.delegations.first(run, from, last)); found;
+       found = TRY(cs.delegations.next(run, from, last))) {
+    from = found.key;
+    DelegationRow row = *found.row;
+    if (row.client == client || row.revoked || (use == Use::reads && !row.write)) continue;
+    if (TRY(cs.clients.get(run, {row.client})) == nullptr) continue;
+    wait = true;
+    if (row.recalled) continue;
+    row.recalled = true;
+    const ClientId holder = row.client;
+    cs.delegations.put(run, from, std::move(row));
+    cs.hooks().start_recall(run, holder, from);
+    PERDURE_MARK("a delegation is recalled");
+  }
+  if (!wait) return {};
+  cs.pause_delegations(inode, pause);
+  cs.wait_for_delegations(run, inode);
+  return Stop::wait();
+}
+
+Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId client, InodeId inode, bool write) {
+  const std::optional<Stateid> none;
+  const ClientState::Options& options = cs.options();
+  if (!options.delegations || !cs.hooks().start_recall) return none;
+  if (cs.client_twin(client)->delegations >= options.delegations_per_client_max) return none;
+  if (!TRY(cs.back_path(run, client)) || TRY(hindered(cs, run, client, inode, write))) return none;
+  const uint32_t number = TRY(cs.new_state_number(run, StateKind::delegation, inode));
+  const DelegationRow row{.client = client, .write = write};
+  cs.count_delegation(run, inode, row, true);
+  cs.delegations.put_new(run, {inode, number}, row);
+  cs.put_client_state(run, client, StateKind::delegation, inode, 0, number);
+  return std::optional(Stateid{1, inode, number});
+}
+
+Outcome<void> delegreturn(ClientState& cs, Run& run, ClientId client, InodeId inode, const Stateid& stateid) {
+  const DelegationRow* row = TRY(find_delegation(cs, run, client, inode, stateid));
+  return erase_delegation(cs, run, {inode, stateid.number}, *row);
+}
+
+Outcome<void> free_delegation(ClientState& cs, Run& run, ClientId client, const Stateid& stateid) {
+  const auto found = find_delegation(cs, run, client, stateid.inode, stateid);
+  if (found) return Status::locks_held;
+  if (!found.error().is_status() || found.error().status() != Status::delegation_revoked) return found.error();
+  const StateKey key{stateid.inode, stateid.number};
+  return erase_delegation(cs, run, key, *TRY(cs.delegations.get(run, key)));
+}
+
+Outcome<void> revoke_delegation(ClientState& cs, Run& run, StateKey key, const DelegationRow& row) {
+  PERDURE_MARK("a delegation is revoked");
+  DelegationRow revoked = row;
+  revoked.revoked = true;
+  cs.count_delegation(run, key.inode, row, false);
+  cs.count_delegation(run, key.inode, revoked, true);
+  cs.delegations.put(run, key, revoked);
+  return released(cs, run, key.inode);
+}
+
+Outcome<void> erase_delegation(ClientState& cs, Run& run, StateKey key, const DelegationRow& row) {
+  const DelegationRow gone = row;
+  cs.delegations.erase(run, key);
+  cs.erase_client_state(run, gone.client, StateKind::delegation, key.inode, 0, key.number);
+  cs.count_delegation(run, key.inode, gone, false);
+  if (gone.revoked) return {};
+  return released(cs, run, key.inode);
+}
+
+}  // namespace perdure::client

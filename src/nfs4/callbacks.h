@@ -1,0 +1,58 @@
+// Callbacks: calls to clients over the back channels of their sessions (RFC 8881 §2.10.3.1, §20), and what comes
+// back. Knows nothing of why: nfs4/recall.h does. Volatile: after a crash whoever had sent something sends it
+// again, under the same sequence id, or learns from the client that it had arrived.
+// Thread: the vserver's loop.
+#pragma once
+
+#include <absl/container/btree_map.h>
+
+#include <optional>
+
+#include "client/client_state.h"
+#include "nfs4/types.h"
+#include "wire/rpc_service.h"
+
+namespace perdure::nfs4 {
+
+// Numbers of callback operations that are used (nfs_cb_opnum4).
+enum class CallbackOp : uint32_t { OP_CB_RECALL = 4, OP_CB_SEQUENCE = 11 };
+
+class Callbacks final : public wire::CallbackSink {
+ public:
+  explicit Callbacks(std::function<void(TransactionId)> resume) : resume_(std::move(resume)) {}
+
+  void attach(wire::Transport& transport) { transport_ = &transport; }
+
+  // How a CB_COMPOUND of CB_SEQUENCE and one operation has ended. `operation` counts if `sequence` is NFS4_OK.
+  struct Answer {
+    bool lost = false;       // the connection is gone
+    bool malformed = false;  // what came was no answer
+    Nfsstat4 sequence = Nfsstat4::NFS4_OK, operation = Nfsstat4::NFS4_OK;
+  };
+  // Sends the operation (its number and arguments, in XDR) under this sequence id of slot 0. When it has ended
+  // the caller is resumed, and take_answer() gives the answer once.
+  void send(TransactionId caller, const client::ClientState::BackPath& path, const client::SessionRow& session,
+            uint32_t seqid, Bytes operation);
+  bool under_way(TransactionId caller) const { return calls_.contains(caller); }
+  std::optional<Answer> take_answer(TransactionId caller);
+  void forget(TransactionId caller);
+
+  // wire::CallbackSink
+  void reply(wire::ConnectionId connection, const wire::ReplyHeader& reply) override;
+  void closed(wire::ConnectionId connection);
+
+ private:
+  struct Sent {
+    wire::ConnectionId connection;
+    uint32_t xid = 0;
+  };
+  void end(TransactionId caller, const Answer& answer);
+
+  std::function<void(TransactionId)> resume_;
+  wire::Transport* transport_ = nullptr;
+  absl::btree_map<TransactionId, Sent> calls_;
+  absl::btree_map<TransactionId, Answer> answers_;
+  uint32_t last_xid_ = 0;
+};
+
+}  // namespace perdure::nfs4
