@@ -151,8 +151,8 @@ Result<void> ClientCheck::check_sessions() {
   return {};
 }
 
-// A recalled one has a transaction that sees to it, and nobody else's open or delegation conflicts with one that
-// is not.
+// A recalled one has a transaction that sees to it, and nobody else's open or delegation conflicts with one
+// that is not.
 Result<void> ClientCheck::check_delegations() {
   state::RowReader<DelegationRow> rows(cs_.delegations, damaged());
   StateKey writer{};  // of the file before it
@@ -170,8 +170,9 @@ Result<void> ClientCheck::check_delegations() {
     if (!alive(row.client) || row.revoked) continue;
     const bool in_flight = std::ranges::binary_search(surroundings_.recalls, key);
     if (row.recalled != in_flight)
-      findings_.add("{}: {}", where(), in_flight ? "a transaction recalls it, but the row does not say so"
-                                                 : "recalled, but no transaction sees to it");
+      findings_.add("{}: {}", where(),
+                    in_flight ? "a transaction recalls it, but the row does not say so"
+                              : "recalled, but no transaction sees to it");
     if (std::exchange(file, key.inode) != key.inode) in_file = 0, writer = {};
     if (row.write) writer = key;
     if (++in_file > 1 && writer.inode == key.inode)

@@ -2,9 +2,9 @@
 // and agree with each other. For `perdure check`, and at the end of tests.
 //
 // Checked are: owners and clients, sessions and slots against clients and the transactions in flight, opens,
-// lock states and delegations against clients, owners and each other, that no two of them conflict, the order of lock
-// rows, and that client_state rows name exactly what each client holds. What belongs to a client that has
-// ended is good as long as a transaction is removing it.
+// lock states and delegations against clients, owners and each other, that no two of them conflict, the order
+// of lock rows, and that client_state rows name exactly what each client holds. What belongs to a client that
+// has ended is good as long as a transaction is removing it.
 //
 // Reads rows through state/row_reader.h; keeps about 100 bytes for each client, session, open and lock state.
 // The tables must not change meanwhile. Blocks.

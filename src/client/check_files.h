@@ -1,5 +1,5 @@
-// What the checker remembers of opens, lock states and delegations, and the part of it that goes through them file by
-// file. Internal to check*.cc.
+// What the checker remembers of opens, lock states and delegations, and the part of it that goes through them
+// file by file. Internal to check*.cc.
 #pragma once
 
 #include <vector>

@@ -283,10 +283,12 @@ void ClientState::back_path_found(ClientId client) {
   for (const TransactionId id : waiting) hooks_.resume(id);
 }
 
-auto ClientState::back_path(Run& run, ClientId client, SessionNumber only) -> Outcome<std::optional<BackPath>> {
+auto ClientState::back_path(Run& run, ClientId client, SessionNumber only)
+    -> Outcome<std::optional<BackPath>> {
   constexpr auto kind = static_cast<uint8_t>(StateKind::session);
   ClientStateRow::Key from{client, kind, InodeId(0), only.value, 0};
-  const ClientStateRow::Key last{client, kind, InodeId(0), only.value == 0 ? UINT64_MAX : only.value, UINT32_MAX};
+  const ClientStateRow::Key last{client, kind, InodeId(0), only.value == 0 ? UINT64_MAX : only.value,
+                                 UINT32_MAX};
   for (auto found = TRY(client_states.first(run, from, last)); found;
        found = TRY(client_states.next(run, from, last))) {
     from = found.key;
@@ -477,10 +479,11 @@ auto ClientState::figures() const -> Figures {
 std::string ClientState::describe_twins() const {
   std::vector<std::string> lines;
   for (const auto& [client, twin] : client_twins_)
-    lines.push_back(fmt::format(
-        "client {}: {} sessions, {} opens, {} lock states, {} locks, {} delegations ({} revoked), {} in flight", client,
-        twin->sessions, twin->opens, twin->lock_states, twin->locks, twin->delegations, twin->revoked,
-        twin->in_flight));
+    lines.push_back(
+        fmt::format("client {}: {} sessions, {} opens, {} lock states, {} locks, {} delegations ({} "
+                    "revoked), {} in flight",
+                    client, twin->sessions, twin->opens, twin->lock_states, twin->locks, twin->delegations,
+                    twin->revoked, twin->in_flight));
   for (const auto& [session, twin] : session_twins_)
     lines.push_back(
         fmt::format("session {}: client {}, {} slots", session, twin->client, twin->slots.size()));

@@ -39,7 +39,8 @@ class ClientState {
     std::function<Outcome<void>(Run&, InodeId)> released;
     // Starts, within this run, the job that removes what is left of a client (expire.h).
     std::function<void(Run&, ClientId)> start_expire;
-    // Starts, within this run, the transaction that recalls a delegation (nfs4/recall.h). Left out: none is given.
+    // Starts, within this run, the transaction that recalls a delegation (nfs4/recall.h). Left out: none is
+    // given.
     std::function<void(Run&, ClientId, StateKey)> start_recall;
     // A waiting transaction can go on.
     std::function<void(TransactionId)> resume;
@@ -98,7 +99,8 @@ class ClientState {
   // Gives the connection to the session, as a fore or back channel or both; once is enough.
   void bind_connection(SessionNumber session, ConnectionId connection, bool fore, bool back);
   void connection_closed(ConnectionId connection);
-  // A connection over which the client can be called; nullopt: there is none now. `session`: only of this one.
+  // A connection over which the client can be called; nullopt: there is none now. `session`: only of this
+  // one.
   struct BackPath {
     SessionNumber session;
     ConnectionId connection;

@@ -8,8 +8,8 @@ namespace perdure::client {
 
 namespace {
 
-// How long nobody is delegated a file after somebody was in the way: two clients that fight over it are better
-// off without.
+// How long nobody is delegated a file after somebody was in the way: two clients that fight over it are
+// better off without.
 constexpr env::Duration pause = std::chrono::seconds(10);
 
 constexpr StateKey first_delegation(InodeId inode) {
@@ -75,7 +75,8 @@ Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId 
   return Stop::wait();
 }
 
-Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId client, InodeId inode, bool write) {
+Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                         bool write) {
   const std::optional<Stateid> none;
   const ClientState::Options& options = cs.options();
   if (!options.delegations || !cs.hooks().start_recall) return none;
@@ -97,7 +98,8 @@ Outcome<void> delegreturn(ClientState& cs, Run& run, ClientId client, InodeId in
 Outcome<void> free_delegation(ClientState& cs, Run& run, ClientId client, const Stateid& stateid) {
   const auto found = find_delegation(cs, run, client, stateid.inode, stateid);
   if (found) return Status::locks_held;
-  if (!found.error().is_status() || found.error().status() != Status::delegation_revoked) return found.error();
+  if (!found.error().is_status() || found.error().status() != Status::delegation_revoked)
+    return found.error();
   const StateKey key{stateid.inode, stateid.number};
   return erase_delegation(cs, run, key, *TRY(cs.delegations.get(run, key)));
 }

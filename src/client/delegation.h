@@ -1,9 +1,9 @@
 // Delegations (RFC 8881 §10.4): giving them, calling them back, and how they end.
 //
 // A delegation that is in somebody's way is recalled: its row says so, and in the same record begins a
-// transaction that sees to its return (nfs4/recall.h). Whoever is hindered waits for its end, as a transaction in
-// flight; after a crash it looks again. What its client does not return in time is revoked, and nothing else of
-// that client.
+// transaction that sees to its return (nfs4/recall.h). Whoever is hindered waits for its end, as a
+// transaction in flight; after a crash it looks again. What its client does not return in time is revoked,
+// and nothing else of that client.
 #pragma once
 
 #include <optional>
@@ -19,9 +19,10 @@ enum class Use : uint8_t { reads, changes };
 // anything is changed.
 Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use);
 
-// `client` has just opened the file. Gives it a delegation, if that hinders nobody, the client can be called back,
-// and nobody was in the way of one a moment ago.
-Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId client, InodeId inode, bool write);
+// `client` has just opened the file. Gives it a delegation, if that hinders nobody, the client can be called
+// back, and nobody was in the way of one a moment ago.
+Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                         bool write);
 
 // DELEGRETURN (§18.6). bad_stateid, old_stateid; of a revoked one: delegation_revoked. May fault in
 // Hooks::released.

@@ -218,8 +218,8 @@ struct LockRow {
   size_t heap_bytes() const { return bounds.capacity() * sizeof(uint64_t); }
 };
 
-// What a client was delegated of a file (RFC 8881 §10.4): it need not ask before it opens, locks and reads it,
-// nor, if `write`, before it changes it.
+// What a client was delegated of a file (RFC 8881 §10.4): it need not ask before it opens, locks and reads
+// it, nor, if `write`, before it changes it.
 struct DelegationRow {
   static constexpr TableId table = TableId::delegation;
   static constexpr Residence residence = Residence::resident;
@@ -249,8 +249,9 @@ struct BackSlotRow {
   }
 };
 
-// What a client holds: its sessions (inode 0, owner_hash = session number), lock states, opens and delegations. For
-// expiry, and to find an owner's open or lock state in a file. The row itself says nothing more.
+// What a client holds: its sessions (inode 0, owner_hash = session number), lock states, opens and
+// delegations. For expiry, and to find an owner's open or lock state in a file. The row itself says nothing
+// more.
 struct ClientStateRow {
   static constexpr TableId table = TableId::client_state;
   static constexpr Residence residence = Residence::resident;

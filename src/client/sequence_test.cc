@@ -404,7 +404,7 @@ TEST(Sequence, TheClientHearsThatItsCallbackPathIsDown) {
     });
   };
   EXPECT_EQ(flags(), 0U) << "nothing to call back for";
-  w.cs().client_twin(c.id)->wants_callbacks = true;
+  w.cs().client_twin(c.id)->delegations = 1;
   EXPECT_EQ(flags(), 0U) << "it has not asked for a back channel";
   (void)w.run([&](state::Run& run) -> Outcome<void> {
     SessionRow row = *TRY(w.cs().sessions.get(run, {c.number}));
@@ -417,6 +417,8 @@ TEST(Sequence, TheClientHearsThatItsCallbackPathIsDown) {
   EXPECT_EQ(flags(), 0U);
   w.cs().connection_closed(ConnectionId(1));
   EXPECT_NE(flags(), 0U);
+  w.cs().client_twin(c.id)->revoked = 1;
+  EXPECT_EQ(flags(), seq4_status_recallable_state_revoked);
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ struct ClientTwin {
 // The opens, locks and delegations of one file, counted.
 struct FileTwin {
   uint32_t opens = 0;
-  uint32_t delegations = 0;  // that are not revoked
+  uint32_t delegations = 0;                  // that are not revoked
   std::array<uint32_t, 2> access{}, deny{};  // opens with the bit: read, write
   LockIndex read_locks, write_locks;
   // The newest record that changed a deny mode or a lock: who is told that there is none waits for it. (Who

@@ -1,7 +1,7 @@
-// Callbacks: calls to clients over the back channels of their sessions (RFC 8881 §2.10.3.1, §20), and what comes
-// back. Knows nothing of why: nfs4/recall.h does. Volatile: after a crash whoever had sent something sends it
-// again, under the same sequence id, or learns from the client that it had arrived.
-// Thread: the vserver's loop.
+// Callbacks: calls to clients over the back channels of their sessions (RFC 8881 §2.10.3.1, §20), and what
+// comes back. Knows nothing of why: nfs4/recall.h does. Volatile: after a crash whoever had sent something
+// sends it again, under the same sequence id, or learns from the client that it had arrived. Thread: the
+// vserver's loop.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -23,16 +23,17 @@ class Callbacks final : public wire::CallbackSink {
 
   void attach(wire::Transport& transport) { transport_ = &transport; }
 
-  // How a CB_COMPOUND of CB_SEQUENCE and one operation has ended. `operation` counts if `sequence` is NFS4_OK.
+  // How a CB_COMPOUND of CB_SEQUENCE and one operation has ended. `operation` counts if `sequence` is
+  // NFS4_OK.
   struct Answer {
     bool lost = false;       // the connection is gone
     bool malformed = false;  // what came was no answer
     Nfsstat4 sequence = Nfsstat4::NFS4_OK, operation = Nfsstat4::NFS4_OK;
   };
-  // Sends the operation (its number and arguments, in XDR) under this sequence id of slot 0. When it has ended
-  // the caller is resumed, and take_answer() gives the answer once.
-  void send(TransactionId caller, const client::ClientState::BackPath& path, const client::SessionRow& session,
-            uint32_t seqid, Bytes operation);
+  // Sends the operation (its number and arguments, in XDR) under this sequence id of slot 0. When it has
+  // ended the caller is resumed, and take_answer() gives the answer once.
+  void send(TransactionId caller, const client::ClientState::BackPath& path,
+            const client::SessionRow& session, uint32_t seqid, Bytes operation);
   bool under_way(TransactionId caller) const { return calls_.contains(caller); }
   std::optional<Answer> take_answer(TransactionId caller);
   void forget(TransactionId caller);

@@ -209,6 +209,8 @@ uint64_t Compound::log_bytes_ahead() const {
   const OperationRegisters& own = registers.own;
   if (std::holds_alternative<fs::CloneRegisters>(own) || std::holds_alternative<fs::DeallocateRegisters>(own))
     return 0;
+  // What waits for another client waits long, and in front of its first change.
+  if (registers.step == 0 && std::holds_alternative<std::monostate>(own)) return 0;
   const fs::DataOptions& options = service_.fs().data().options;
   const uint64_t operations_ahead = registers.operations - registers.operation;
   uint64_t bytes = operations_ahead * options.record_bytes_max;

@@ -12,9 +12,9 @@ namespace perdure::nfs4 {
 Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write,
                                 Handle which = Handle::current);
 
-// Waits as long as others have delegations that are in the way (client/delegation.h). To be asked before anything
-// is changed. The second one: of what the directory has under this name, if anything, which is to be removed or
-// renamed.
+// Waits as long as others have delegations that are in the way (client/delegation.h). To be asked before
+// anything is changed. The second one: of what the directory has under this name, if anything, which is to be
+// removed or renamed.
 Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use);
 Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::string_view name);
 

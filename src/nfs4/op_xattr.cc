@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "nfs4/compound.h"
+#include "nfs4/io_access.h"
 #include "nfs4/names.h"
 #include "nfs4/operations.h"
 #include "nfs4/results.h"
@@ -22,6 +23,7 @@ Outcome<Nfsstat4> op_setxattr(Compound& c, Run& run) {
   const std::string_view name = get_name(c.args);
   const Bytes value = c.args.get_opaque(UINT32_MAX);  // what is there: too much is NFS4ERR_XATTR2BIG
   if (!c.args.ok() || option > static_cast<uint32_t>(fs::SetXattr::replace)) return Nfsstat4::NFS4ERR_BADXDR;
+  TRY(recall_others(c, run, c.registers.current.inode, client::Use::changes));
   put_change_info(c.reply, TRY(fs::set_xattr(c.fs(), run, c.principal(), c.registers.current.inode, name,
                                              value, static_cast<fs::SetXattr>(option))));
   return Nfsstat4::NFS4_OK;
@@ -58,6 +60,7 @@ Outcome<Nfsstat4> op_listxattrs(Compound& c, Run& run) {
 Outcome<Nfsstat4> op_removexattr(Compound& c, Run& run) {
   const std::string_view name = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  TRY(recall_others(c, run, c.registers.current.inode, client::Use::changes));
   put_change_info(c.reply,
                   TRY(fs::remove_xattr(c.fs(), run, c.principal(), c.registers.current.inode, name)));
   return Nfsstat4::NFS4_OK;

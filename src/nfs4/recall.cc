@@ -29,8 +29,8 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
   const bool over = row == nullptr || row->revoked || TRY(cs.clients.get(run, {registers.client})) == nullptr;
   Recall& recall = begin(run.transaction());
   if (!over && cs.env().now() >= recall.deadline) {
-    spdlog::warn("client {:x} has not returned its delegation of inode {} in time: it is revoked", registers.client,
-                 registers.inode);
+    spdlog::warn("client {:x} has not returned its delegation of inode {} in time: it is revoked",
+                 registers.client, registers.inode);
     TRY(client::revoke_delegation(cs, run, key, *row));
   }
   if (over || cs.env().now() >= recall.deadline) {
@@ -165,7 +165,8 @@ Outcome<void> Recalls::answered(state::Run& run, RecallRegisters& registers, con
       call_again = true;
       return leave_slot(run, registers, true);
     default:
-      spdlog::warn("client {:x} does not take callbacks: CB_SEQUENCE {}", registers.client, name(answer.sequence));
+      spdlog::warn("client {:x} does not take callbacks: CB_SEQUENCE {}", registers.client,
+                   name(answer.sequence));
       if (const auto path = TRY(service_.clients().back_path(run, registers.client, registers.session)))
         service_.clients().back_path_failed(*path);
       return leave_slot(run, registers);
@@ -185,8 +186,8 @@ Outcome<void> Recalls::answered(state::Run& run, RecallRegisters& registers, con
   }
 }
 
-// Another callback may have it; and this one begins again, unless it has gone further. `back`: the next call is to
-// have the sequence id before this one's.
+// Another callback may have it; and this one begins again, unless it has gone further. `back`: the next call
+// is to have the sequence id before this one's.
 Outcome<void> Recalls::leave_slot(state::Run& run, RecallRegisters& registers, bool back) {
   if (registers.session == client::SessionNumber(0)) return {};
   ClientState& cs = service_.clients();

@@ -1,6 +1,6 @@
-// The recall of a delegation (RFC 8881 §10.4.1, CB_RECALL §20.2), as a transaction: it begins in the record of the
-// run that meets the delegation, and ends when the delegation is returned, or is revoked because it was not in
-// time. After a crash it goes on: it calls again, and gives the client its whole time again.
+// The recall of a delegation (RFC 8881 §10.4.1, CB_RECALL §20.2), as a transaction: it begins in the record
+// of the run that meets the delegation, and ends when the delegation is returned, or is revoked because it
+// was not in time. After a crash it goes on: it calls again, and gives the client its whole time again.
 #pragma once
 
 #include <absl/container/btree_map.h>

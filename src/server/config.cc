@@ -194,6 +194,7 @@ constexpr Key keys[] = {
      [](Config& c, const toml::node& n) { return set_bytes(c.blocks_bytes_max, n, 0, any); }},
     {"vserver", "blocks_step_bytes",
      [](Config& c, const toml::node& n) { return set_bytes(c.blocks_step_bytes, n, mebibyte, 1ULL << 40U); }},
+    {"vserver", "delegations", [](Config& c, const toml::node& n) { return set_bool(c.delegations, n); }},
     {"vserver", "lease_seconds",
      [](Config& c, const toml::node& n) { return set_number(c.lease_seconds, n, 5, 3600); }},
     {"vserver", "checkpoint_records_max",

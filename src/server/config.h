@@ -72,6 +72,7 @@ struct Config {
   uint64_t blocks_bytes_max = 0;  // 0: as much as the file system holds
   uint64_t blocks_step_bytes = 256ULL << 20U;
   uint32_t lease_seconds = 90;
+  bool delegations = true;
   uint64_t checkpoint_records_max = 60'000;
   uint64_t checkpoint_bytes_max = 128ULL << 20U;
 

@@ -151,6 +151,7 @@ class Server final : private wire::RpcProgram {
     options.clients.lease_seconds = config_.lease_seconds;
     options.clients.clients_max = config_.clients_max;
     options.clients.slots_per_session_max = config_.slots_max;
+    options.clients.delegations = config_.delegations;
     options.clients.persistent = config_.durability != Durability::memory;
     options.clients.request_bytes_max = options.clients.response_bytes_max = config_.io_bytes_max + 8192;
     options.nfs.squash = static_cast<nfs4::Squash>(config_.exported.squash);
@@ -264,6 +265,7 @@ class Server final : private wire::RpcProgram {
     front_end_.emplace(*env_, env_->context(), rpc_front_, options);
     rpc_front_.add_program(nfs4::nfs4_program, nfs4::nfs4_version, nfs4::nfs4_version, 2, *this);
     rpc_front_.attach(*front_end_);
+    rpc_front_.set_callback_sink(vserver_->nfs().callbacks());
     vserver_->nfs().attach(*front_end_);
     listener_.emplace(*env_, env_->context(), *front_end_);
     for (const int socket : std::exchange(listening_, {}))

@@ -361,7 +361,8 @@ std::unique_ptr<processor::Transaction> Vserver::expire_job(TransactionId id,
       std::move(ended));
 }
 
-std::unique_ptr<processor::Transaction> Vserver::recall_job(TransactionId id, nfs4::RecallRegisters registers) {
+std::unique_ptr<processor::Transaction> Vserver::recall_job(TransactionId id,
+                                                            nfs4::RecallRegisters registers) {
   return std::make_unique<RecallJob>(
       *processor_, id, Kind::recall, InternalOperation::recall, registers,
       [this](Run& run, nfs4::RecallRegisters& r) { return nfs_->recalls().step(run, r); });

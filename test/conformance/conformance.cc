@@ -165,11 +165,11 @@ void Conformance::send_mangled() {
 
 // -------------------------------------------------------------------------------------------------- clients
 
-Client& Client::connect(bool reclaim_complete) {
+Client& Client::connect(bool reclaim_complete, uint32_t flags) {
   const Exchanged exchanged = exchanged_of(expect(NFS4_OK, exchange_id(1, owner_)));
   id_ = exchanged.client;
   create_seqid_ = exchanged.seqid;
-  const SessionCreated created = created_of(expect(NFS4_OK, create_session(id_, create_seqid_)));
+  const SessionCreated created = created_of(expect(NFS4_OK, create_session(id_, create_seqid_, flags)));
   session_ = created.id;
   seqids_.clear();
   if (reclaim_complete) ok(seq().op(OP_RECLAIM_COMPLETE).u32(0));

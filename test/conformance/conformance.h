@@ -57,7 +57,8 @@ class Client {
   Client(Conformance& test, std::string owner, uint32_t uid = 0, uint32_t minor_version = 2)
       : test_(test), owner_(std::move(owner)), uid_(uid), minor_version_(minor_version) {}
   // EXCHANGE_ID and CREATE_SESSION, and RECLAIM_COMPLETE if asked.
-  Client& connect(bool reclaim_complete = true);
+  // `flags`: of CREATE_SESSION.
+  Client& connect(bool reclaim_complete = true, uint32_t flags = 1);
 
   // A COMPOUND that begins with SEQUENCE on `slot`, with the slot's next sequence id.
   Ops seq(uint32_t slot = 0, bool cache_this = false);

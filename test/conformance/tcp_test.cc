@@ -51,6 +51,7 @@ class WholeServer final : public server::RequestHandler {
           ASSERT_TRUE(vserver) << vserver.error().message;
           vserver_ = *std::move(vserver);
           vserver_->nfs().attach(thread.front_end());
+          front_.set_callback_sink(vserver_->nfs().callbacks());
           front_.add_program(nfs4::nfs4_program, nfs4::nfs4_version, nfs4::nfs4_version, 2, vserver_->nfs());
         });
   }

@@ -85,6 +85,7 @@ class Traffic : private wire::Transport {
   void receive(Bytes stream) {
     server::RpcFront front;
     front.add_program(100003, 4, 4, 2, server_.vserver().nfs());
+    front.set_callback_sink(server_.vserver().nfs().callbacks());
     front.attach(*this);
     const wire::ConnectionId connection(1000 + connections_++);
     wire::RecordReader reader({});

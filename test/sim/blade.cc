@@ -257,6 +257,7 @@ void Blade::serve() {
   if (member_ == nullptr) history_.compare(*vserver_);
   front_ = std::make_unique<server::RpcFront>();
   front_->add_program(100003, 4, 4, 2, vserver_->nfs());
+  front_->set_callback_sink(vserver_->nfs().callbacks());
   vserver_->nfs().attach(world_.network().transport());
   world_.network().server_up(*front_, *this);
   state_ = State::serving;

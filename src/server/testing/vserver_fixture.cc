@@ -159,6 +159,12 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
 
 void VserverFixture::send(wire::ConnectionId, wire::Reply&& message) {
   const ByteVector bytes = message.flatten();
+  if (wire::message_type(bytes) == wire::MessageType::CALL) {
+    const auto call = wire::parse_call(bytes);
+    ASSERT_TRUE(call);
+    callbacks.push_back({call->xid, ByteVector(call->arguments.begin(), call->arguments.end())});
+    return;
+  }
   const std::optional<wire::ReplyHeader> header = wire::parse_reply(bytes);
   ASSERT_TRUE(header);
   if (!header->success()) {
@@ -166,6 +172,21 @@ void VserverFixture::send(wire::ConnectionId, wire::Reply&& message) {
     return;
   }
   replies_.emplace(header->xid, ByteVector(header->results.begin(), header->results.end()));
+}
+
+void VserverFixture::answer(const Callback& callback, Bytes results) {
+  env.post([this, xid = callback.xid, bytes = ByteVector(results.begin(), results.end())] {
+    wire::ReplyHeader header{.xid = xid};
+    header.results = bytes;
+    vserver_->nfs().callbacks().reply(wire::ConnectionId(connection_), header);
+  });
+  env.run_until_idle();
+}
+
+void VserverFixture::reconnect() {
+  env.post([this, connection = connection_] { vserver_->nfs().closed(wire::ConnectionId(connection)); });
+  env.run_until_idle();
+  ++connection_;
 }
 
 CompoundReply VserverFixture::await(uint32_t xid) {

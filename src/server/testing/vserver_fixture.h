@@ -109,6 +109,16 @@ class VserverFixture : private wire::Transport {
 
   void forget_replies() { replies_.clear(); }
 
+  // The server's own calls, in their order, and the answer to one: a CB_COMPOUND4res.
+  struct Callback {
+    uint32_t xid = 0;
+    ByteVector arguments;
+  };
+  std::vector<Callback> callbacks;
+  void answer(const Callback& callback, Bytes results);
+  // The connection ends, and what comes next comes over a new one.
+  void reconnect();
+
   env::TestEnv env;
   uint64_t log_bytes = 16U << 20U;  // of a new log
   VserverOptions options;

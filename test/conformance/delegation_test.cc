@@ -1,0 +1,289 @@
+// Delegations (RFC 8881 §10.4), their recall over the back channel (§20.2), DELEGRETURN (§18.6).
+#include "conformance/conformance.h"
+
+namespace perdure::conformance {
+namespace {
+
+constexpr uint32_t persist = 1, with_back_channel = 2;
+constexpr uint32_t read_access = 1, both = 3;
+constexpr uint32_t cb_recall = 4, cb_sequence = 11;
+
+struct Delegated {
+  uint32_t type = 0;  // 0 none, 1 read, 2 write
+  Stateid open, delegation;
+  ByteVector handle;
+};
+
+class Delegations : public WithClients {
+ public:
+  void SetUp() override {
+    Conformance::SetUp();
+    alice.connect(true, persist | with_back_channel);
+    bob.connect(true, persist | with_back_channel);
+    alice.create_file("f");
+    alice.ok(alice.seq().fh(alice.handle({"f"})).close(alice.open_file("f", both, 0, "owner").stateid));
+  }
+  static Delegated delegated(const Reply& reply) {
+    Delegated d;
+    wire::XdrDecoder in = reply.in(OP_OPEN);
+    const Bytes open = in.get_opaque_fixed(16);
+    d.open.assign(open.begin(), open.end());
+    in.get_opaque_fixed(20 + 4);
+    const uint32_t words = in.get_u32();
+    for (uint32_t i = 0; i < words; ++i) in.get_u32();
+    d.type = in.get_u32();
+    if (d.type == 1 || d.type == 2) {
+      const Bytes delegation = in.get_opaque_fixed(16);
+      d.delegation.assign(delegation.begin(), delegation.end());
+      EXPECT_FALSE(in.get_bool());
+    }
+    if (d.type == 3) d.type = 0;
+    const Bytes handle = reply.in(OP_GETFH).get_opaque(128);
+    d.handle.assign(handle.begin(), handle.end());
+    return d;
+  }
+  static Ops open_ops(Client& client, uint32_t access, const std::string& owner = "owner",
+                      uint32_t want = 0) {
+    OpenCall call{.name = "f"};
+    call.access = access | want;
+    call.owner = owner;
+    return client.seq().root().open(call).getfh();
+  }
+  Delegated open(Client& client, uint32_t access, const std::string& owner = "owner", uint32_t want = 0) {
+    return delegated(client.ok(open_ops(client, access, owner, want)));
+  }
+  // Sends it, and gives nothing if it waits.
+  uint32_t send_waiting(Client& client, const Ops& ops) {
+    const uint32_t xid = server.send(ops.finish(), client.uid());
+    server.env.run_until_idle();
+    EXPECT_FALSE(server.replied(xid));
+    return xid;
+  }
+  Reply answer_of(uint32_t xid) {
+    EXPECT_TRUE(server.pump_until([&] { return server.replied(xid); }));
+    return server.replied(xid) ? parse_reply(server.await(xid).bytes()) : Reply{};
+  }
+  struct Recall {
+    ByteVector session, stateid, handle;
+    uint32_t seqid = 0;
+  };
+  static Recall recall_of(const server::testing::VserverFixture::Callback& callback) {
+    wire::XdrDecoder in(callback.arguments);
+    in.get_opaque(1024);
+    EXPECT_EQ(in.get_u32(), 1U);
+    in.get_u32();
+    EXPECT_EQ(in.get_u32(), 2U);
+    EXPECT_EQ(in.get_u32(), cb_sequence);
+    Recall r;
+    const Bytes session = in.get_opaque_fixed(16);
+    r.session.assign(session.begin(), session.end());
+    r.seqid = in.get_u32();
+    for (int i = 0; i < 4; ++i) in.get_u32();
+    EXPECT_EQ(in.get_u32(), cb_recall);
+    const Bytes stateid = in.get_opaque_fixed(16);
+    r.stateid.assign(stateid.begin(), stateid.end());
+    in.get_bool();
+    const Bytes handle = in.get_opaque(128);
+    r.handle.assign(handle.begin(), handle.end());
+    EXPECT_TRUE(in.finished());
+    return r;
+  }
+  void answer(Nfsstat4 sequence, Nfsstat4 operation = NFS4_OK) {
+    ASSERT_FALSE(server.callbacks.empty());
+    const auto callback = server.callbacks.back();
+    const Recall recall = recall_of(callback);
+    wire::XdrEncoder out;
+    out.put_u32(static_cast<uint32_t>(sequence != NFS4_OK ? sequence : operation));
+    out.put_u32(0);
+    out.put_u32(sequence != NFS4_OK ? 1 : 2);
+    out.put_u32(cb_sequence);
+    out.put_u32(static_cast<uint32_t>(sequence));
+    if (sequence == NFS4_OK) {
+      out.put_opaque_fixed(recall.session);
+      for (int i = 0; i < 4; ++i) out.put_u32(0);
+      out.put_u32(cb_recall);
+      out.put_u32(static_cast<uint32_t>(operation));
+    }
+    server.answer(callback, out.flatten());
+  }
+  Ops give_back(const Delegated& d) {
+    return alice.seq(1).fh(d.handle).op(OP_DELEGRETURN).fixed(d.delegation);
+  }
+  static Reply parse(const Reply& r) { return r; }
+};
+
+TEST_F(Delegations, ReadersGetThemAndWritersOne) {
+  const Delegated a = open(alice, read_access), b = open(bob, read_access);
+  EXPECT_EQ(a.type, 1U);
+  EXPECT_EQ(b.type, 1U);
+  EXPECT_EQ(open(alice, read_access, "another").type, 0U) << "it has one";
+  alice.ok(give_back(a));
+  alice.expect(NFS4ERR_BAD_STATEID, give_back(a));
+  EXPECT_EQ(open(alice, read_access, "owner", 0x400).type, 0U) << "it does not want one";
+  EXPECT_TRUE(server.callbacks.empty());
+}
+
+TEST_F(Delegations, AnOpenForWritingWaitsForTheirReturn) {
+  const Delegated a = open(alice, read_access);
+  const uint32_t xid = send_waiting(bob, open_ops(bob, both));
+  ASSERT_EQ(server.callbacks.size(), 1U);
+  const Recall recall = recall_of(server.callbacks[0]);
+  EXPECT_EQ(recall.session, alice.session());
+  EXPECT_EQ(recall.seqid, 1U);
+  EXPECT_EQ(recall.stateid, a.delegation);
+  EXPECT_EQ(recall.handle, a.handle);
+  answer(NFS4_OK);
+  EXPECT_FALSE(server.replied(xid));
+  alice.ok(give_back(a));
+  const Reply opened = answer_of(xid);
+  EXPECT_EQ(opened.status, NFS4_OK);
+  EXPECT_EQ(delegated(opened).type, 0U) << "nobody gets one right after a conflict";
+  EXPECT_EQ(open(alice, read_access, "again").type, 0U);
+}
+
+TEST_F(Delegations, AWriteDelegationHindersReaders) {
+  const Delegated a = open(alice, both);
+  EXPECT_EQ(a.type, 2U);
+  alice.ok(alice.seq().fh(a.handle).write(a.delegation, 0, "data", 2));
+  const uint32_t xid = send_waiting(bob, bob.seq().fh(a.handle).getattr({Attribute::size}));
+  answer(NFS4_OK);
+  alice.ok(give_back(a));
+  EXPECT_EQ(answer_of(xid).status, NFS4_OK);
+}
+
+TEST_F(Delegations, RemovalRenameLinkAndSetattrOfOthersWait) {
+  const std::vector<Ops (*)(Client&, const ByteVector&)> calls{
+      [](Client& c, const ByteVector& f) { return c.seq().fh(f).setattr(mode(0600)); },
+      [](Client& c, const ByteVector& f) { return c.seq().fh(f).savefh().root().link("g"); },
+      [](Client& c, const ByteVector&) { return c.seq().root().savefh().rename("f", "h"); },
+      [](Client& c, const ByteVector&) { return c.seq().root().savefh().rename("h", "f"); },
+      [](Client& c, const ByteVector&) { return c.seq().root().remove("f"); }};
+  for (const auto& call : calls) {
+    pass(std::chrono::seconds(11));  // nobody gets one right after a conflict
+    const bool there = alice.call(alice.seq().root().lookup("f")).status == NFS4_OK;
+    const Delegated a = there ? open(alice, read_access) : Delegated{};
+    if (!there) {
+      bob.ok(call(bob, {}));
+      continue;
+    }
+    ASSERT_EQ(a.type, 1U);
+    server.callbacks.clear();
+    const uint32_t xid = send_waiting(bob, call(bob, a.handle));
+    answer(NFS4_OK);
+    alice.ok(give_back(a));
+    EXPECT_EQ(answer_of(xid).status, NFS4_OK);
+    alice.ok(alice.seq().fh(a.handle).close(a.open));
+  }
+}
+
+TEST_F(Delegations, ItsOwnClientIsNotHindered) {
+  const Delegated a = open(alice, read_access);
+  alice.ok(alice.seq().fh(a.handle).setattr(mode(0600)));
+  open(alice, both, "another");
+  alice.ok(alice.seq().root().remove("f"));
+  alice.ok(alice.seq().fh(a.handle).read(a.delegation, 0, 10));
+  alice.ok(give_back(a));
+  EXPECT_TRUE(server.callbacks.empty());
+}
+
+TEST_F(Delegations, AClientThatDoesNotReturnItLosesIt) {
+  const Delegated a = open(alice, read_access);
+  const uint32_t xid = send_waiting(bob, open_ops(bob, both));
+  answer(NFS4_OK);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_FALSE(server.replied(xid));
+    pass(std::chrono::seconds(10));
+    alice.ok(alice.seq());
+  }
+  EXPECT_EQ(answer_of(xid).status, NFS4_OK);
+  constexpr uint32_t state_revoked = 0x40;
+  const Reply told = alice.ok(alice.seq());
+  wire::XdrDecoder in = told.in(OP_SEQUENCE);
+  in.get_opaque_fixed(16 + 16);
+  EXPECT_EQ(in.get_u32(), state_revoked);
+  alice.expect(NFS4ERR_DELEG_REVOKED, alice.seq().fh(a.handle).read(a.delegation, 0, 10));
+  alice.expect(NFS4ERR_DELEG_REVOKED, give_back(a));
+  alice.ok(alice.seq().fh(a.handle).read(a.open, 0, 10));
+  alice.ok(alice.seq().op(OP_FREE_STATEID).fixed(a.delegation));
+  alice.expect(NFS4ERR_BAD_STATEID, give_back(a));
+}
+
+TEST_F(Delegations, WhatWasRecalledIsRecalledAgainAfterARestart) {
+  const Delegated a = open(alice, read_access);
+  Ops ops = open_ops(bob, both);
+  send_waiting(bob, ops);
+  ASSERT_EQ(server.callbacks.size(), 1U);
+  const Recall before = recall_of(server.callbacks[0]);
+  restart();
+  server.env.run_until_idle();
+  EXPECT_EQ(server.callbacks.size(), 1U) << "there is no connection";
+  const uint32_t xid = server.send(ops.finish(), bob.uid());  // the same again
+  server.env.run_until_idle();
+  EXPECT_FALSE(server.replied(xid));
+  alice.expect(NFS4_OK, bind_conn(alice.session(), 3));
+  server.env.run_until_idle();
+  ASSERT_EQ(server.callbacks.size(), 2U);
+  const Recall after = recall_of(server.callbacks[1]);
+  EXPECT_EQ(after.seqid, before.seqid);
+  EXPECT_EQ(after.stateid, before.stateid);
+  answer(NFS4ERR_RETRY_UNCACHED_REP);  // it had arrived
+  alice.ok(give_back(a));
+  EXPECT_EQ(answer_of(xid).status, NFS4_OK);
+}
+
+TEST_F(Delegations, ALostConnectionIsReplaced) {
+  const Delegated a = open(alice, read_access);
+  const uint32_t xid = send_waiting(bob, open_ops(bob, both));
+  server.reconnect();
+  EXPECT_EQ(server.callbacks.size(), 1U);
+  constexpr uint32_t path_down = 0x201;
+  const Reply told = alice.ok(alice.seq());
+  wire::XdrDecoder in = told.in(OP_SEQUENCE);
+  in.get_opaque_fixed(16 + 16);
+  EXPECT_EQ(in.get_u32(), path_down);
+  alice.expect(NFS4_OK, bind_conn(alice.session(), 3));
+  server.env.run_until_idle();
+  ASSERT_EQ(server.callbacks.size(), 2U);
+  EXPECT_EQ(recall_of(server.callbacks[1]).seqid, 1U);
+  answer(NFS4_OK, NFS4ERR_BAD_STATEID);  // the answer to its OPEN is still on the way
+  pass(std::chrono::seconds(1));
+  ASSERT_EQ(server.callbacks.size(), 3U);
+  EXPECT_EQ(recall_of(server.callbacks[2]).seqid, 2U);
+  answer(NFS4_OK);
+  alice.ok(give_back(a));
+  server.env.run_until_idle();
+  (void)xid;
+}
+
+TEST_F(Delegations, OpensUnderARecalledOne) {
+  const Delegated a = open(alice, both);
+  send_waiting(bob, open_ops(bob, both));
+  answer(NFS4_OK);
+  const Reply opened = alice.ok(alice.seq()
+                                    .fh(a.handle)
+                                    .op(OP_OPEN)
+                                    .u32(0)
+                                    .u32(both)
+                                    .u32(0)
+                                    .u64(alice.id())
+                                    .text("local")
+                                    .u32(0)
+                                    .u32(5)  // CLAIM_DELEG_CUR_FH
+                                    .fixed(a.delegation)
+                                    .getfh());
+  EXPECT_EQ(delegated(opened).type, 0U);
+  alice.ok(give_back(a));
+}
+
+TEST_F(Delegations, ADeadClientsAreInNobodysWay) {
+  open(alice, read_access);
+  for (int i = 0; i < 12; ++i) {
+    pass(std::chrono::seconds(10));
+    bob.ok(bob.seq());
+  }
+  EXPECT_EQ(open(bob, both).type, 2U);
+  EXPECT_TRUE(server.callbacks.empty());
+}
+
+}  // namespace
+}  // namespace perdure::conformance
