@@ -262,6 +262,12 @@ Call& Call::commit(uint64_t offset, uint32_t length) {
   return *this;
 }
 
+Call& Call::delegreturn(const Stateid& stateid) {
+  op(Op::DELEGRETURN);
+  put_stateid(stateid);
+  return *this;
+}
+
 Call& Call::read_plus(const Stateid& stateid, uint64_t offset, uint32_t length) {
   op(Op::READ_PLUS);
   put_stateid(stateid);
@@ -403,10 +409,10 @@ Call& Call::create_session(uint64_t clientid, uint32_t sequence, uint32_t flags,
   return *this;
 }
 
-Call& Call::bind_conn_to_session(const SessionId& session) {
+Call& Call::bind_conn_to_session(const SessionId& session, bool back) {
   op(Op::BIND_CONN_TO_SESSION);
   put_fixed(session);
-  put_u32(1);  // CDFC4_FORE
+  put_u32(back ? 7 : 1);  // CDFC4_BACK_OR_BOTH, CDFC4_FORE
   put_bool(false);
   return *this;
 }

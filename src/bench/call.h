@@ -81,6 +81,7 @@ class Call {
   Call& open_current(const Owner& owner, const Share& share);  // CLAIM_FH
   Call& open_downgrade(const Stateid& stateid, const Share& share);
   Call& close(const Stateid& stateid);
+  Call& delegreturn(const Stateid& stateid);
   Call& read(const Stateid& stateid, uint64_t offset, uint32_t length);
   // The place for `length` bytes of data, to be filled before anything else is appended. A multiple of 4.
   MutableBytes write(const Stateid& stateid, uint64_t offset, StableHow stable, uint32_t length);
@@ -113,7 +114,8 @@ class Call {
     uint32_t requests_max = 0;
   };
   Call& create_session(uint64_t clientid, uint32_t sequence, uint32_t flags, const Channel& fore);
-  Call& bind_conn_to_session(const SessionId& session);
+  // `back`: as a back channel, too.
+  Call& bind_conn_to_session(const SessionId& session, bool back = false);
   Call& backchannel_ctl(uint32_t program);
   Call& destroy_session(const SessionId& session);
   Call& destroy_clientid(uint64_t clientid);

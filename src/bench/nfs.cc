@@ -14,6 +14,8 @@ std::string_view op_name(Op op) {
       return "COMMIT";
     case Op::CREATE:
       return "CREATE";
+    case Op::DELEGRETURN:
+      return "DELEGRETURN";
     case Op::GETATTR:
       return "GETATTR";
     case Op::GETFH:

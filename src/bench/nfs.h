@@ -20,6 +20,7 @@ enum class Op : uint32_t {
   CLOSE = 4,
   COMMIT = 5,
   CREATE = 6,
+  DELEGRETURN = 8,
   GETATTR = 9,
   GETFH = 10,
   LINK = 11,
@@ -83,9 +84,12 @@ enum class NfsStatus : uint32_t {
   NFS4ERR_SHARE_DENIED = 10015,
   NFS4ERR_STALE_CLIENTID = 10022,
   NFS4ERR_OPENMODE = 10038,
+  NFS4ERR_SEQ_MISORDERED = 10063,
   NFS4ERR_BADSESSION = 10052,
   NFS4ERR_REP_TOO_BIG_TO_CACHE = 10067,
+  NFS4ERR_BAD_STATEID = 10025,
   NFS4ERR_RETRY_UNCACHED_REP = 10068,
+  NFS4ERR_DELEG_REVOKED = 10087,
   NFS4ERR_NOXATTR = 10095,
   NFS4ERR_XATTR2BIG = 10096,
   malformed = UINT32_MAX,  // not from the wire: the reply could not be understood
@@ -172,6 +176,7 @@ inline constexpr uint32_t share_access_want_no_deleg = 0x400;
 inline constexpr uint32_t access_all = 0x3f;  // ACCESS4_READ to ACCESS4_EXECUTE
 
 inline constexpr uint32_t create_session_persist = 1;
+inline constexpr uint32_t create_session_back_channel = 2;
 
 inline constexpr uint64_t lock_to_end = UINT64_MAX;
 

@@ -163,18 +163,28 @@ bool Reply::open(Stateid& stateid, ChangeInfo& directory) {
   get_change_info(directory);
   decoder_.get_u32();  // flags
   get_bitmap();
-  switch (decoder_.get_u32()) {
-    case 0:  // OPEN_DELEGATE_NONE
-      break;
-    case 3: {  // OPEN_DELEGATE_NONE_EXT: why; two of the reasons carry a flag
-      const uint32_t why = decoder_.get_u32();
-      if (why == 1 || why == 2) decoder_.get_bool();
-      break;
-    }
-    default:  // one was granted though none is wanted: not understood here
-      decoder_.fail();
-  }
+  get_delegation();
   return done();
+}
+
+// open_delegation4
+void Reply::get_delegation() {
+  constexpr uint32_t none = 0, read = 1, write = 2, none_ext = 3;
+  delegation_ = Delegation::none;
+  const uint32_t type = decoder_.get_u32();
+  if (type == none_ext) {  // why; two of the reasons carry a flag
+    const uint32_t why = decoder_.get_u32();
+    if (why == 1 || why == 2) decoder_.get_bool();
+  } else if (type == read || type == write) {
+    delegation_ = type == write ? Delegation::write : Delegation::read;
+    get_stateid(delegation_stateid_);
+    decoder_.get_bool();                               // recalled already
+    if (type == write) decoder_.get_opaque_fixed(12);  // limit of space
+    decoder_.get_opaque_fixed(12);                     // an ACE
+    decoder_.get_string(1024);
+  } else if (type != none) {
+    decoder_.fail();
+  }
 }
 
 bool Reply::open_downgrade(Stateid& stateid) {

@@ -40,6 +40,12 @@ class Reply {
   bool link(ChangeInfo& directory);
   bool setattr();
   bool open(Stateid& stateid, ChangeInfo& directory);
+  enum class Delegation : uint8_t { none, read, write };
+  // What the OPEN that was read last was given.
+  Delegation delegation(Stateid& stateid) const {
+    stateid = delegation_stateid_;
+    return delegation_;
+  }
   bool open_downgrade(Stateid& stateid);
   bool close();
   bool read(Bytes& data, bool& eof);
@@ -103,6 +109,7 @@ class Reply {
   bool next(Op op);
   bool done();  // the body was read: well formed?
   void get_stateid(Stateid& stateid);
+  void get_delegation();
   void get_change_info(ChangeInfo& info);
   uint64_t get_bitmap();
   void get_attributes(Attributes& attributes);
@@ -112,6 +119,8 @@ class Reply {
   wire::XdrDecoder decoder_;
   uint32_t left_ = 0;
   uint32_t segments_left_ = 0;
+  Delegation delegation_ = Delegation::none;
+  Stateid delegation_stateid_;
   Op op_ = Op::SEQUENCE;
   Op error_op_ = Op::SEQUENCE;
   NfsStatus error_ = NfsStatus::malformed;

@@ -16,6 +16,12 @@ using Step = RecallRegisters::Step;
 
 namespace {
 constexpr env::Duration call_again_after = std::chrono::milliseconds(100);
+
+// How long a client may take to answer a callback until its connection counts as broken: SEQUENCE then tells
+// it to make a new one, before its time is over.
+env::Duration patience(const client::ClientState& cs) {
+  return std::chrono::milliseconds(cs.options().lease_seconds * 1000 / 8);
+}
 }  // namespace
 
 Recalls::~Recalls() {
@@ -115,11 +121,16 @@ Outcome<bool> Recalls::call(state::Run& run, RecallRegisters& registers, Recall&
   }
   if (recall.assigned != Lsn(0) && !cs.is_durable(recall.assigned)) return wait(run, registers);
   recall.assigned = Lsn(0);
-  if (callbacks.under_way(run.transaction())) return wait(run, registers);
+  if (callbacks.under_way(run.transaction())) {
+    if (cs.env().now() - recall.called_at < patience(cs)) return wait(run, registers);
+    PERDURE_MARK("a callback is not answered");
+    callbacks.forget(run.transaction());
+    cs.back_path_failed(*recall.called);
+  }
   if (const auto answer = callbacks.take_answer(run.transaction())) {
     bool call_again = false;
     TRY(answered(run, registers, *answer, call_again));
-    if (call_again) resume_later(run.transaction());
+    if (call_again) resume_later(run.transaction(), call_again_after);
     if (registers.step != Step::call || call_again) return wait(run, registers);
   }
   const std::optional<ClientState::BackPath> path =
@@ -134,8 +145,13 @@ Outcome<bool> Recalls::call(state::Run& run, RecallRegisters& registers, Recall&
   operation.put_opaque_fixed(client::Stateid{1, registers.inode, registers.number}.other());
   operation.put_bool(false);  // truncate
   put_file_handle(operation, {registers.inode}, service_.volume());
+  recall.called = path;
+  recall.called_at = cs.env().now();
   run.on_commit([this, id = run.transaction(), path = *path, row = *session, seqid = registers.seqid,
-                 bytes = operation.flatten()] { service_.callbacks().send(id, path, row, seqid, bytes); });
+                 bytes = operation.flatten()] {
+    service_.callbacks().send(id, path, row, seqid, bytes);
+    resume_later(id, patience(service_.clients()));
+  });
   return wait(run, registers);
 }
 
@@ -211,8 +227,8 @@ Outcome<void> Recalls::leave_slot(state::Run& run, RecallRegisters& registers, b
   return {};
 }
 
-void Recalls::resume_later(TransactionId id) {
-  service_.clients().env().after(call_again_after, [this, id, alive = std::weak_ptr(alive_)] {
+void Recalls::resume_later(TransactionId id, env::Duration later) {
+  service_.clients().env().after(later, [this, id, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) service_.processor().resume(id);
   });
 }

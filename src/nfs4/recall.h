@@ -44,7 +44,9 @@ class Recalls {
   struct Recall {
     env::Instant deadline;
     env::TimerId timer{};
-    Lsn assigned;  // the record of the sequence id; 0: durable
+    Lsn assigned;                                         // the record of the sequence id; 0: durable
+    std::optional<client::ClientState::BackPath> called;  // over which the call went that is under way
+    env::Instant called_at;
   };
   Recall& begin(TransactionId id);
   void end(TransactionId id);
@@ -54,7 +56,7 @@ class Recalls {
   Outcome<void> answered(state::Run& run, RecallRegisters& registers, const Callbacks::Answer& answer,
                          bool& call_again);
   Outcome<void> leave_slot(state::Run& run, RecallRegisters& registers, bool back = false);
-  void resume_later(TransactionId id);
+  void resume_later(TransactionId id, env::Duration later);
 
   Service& service_;
   absl::btree_map<TransactionId, Recall> recalls_;

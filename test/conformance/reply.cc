@@ -22,11 +22,17 @@ void skip_array_u32(wire::XdrDecoder& in) {
 }
 
 void skip_delegation(wire::XdrDecoder& in) {
-  constexpr uint32_t none = 0, none_ext = 3;
+  constexpr uint32_t none = 0, read = 1, write = 2, none_ext = 3;
   const uint32_t kind = in.get_u32();
   if (kind == none_ext) {
     const uint32_t why = in.get_u32();
     if (why == 1 || why == 2) in.get_bool();
+  } else if (kind == read || kind == write) {
+    in.get_opaque_fixed(16);
+    in.get_bool();
+    if (kind == write) in.get_opaque_fixed(12);  // limit by size
+    in.get_opaque_fixed(12);
+    in.get_string(any);
   } else {
     EXPECT_EQ(kind, none);
   }

@@ -1,5 +1,7 @@
 #include "sim/client.h"
 
+#include "wire/rpc.h"
+
 namespace perdure::sim {
 
 using std::chrono::microseconds;
@@ -59,7 +61,10 @@ Task<> Client::start() {
     Reply& exchanged = co_await control();
     if (!exchanged.exchange_id(clientid_, sequence, flags))
       co_return fail("EXCHANGE_ID: " + bench::status_name(exchanged.error()));
-    begin_control().create_session(clientid_, sequence, bench::create_session_persist, channel);
+    begin_control().create_session(
+        clientid_, sequence,
+        bench::create_session_persist | (options_.back_channel ? bench::create_session_back_channel : 0),
+        channel);
     Reply& created = co_await control();
     Reply::Session granted;
     made = created.create_session(granted);
@@ -138,9 +143,13 @@ void Client::connected() {
   if (state_ == State::dead) return;
   if (!has_session_ || world_.random().one_in(2)) return ready();
   state_ = State::binding;
+  bind();
+}
+
+void Client::bind() {
   bind_xid_ = (++requests_ << xid_slot_bits) | control_slot;
   bind_.begin(bind_xid_, {.uid = options_.uid, .gid = options_.uid}, 2);
-  bind_.bind_conn_to_session(session_);
+  bind_.bind_conn_to_session(session_, options_.back_channel);
   bind_.finish();
   send(bind_.bytes());
 }
@@ -190,21 +199,76 @@ void Client::ask(Slot& slot) {
 
 void Client::received(Bytes message) {
   if (state_ == State::dead) return;
+  if (wire::message_type(message) == wire::MessageType::CALL) return called(message);
   const std::optional<bench::RpcReply> reply = bench::parse_rpc_reply(message);
   if (!reply) return world_.fail("{}: what the server sent is no RPC reply", name_);
   if (!reply->results) return world_.fail("{}: the server refused a call", name_);
   const uint32_t number = reply->xid & control_slot;
   if (number == control_slot) {
     if (control_waiting_ && reply->xid == control_xid_) return answer_control(*reply->results);
-    if (state_ != State::binding || reply->xid != bind_xid_) return;
+    if (reply->xid != bind_xid_) return;
     Reply bound(*reply->results);
     if (!bound.bind_conn_to_session())
       return fail("BIND_CONN_TO_SESSION: " + bench::status_name(bound.error()));
-    return ready();
+    if (state_ == State::binding) ready();
+    return;
   }
   if (number < slots_.size() && slots_[number].waiting_ && slots_[number].xid_ == reply->xid)
     return answer(slots_[number], *reply->results);
   world_.fail("{}: an answer to nothing that was asked", name_);
+}
+
+// CB_COMPOUND of CB_SEQUENCE and CB_RECALL (RFC 8881 §20). What was executed once is not executed again.
+void Client::called(Bytes message) {
+  constexpr uint32_t cb_recall = 4, cb_sequence = 11, nfs_ok = 0;
+  const auto call = wire::parse_call(message);
+  if (!call || !options_.back_channel) return world_.fail("{}: a call that it does not understand", name_);
+  wire::XdrDecoder in(call->arguments);
+  in.get_opaque(1024);
+  for (int i = 0; i < 2; ++i) in.get_u32();
+  const uint32_t operations = in.get_u32(), first = in.get_u32();
+  const Bytes session = in.get_opaque_fixed(16);
+  const uint32_t seqid = in.get_u32();
+  for (int i = 0; i < 4; ++i) in.get_u32();
+  const uint32_t second = in.get_u32();
+  Stateid stateid;
+  stateid.seqid = in.get_u32();
+  const Bytes other = in.get_opaque_fixed(stateid.other.size());
+  if (!in.ok() || operations != 2 || first != cb_sequence || second != cb_recall)
+    return world_.fail("{}: a callback that it does not understand", name_);
+  std::copy(other.begin(), other.end(), stateid.other.begin());
+
+  wire::Reply reply;
+  wire::begin_reply(reply, call->xid);
+  const auto put = [&](uint32_t sequence, uint32_t recall) {
+    reply.put_u32(sequence != nfs_ok ? sequence : recall);
+    reply.put_u32(0);
+    reply.put_u32(sequence != nfs_ok ? 1 : 2);
+    reply.put_u32(cb_sequence);
+    reply.put_u32(sequence);
+    if (sequence != nfs_ok) return;
+    reply.put_opaque_fixed(session);
+    for (const uint32_t value : {seqid, 0U, 0U, 0U}) reply.put_u32(value);
+    reply.put_u32(cb_recall);
+    reply.put_u32(recall);
+  };
+  const uint32_t ahead = seqid - callback_seqid_;
+  if (ahead == 0)
+    put(static_cast<uint32_t>(NfsStatus::NFS4ERR_RETRY_UNCACHED_REP), 0);
+  else if (ahead != 1)
+    put(static_cast<uint32_t>(NfsStatus::NFS4ERR_SEQ_MISORDERED), 0);
+  else if (callback_seqid_ = seqid; on_recall)
+    put(nfs_ok, static_cast<uint32_t>(on_recall(stateid)));
+  else
+    put(nfs_ok, static_cast<uint32_t>(NfsStatus::NFS4ERR_BAD_STATEID));
+  world_.trace("{}: callback {}", name_, seqid);
+  world_.network().send(connection_, reply.flatten());
+}
+
+void Client::told(uint32_t status_flags) {
+  constexpr uint32_t path_down = 0x1 | 0x200, state_revoked = 0x40;
+  if ((status_flags & path_down) != 0 && options_.back_channel && state_ == State::ready) bind();
+  if ((status_flags & state_revoked) != 0 && on_revoked) on_revoked();
 }
 
 void Client::answer_control(Bytes results) {
@@ -240,6 +304,7 @@ void Client::answer(Slot& slot, Bytes results) {
   if (slot.reply_.sequence(sequence)) {
     if (sequence.session != session_ || sequence.seqid != slot.sequence_ || sequence.slot != slot.number_)
       return world_.fail("{}: SEQUENCE answers another one", name_);
+    told(sequence.status_flags);
   } else if (slot.reply_.error() == NfsStatus::NFS4ERR_DELAY) {
     return send_later(slot, delay);
   } else if (slot.reply_.error() != NfsStatus::NFS4ERR_RETRY_UNCACHED_REP) {

@@ -82,10 +82,17 @@ class Client final : private ClientEnd {
     unsigned renew_percent = 50;
     // Its lease may end while it is cut off: then the session's loss is no failure, but stops it.
     bool may_expire = false;
+    // It can be called back: on_recall says what it does.
+    bool back_channel = false;
   };
   // `name` is what it calls itself; the same name with another incarnation is the same client rebooted.
   Client(World& world, std::string name, uint64_t incarnation, Options options);
   ~Client() override;
+
+  // CB_RECALL of a delegation; what it returns is the answer.
+  std::function<NfsStatus(const Stateid&)> on_recall;
+  // SEQUENCE has told that a delegation was revoked.
+  std::function<void()> on_revoked;
 
   // EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and the root's handle.
   Task<> start();
@@ -136,6 +143,9 @@ class Client final : private ClientEnd {
   void lost() override;
   void received(Bytes message) override;
   void ready();
+  void bind();
+  void called(Bytes message);
+  void told(uint32_t status_flags);
   Task<> renew();
   void ask(Slot& slot);
   void send(Bytes record);
@@ -160,6 +170,7 @@ class Client final : private ClientEnd {
   uint32_t requests_ = 0;
   Call control_, bind_;
   uint32_t control_xid_ = 0, bind_xid_ = 0;
+  uint32_t callback_seqid_ = 0;  // of the last callback
   bool control_waiting_ = false;
   std::coroutine_handle<> control_waiter_;
   ByteVector control_answer_;

@@ -102,6 +102,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"leases", make_leases, {}, adjust_leases},
       {"files", make_files, {}},
       {"clones", make_clones, {}},
+      {"delegations", make_delegations, {}},
       {"growth", make_growth, {}},
       {"xattrs", make_xattrs, {}},
       {"glances", make_glances, {}, adjust_glances},
