@@ -91,8 +91,8 @@ Outcome<void> deallocate(FileSystem& fs, Run& run, const Principal& who, InodeId
   InodeRow inode = TRY(fs.load(run, id));
   TRY(check_regular(inode));
   if (count == 0) return Status::invalid_argument;
-  if (offset > file_bytes_max || count > file_bytes_max - offset) return Status::too_big;
-  const uint64_t end = std::min(offset + count, inode.size);
+  if (offset > file_bytes_max) return Status::too_big;
+  const uint64_t end = std::min(offset + std::min(count, file_bytes_max - offset), inode.size);
   if (offset >= end) return {};
   TRY(fs.data().admit_change(run, id));
   Deallocation hole{fs, run, id, offset, end, inode};

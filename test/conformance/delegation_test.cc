@@ -20,8 +20,8 @@ class Delegations : public WithClients {
     Conformance::SetUp();
     alice.connect(true, persist | with_back_channel);
     bob.connect(true, persist | with_back_channel);
-    alice.create_file("f");
-    alice.ok(alice.seq().fh(alice.handle({"f"})).close(alice.open_file("f", both, 0, "owner").stateid));
+    const Client::Opened made = alice.create_file("f");
+    alice.ok(alice.seq().fh(made.handle).close(made.stateid));
   }
   static Delegated delegated(const Reply& reply) {
     Delegated d;
@@ -109,7 +109,6 @@ class Delegations : public WithClients {
   Ops give_back(const Delegated& d) {
     return alice.seq(1).fh(d.handle).op(OP_DELEGRETURN).fixed(d.delegation);
   }
-  static Reply parse(const Reply& r) { return r; }
 };
 
 TEST_F(Delegations, ReadersGetThemAndWritersOne) {

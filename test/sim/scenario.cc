@@ -24,6 +24,7 @@ Stage::Stage(World& world) : Workload(world, "stage") {
   subject_ = &add_client({.slots = 3, .may_expire = true});
   observer_ = &add_client({.slots = 2});
   bare_ = &add_client({.slots = 1});
+  holder_ = &add_client({.slots = 2, .back_channel = true});
 }
 
 Stage::~Stage() = default;
@@ -270,6 +271,35 @@ Task<> Stage::set_xattrs(const char* name, int count, size_t bytes) {
     bench::ChangeInfo change;
     if (!(reply.putfh() && reply.setxattr(change))) fail("SETXATTR: {}", bench::status_name(reply.error()));
   }
+}
+
+Task<> Stage::delegate(const char* name) {
+  co_await holder_->start();
+  Slot& slot = holder_->slot(0);
+  const FileHandle file = handles[name];
+  slot.begin().putfh(file).open_current({holder_->id(), "holder"}, {bench::share_access_read, 0});
+  Reply& reply = co_await slot.ask();
+  Stateid open, delegation;
+  bench::ChangeInfo change;
+  if (!(reply.putfh() && reply.open(open, change)) ||
+      reply.delegation(delegation) == Reply::Delegation::none) {
+    fail("no delegation: {}", bench::status_name(reply.error()));
+    co_return;
+  }
+  holder_->on_recall = [this, file, delegation](const Stateid& recalled) {
+    if (recalled.other != delegation.other) return NfsStatus::NFS4ERR_BAD_STATEID;
+    spawn(give_back(file, delegation));
+    return NfsStatus::NFS4_OK;
+  };
+}
+
+Task<> Stage::give_back(FileHandle file, Stateid delegation) {
+  Slot& slot = holder_->slot(0);
+  slot.begin().putfh(file).delegreturn(delegation);
+  note(slot.call());
+  Reply& reply = co_await slot.ask();
+  if (!(reply.putfh() && reply.plain(Op::DELEGRETURN)))
+    fail("DELEGRETURN: {}", bench::status_name(reply.error()));
 }
 
 Task<> Stage::write_unstable(const char* name, uint64_t blocks) {

@@ -97,6 +97,8 @@ class Stage final : public Workload {
   // So many blocks, each apart from the others: as many extents or page rows.
   Task<> make_fragmented(const char* name, uint64_t blocks);
   Task<> open_as(const char* name, const char* owner);  // leaves stateids[owner]
+  // A fourth client is delegated the file, and gives it back when it is recalled.
+  Task<> delegate(const char* name);
   // A client and a session of the third client, which is otherwise without.
   Task<> make_bare_session();
   // Extended attributes of handles[name], of so many bytes each: "0", "1", ...
@@ -137,6 +139,7 @@ class Stage final : public Workload {
 
  private:
   void note(const Call& call);
+  Task<> give_back(FileHandle file, Stateid delegation);
   void read_answer(Reply& reply, const std::vector<Op>& list);
   bool read_result(Reply& reply, Op op);
   Task<> look_at_directory(std::string path, FileHandle directory);
@@ -146,7 +149,7 @@ class Stage final : public Workload {
   Task<> look_at_locks(std::string path, FileHandle file);
   Task<> look_at_subject();
 
-  Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr;
+  Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr, *holder_ = nullptr;
   Call* bare_call_ = nullptr;
   bool acting_ = false;
   Operations operations_;

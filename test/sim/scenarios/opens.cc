@@ -64,6 +64,25 @@ std::vector<Scenario> open_scenarios() {
          s.stateids["owner"] = s.stateid;
        },
        .cold = true},
+      {.name = "open-recalls-a-delegation",
+       .prepare = [](Stage& s) -> Task<> {
+         co_await make_file(s);
+         co_await s.delegate("f");
+       },
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.handles["f"]).open_current(s.owner(), {bench::share_access_both, 0}).getattr(attr::SIZE);
+         co_await s.ask();
+         s.stateids["owner"] = s.stateid;
+       }},
+      {.name = "remove-recalls-a-delegation",
+       .prepare = [](Stage& s) -> Task<> {
+         co_await make_file(s);
+         co_await s.delegate("f");
+       },
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.root()).remove("f");
+         co_await s.ask();
+       }},
       {.name = "open-denied",
        .prepare = [](Stage& s) -> Task<> {
          co_await make_file(s);
