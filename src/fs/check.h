@@ -2,9 +2,10 @@
 // each other. For `perdure check`, and at the end of tests.
 //
 // Checked are: inodes and the volumes that they belong to, link counts, entries and what they point to, ".."
-// and entry counts of directories, positions (READDIR cookies), what nobody refers to, symbolic links,
-// extents and page rows against sizes and block counts, blocks against the allocation bitmaps and freed rows;
-// and with read_blocks the checksums of all data. Unlogged rows (unstable writes) are left out.
+// and entry counts of directories, positions (READDIR cookies), what nobody refers to, access control lists,
+// symbolic links, extents and page rows against sizes and block counts, blocks against the allocation bitmaps
+// and freed rows; and with read_blocks the checksums of all data. Unlogged rows (unstable writes) are left
+// out.
 //
 // Rows are read through state/row_reader.h, so what this takes in memory is about 100 bytes for each inode
 // and a bit for each block. The tables must not change meanwhile. Blocks.

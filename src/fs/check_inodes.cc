@@ -12,6 +12,7 @@ Result<CheckFigures> check(FileSystem& fs, const CheckSurroundings& surroundings
   CheckedInodes inodes(fs, findings);
   TRY(inodes.load());
   TRY(check_names(fs, inodes, surroundings, findings, figures));
+  TRY(check_acls(fs, inodes, findings));
   TRY(check_content(fs, inodes, surroundings, findings, figures));
   if (surroundings.read_blocks) TRY(check_data(fs, inodes, surroundings, findings, figures));
   return figures;
@@ -43,6 +44,8 @@ Result<void> CheckedInodes::load() {
     inode.links = row.links;
     inode.volume = row.volume;
     inode.type = row.type;
+    inode.mode = static_cast<uint16_t>(row.mode);
+    inode.says_acl = (row.flags & InodeRow::has_acl) != 0;
     if (inode.is_directory()) continue;
     inode.blocks = row.blocks;
     inode.extent_end = row.extent_end;

@@ -21,6 +21,7 @@ FileSystem::FileSystem(env::Env& env, state::Database& database, store::BlockSto
       inodes(database),
       dirents(database),
       symlinks(database),
+      acls(database),
       extents(database),
       pages(database),
       allocations(database),

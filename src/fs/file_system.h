@@ -97,6 +97,7 @@ class FileSystem {
   state::Table<InodeRow> inodes;
   state::Table<DirentRow> dirents;
   state::Table<SymlinkRow> symlinks;
+  state::Table<AclRow> acls;
   state::Table<ExtentRow> extents;
   state::Table<PageRow> pages;
   state::Table<AllocationRow> allocations;

@@ -10,8 +10,9 @@ namespace perdure::fs {
 
 namespace {
 
-void erase_inode(FileSystem& fs, Run& run, InodeId id, FileType type) {
-  if (type == FileType::symlink) fs.symlinks.erase(run, {id});
+void erase_inode(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) {
+  if (inode.type == FileType::symlink) fs.symlinks.erase(run, {id});
+  if ((inode.flags & InodeRow::has_acl) != 0) fs.acls.erase(run, {id});
   fs.pending_inodes.erase(run, {id});
   fs.inodes.erase(run, {id});
 }
@@ -20,7 +21,7 @@ void erase_inode(FileSystem& fs, Run& run, InodeId id, FileType type) {
 
 Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) {
   if (inode.type != FileType::regular) {
-    erase_inode(fs, run, id, inode.type);
+    erase_inode(fs, run, id, inode);
     return {};
   }
   const RowsBehind rows = TRY(rows_behind(fs, run, id, inode, 0, fs.data().options.rows_max));
@@ -30,7 +31,7 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
     for (const auto& extent : rows.extents) cut_extent(fs, run, extent, 0, freed);
     for (const auto& page : rows.pages) fs.pages.erase(run, page.key);
     freed.put(fs, run);
-    erase_inode(fs, run, id, inode.type);
+    erase_inode(fs, run, id, inode);
   } else {
     PERDURE_MARK("a large file is dropped by a reclaim");
     start_reclaim(fs, run, id, inode.cut_stamp != 0);
@@ -93,7 +94,7 @@ Outcome<bool> Reclaim::step() {
   freed.put(fs, run);
   fs.data().pages_gone(run);
   if (inode.dropped()) {
-    if (!more) erase_inode(fs, run, id, inode.type);
+    if (!more) erase_inode(fs, run, id, inode);
   } else {
     BlockCount blocks(fs, run, id);
     count_pages(blocks, page_extents);

@@ -64,9 +64,9 @@ struct InodeRow {
   // off, and is being freed by a reclaim transaction. cut_stamp == 0: none.
   uint64_t cut_from = 0, cut_stamp = 0;
   // What else there is of it, so that nobody looks for what is not there.
-  static constexpr uint32_t has_xattrs = 1;      // XattrRows
-  static constexpr uint32_t has_acl = 2;         // an AclRow; without it the mode says all
-  static constexpr uint32_t shares_blocks = 4;   // some extent may name blocks that another one names as well
+  static constexpr uint32_t has_xattrs = 1;     // XattrRows
+  static constexpr uint32_t has_acl = 2;        // an AclRow; without it the mode says all
+  static constexpr uint32_t shares_blocks = 4;  // some extent may name blocks that another one names as well
   uint32_t flags = 0;
   static constexpr uint64_t dropped_stamp = UINT64_MAX;
 
@@ -122,6 +122,36 @@ struct SymlinkRow {
     v("target", r.target);
   }
   size_t heap_bytes() const { return target.capacity(); }
+};
+
+// An object's access control list (RFC 8881 §6): fs/acl.h. There is one exactly if InodeRow::has_acl is set,
+// and only if it says more than the mode, with which it is always in step.
+struct AclRow {
+  static constexpr TableId table = TableId::acl;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "acl";
+  using Key = InodeKey;
+  enum class Who : uint8_t { owner, owner_group, everyone, user, group };
+  struct Entry {
+    bool deny = false;
+    Who who{};
+    uint32_t id = 0;     // of a user or group
+    uint32_t flags = 0;  // inherit_to_files, ...
+    uint32_t mask = 0;   // may_read, ...
+    friend bool operator==(const Entry&, const Entry&) = default;
+    template <class Self, class V>
+    static void fields(Self& e, V&& v) {
+      v("deny", e.deny), v("who", e.who), v("id", e.id), v("flags", e.flags), v("mask", e.mask);
+    }
+  };
+  uint32_t flags = 0;  // of the whole list: acl_auto_inherit, ...
+  std::vector<Entry> entries;
+  friend bool operator==(const AclRow&, const AclRow&) = default;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("flags", r.flags), v("entries", r.entries);
+  }
+  size_t heap_bytes() const { return entries.capacity() * sizeof(Entry); }
 };
 
 // Consecutive file blocks on consecutive blocks of the block store: first_block .. key.last_block, at

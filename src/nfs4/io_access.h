@@ -1,4 +1,4 @@
-// Who may read or write a file's content, or set its size: the stateid and the mode together.
+// Who may read or write a file's content, or set its size: the stateid and the mode (or list) together.
 #pragma once
 
 #include "fs/attributes.h"
@@ -7,8 +7,10 @@
 namespace perdure::nfs4 {
 
 // For READ and WRITE of the current file: it is a regular file, the stateid allows the access (or is special
-// and no open denies it), and so does the mode. Gives the inode.
-Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write);
+// and no open denies it), and so does the mode, or its list: some may write only from its end on (`offset`).
+// Gives the inode.
+Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write,
+                                uint64_t offset = 0);
 
 // For SETATTR of the size.
 Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& stateid);

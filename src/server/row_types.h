@@ -11,7 +11,7 @@ namespace perdure::server {
 // F<each of them...>.
 template <template <class...> class F>
 using WithAllRows =
-    F<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::ExtentRow, fs::PageRow,
+    F<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::AclRow, fs::ExtentRow, fs::PageRow,
       fs::AllocationRow, fs::FreedRow, client::ClientRow, client::ClientOwnerRow, client::SessionRow,
       client::SlotRow, client::OpenRow, client::LockStateRow, client::LockRow, client::ClientStateRow,
       processor::TransactionRow, VserverRow, EpochRow>;

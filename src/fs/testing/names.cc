@@ -149,13 +149,16 @@ class NamesChecker {
       : fx_(fixture),
         inodes_(all_rows(fx_, fx_.fs().inodes, {InodeId(~uint64_t{0})})),
         entries_(all_rows(fx_, fx_.fs().dirents, {InodeId(~uint64_t{0}), ~uint64_t{0}})),
-        symlinks_(all_rows(fx_, fx_.fs().symlinks, {InodeId(~uint64_t{0})})) {}
+        symlinks_(all_rows(fx_, fx_.fs().symlinks, {InodeId(~uint64_t{0})})),
+        acls_(all_rows(fx_, fx_.fs().acls, {InodeId(~uint64_t{0})})) {}
 
   std::vector<std::string> check() {
     for (const auto& [key, entry] : entries_) check_entry(key, entry);
     for (const auto& [key, inode] : inodes_) check_inode(key.inode, inode);
     for (const auto& [key, row] : symlinks_)
       if (!inodes_.contains(key)) wrong("a target without a symlink", key.inode);
+    for (const auto& [key, row] : acls_)
+      if (!inodes_.contains(key)) wrong("a list of nothing", key.inode);
     return std::move(problems_);
   }
 
@@ -205,12 +208,14 @@ class NamesChecker {
       if (count.entries != 0) wrong("entries in a file", id);
     }
     if ((inode.type == FileType::symlink) != symlinks_.contains({id})) wrong("no target", id);
+    if (((inode.flags & InodeRow::has_acl) != 0) != acls_.contains({id})) wrong("a list, or none", id);
   }
 
   FsFixture& fx_;
   std::map<InodeKey, InodeRow> inodes_;
   std::map<DirentRow::Key, DirentRow> entries_;
   std::map<InodeKey, SymlinkRow> symlinks_;
+  std::map<InodeKey, AclRow> acls_;
   std::map<InodeId, Count> counts_;
   std::set<std::pair<InodeId, std::string>> seen_;
   std::vector<std::string> problems_;
