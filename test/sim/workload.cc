@@ -100,6 +100,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"counters", make_counters, {}},
       {"shares", make_shares, {}},
       {"leases", make_leases, {}, adjust_leases},
+      {"acls", make_acls, {}},
       {"files", make_files, {}},
       {"growth", make_growth, {}},
       {"glances", make_glances, {}, adjust_glances},

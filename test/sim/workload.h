@@ -79,6 +79,7 @@ struct WorkloadType {
 };
 const std::vector<WorkloadType>& workload_types();
 
+std::unique_ptr<Workload> make_acls(World&);
 std::unique_ptr<Workload> make_files(World&);
 std::unique_ptr<Workload> make_flood(World&);
 void adjust_flood(Profile&);
