@@ -135,7 +135,7 @@ class Moded {
     const uint32_t not_owner = rights(group_ | other_) | named_allowed_;
     put({.deny = true, .who = Who::owner, .mask = not_owner & rights(7) & ~rights(user_)});
     put(owner);
-    for (const AclEntry& entry : rest_) put(entry);
+    acl_.entries.insert(acl_.entries.end(), rest_.begin(), rest_.end());
     put(group);
     put({.deny = true, .who = Who::owner_group, .mask = rights(other_ & ~group_)});
     put(everyone);

@@ -211,6 +211,7 @@ TEST(AclMode, AppliedToEveryShortList) {
 TEST(AclMode, AppliedToLongerLists) {
   const char* lists[] = {
       "A::OWNER@:rwaxtTcCy A::3:rwax A:g:20:rx A::GROUP@:rxtcy A::EVERYONE@:tcy",
+      "A:fd:3: D::20: A::OWNER@:rwa A::EVERYONE@:",
       "D::3:w A:fd:3:rwaxD D:g:20:r A::EVERYONE@:rwaxd D::EVERYONE@:C A::OWNER@:C",
       "A:fd:OWNER@:rwaxDtTcC D:fdn:GROUP@:w A:fdn:GROUP@:rwax A:fi:EVERYONE@:r A:di:EVERYONE@:rx",
   };

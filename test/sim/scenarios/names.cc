@@ -149,7 +149,8 @@ std::vector<Scenario> name_scenarios() {
       {.name = "inherit-list",
        .prepare = make_lists,
        .act = [](Stage& s) -> Task<> {
-         s.call().putfh(s.handles["d"]).mkdir("e", 0755).fifo("f", 0640).getattr(attr::MODE);
+         Call& c = s.call().putfh(s.handles["d"]).mkdir("inner", 0755);
+         c.open_create(s.owner(), "f", bench::CreateMode::GUARDED4, 0640, 0).getattr(attr::MODE);
          co_await s.ask();
        },
        .cold = true},

@@ -225,7 +225,6 @@ class AclsWorkload final : public Workload {
     all.push_back(&object);
     for (auto& [name, entry] : object.entries) collect(*entry, all);
   }
-  // Directories more often than the rest, and new ones more often than old ones.
   Object& some(Object& tree, bool directory) {
     std::vector<Object*> all;
     collect(tree, all);
@@ -233,6 +232,14 @@ class AclsWorkload final : public Workload {
     return *all[random().below(all.size())];
   }
   uint32_t some_user() { return random().one_in(6) ? 0 : users[random().below(std::size(users))]; }
+  uint32_t owner_or_some(const Object& object) { return random().one_in(2) ? object.owner : some_user(); }
+  // Mostly one that is there.
+  std::string some_entry(const Object& object) {
+    if (object.entries.empty() || random().one_in(6)) return some_name();
+    return std::next(object.entries.begin(),
+                     static_cast<std::ptrdiff_t>(random().below(object.entries.size())))
+        ->first;
+  }
   uint32_t some_mode() {
     if (random().one_in(3)) return static_cast<uint32_t>(random().below(01000));
     return random().pick({0777U, 0755U, 0770U, 0700U, 01777U, 0751U});
@@ -283,7 +290,7 @@ class AclsWorkload final : public Workload {
     }
   }
 
-  std::string some_name() { return std::string(1, static_cast<char>('a' + random().below(4))); }
+  std::string some_name() { return std::string(1, static_cast<char>('a' + random().below(6))); }
   static size_t depth(const Object& object) {
     size_t depth = 0;
     for (const Object* at = object.parent; at != nullptr; at = at->parent) ++depth;
@@ -339,7 +346,7 @@ class AclsWorkload final : public Workload {
 
   Task<> remove(Slot& slot, Object& from) {
     const uint32_t user = some_user();
-    const std::string name = some_name();
+    const std::string name = some_entry(from);
     const auto entry = from.entries.find(name);
     Object* object = entry == from.entries.end() ? nullptr : entry->second.get();
     NfsStatus expected = NfsStatus::NFS4_OK;
@@ -362,7 +369,7 @@ class AclsWorkload final : public Workload {
   // Within the directory, to a name that is not taken.
   Task<> rename(Slot& slot, Object& in) {
     const uint32_t user = some_user();
-    const std::string name = some_name(), to = some_name();
+    const std::string name = some_entry(in), to = some_name();
     if (!in.entries.contains(name) || in.entries.contains(to)) co_return;
     const Object& object = *in.entries[name];
     const bool may = in.may(user, pass | (object.directory ? add_directory : add_file)) &&
@@ -381,7 +388,7 @@ class AclsWorkload final : public Workload {
   }
 
   Task<> set_list(Slot& slot, Object& object) {
-    const uint32_t user = some_user();
+    const uint32_t user = owner_or_some(object);
     const List aces = some_list(object.directory);
     const bool may = object.may(user, write_acl);
     slot.begin_as(user).putfh(object.handle).set_acl(aces);
@@ -393,7 +400,7 @@ class AclsWorkload final : public Workload {
   }
 
   Task<> set_mode(Slot& slot, Object& object) {
-    const uint32_t user = some_user(), mode = some_mode();
+    const uint32_t user = owner_or_some(object), mode = some_mode();
     const bool may = object.may(user, write_acl), owns = user == 0 || user == object.owner;
     slot.begin_as(user).putfh(object.handle).set_mode(mode);
     Reply& reply = co_await slot.ask();
