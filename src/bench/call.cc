@@ -111,6 +111,14 @@ Call& Call::mkdir(std::string_view name, uint32_t mode) {
   return *this;
 }
 
+Call& Call::fifo(std::string_view name, uint32_t mode) {
+  op(Op::CREATE);
+  put_u32(std::to_underlying(FileType::NF4FIFO));
+  put_string(name);
+  put_mode_attribute(mode);
+  return *this;
+}
+
 Call& Call::symlink(std::string_view name, std::string_view target) {
   op(Op::CREATE);
   put_u32(std::to_underlying(FileType::NF4LNK));
@@ -179,6 +187,21 @@ Call& Call::set_mode(uint32_t mode) {
   op(Op::SETATTR);
   put_stateid({});
   put_mode_attribute(mode);
+  return *this;
+}
+
+Call& Call::set_acl(std::span<const Ace> acl) {
+  op(Op::SETATTR);
+  put_stateid({});
+  put_bitmap(attr::ACL);
+  size_t bytes = 4;
+  for (const Ace& ace : acl) bytes += 16 + padded(ace.who.size());
+  put_u32(static_cast<uint32_t>(bytes));
+  put_u32(static_cast<uint32_t>(acl.size()));
+  for (const Ace& ace : acl) {
+    put_u32(ace.type), put_u32(ace.flags), put_u32(ace.mask);
+    put_string(ace.who);
+  }
   return *this;
 }
 

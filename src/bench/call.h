@@ -46,12 +46,14 @@ class Call {
   Call& readlink() { return op(Op::READLINK); }
 
   Call& mkdir(std::string_view name, uint32_t mode);
+  Call& fifo(std::string_view name, uint32_t mode);
   Call& symlink(std::string_view name, std::string_view target);
   Call& remove(std::string_view name);
   Call& rename(std::string_view from, std::string_view to);  // saved handle: old directory, current: new one
   Call& link(std::string_view name);                         // saved handle: the file, current: the directory
   Call& set_size(const Stateid& stateid, uint64_t size);
   Call& set_mode(uint32_t mode);
+  Call& set_acl(std::span<const Ace> acl);
 
   Call& getxattr(std::string_view name);
   Call& setxattr(XattrHow how, std::string_view name, Bytes value);

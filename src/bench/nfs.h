@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -68,6 +69,7 @@ std::string_view op_name(Op op);
 // nfsstat4. Any number may arrive; those that this client looks at have a name here, status_name() knows all.
 enum class NfsStatus : uint32_t {
   NFS4_OK = 0,
+  NFS4ERR_PERM = 1,
   NFS4ERR_NOENT = 2,
   NFS4ERR_IO = 5,
   NFS4ERR_ACCESS = 13,
@@ -96,7 +98,7 @@ enum class NfsStatus : uint32_t {
 };
 std::string status_name(NfsStatus status);
 
-enum class FileType : uint32_t { none = 0, NF4REG = 1, NF4DIR = 2, NF4LNK = 5 };
+enum class FileType : uint32_t { none = 0, NF4REG = 1, NF4DIR = 2, NF4LNK = 5, NF4FIFO = 7 };
 
 // Attribute numbers (RFC 8881 §5.6 and §5.7), as bits of the first and the second bitmap word.
 namespace attr {
@@ -107,6 +109,7 @@ inline constexpr uint64_t TYPE = bit(1);
 inline constexpr uint64_t CHANGE = bit(3);
 inline constexpr uint64_t SIZE = bit(4);
 inline constexpr uint64_t FSID = bit(8);
+inline constexpr uint64_t ACL = bit(12);
 inline constexpr uint64_t FILEHANDLE = bit(19);
 inline constexpr uint64_t FILEID = bit(20);
 inline constexpr uint64_t MODE = bit(33);
@@ -127,6 +130,12 @@ inline constexpr uint64_t usual = TYPE | CHANGE | SIZE | FSID | FILEID | MODE | 
                                   TIME_MODIFY | MOUNTED_ON_FILEID;
 }  // namespace attr
 
+// nfsace4
+struct Ace {
+  uint32_t type = 0, flags = 0, mask = 0;
+  std::string who;
+};
+
 // The attributes that are compared with something. `present` says which ones the server gave (bits of attr).
 struct Attributes {
   uint64_t present = 0;
@@ -138,6 +147,7 @@ struct Attributes {
   uint32_t numlinks = 0;
   uint64_t space_avail = 0;
   uint64_t space_used = 0;
+  std::vector<Ace> acl;
 };
 
 inline constexpr size_t filehandle_bytes_max = 128;

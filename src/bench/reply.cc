@@ -365,6 +365,19 @@ uint64_t Reply::get_bitmap() {
   return bits;
 }
 
+namespace {
+
+void get_acl(wire::XdrDecoder& in, std::vector<Ace>& acl) {
+  constexpr uint32_t entries_max = 4096;
+  acl.resize(in.get_count(entries_max, 16));
+  for (Ace& ace : acl) {
+    ace.type = in.get_u32(), ace.flags = in.get_u32(), ace.mask = in.get_u32();
+    ace.who = std::string(in.get_string(name_bytes_max));
+  }
+}
+
+}  // namespace
+
 void Reply::get_attributes(Attributes& attributes) {
   attributes = {};
   attributes.present = get_bitmap();
@@ -387,6 +400,8 @@ void Reply::get_attributes(Attributes& attributes) {
       attributes.space_avail = values.get_u64();
     else if (bit == attr::SPACE_USED)
       attributes.space_used = values.get_u64();
+    else if (bit == attr::ACL)
+      get_acl(values, attributes.acl);
     else if (bit == attr::OWNER || bit == attr::OWNER_GROUP || bit == attr::FILEHANDLE)
       values.get_opaque(name_bytes_max);
     else if (const size_t n = attribute_bytes(bit); n != 0)

@@ -2,7 +2,8 @@
 // each other. For `perdure check`, and at the end of tests.
 //
 // Checked are: inodes and the volumes that they belong to, link counts, entries and what they point to, ".."
-// and entry counts of directories, positions (READDIR cookies), what nobody refers to, extended attributes,
+// and entry counts of directories, positions (READDIR cookies), what nobody refers to, access control lists,
+// extended attributes,
 // symbolic links, extents and page rows against sizes and block counts, blocks against the allocation bitmaps
 // and freed rows; and with read_blocks the checksums of all data. Unlogged rows (unstable writes) are left
 // out.

@@ -13,6 +13,7 @@ Result<CheckFigures> check(FileSystem& fs, const CheckSurroundings& surroundings
   TRY(inodes.load());
   TRY(check_names(fs, inodes, surroundings, findings, figures));
   TRY(check_xattrs(fs, inodes, surroundings, findings, figures));
+  TRY(check_acls(fs, inodes, findings));
   TRY(check_content(fs, inodes, surroundings, findings, figures));
   if (surroundings.read_blocks) TRY(check_data(fs, inodes, surroundings, findings, figures));
   return figures;
@@ -45,6 +46,8 @@ Result<void> CheckedInodes::load() {
     inode.volume = row.volume;
     inode.type = row.type;
     inode.has_xattrs = (row.flags & InodeRow::has_xattrs) != 0;
+    inode.mode = static_cast<uint16_t>(row.mode);
+    inode.says_acl = (row.flags & InodeRow::has_acl) != 0;
     if (inode.is_directory()) continue;
     inode.blocks = row.blocks;
     inode.extent_end = row.extent_end;

@@ -21,7 +21,9 @@ struct CheckedInode {
   uint32_t links = 0, names = 0;  // names: entries that point to it
   VolumeId volume;
   FileType type{};
+  uint16_t mode = 0;                              // the lower 12 bits
   bool has_target = false;                        // a symlink row
+  bool says_acl = false, has_acl = false;         // its row says so; an acl row
   bool has_xattrs = false, found_xattrs = false;  // its row says so; rows
   bool is_root = false;
   enum class Reach : uint8_t {
@@ -70,6 +72,7 @@ class CheckedInodes {
 };
 
 // The parts of check(), in the order in which they are called.
+Result<void> check_acls(FileSystem& fs, CheckedInodes& inodes, state::Findings& findings);
 Result<void> check_names(FileSystem& fs, CheckedInodes& inodes, const CheckSurroundings& surroundings,
                          state::Findings& findings, CheckFigures& figures);
 Result<void> check_xattrs(FileSystem& fs, CheckedInodes& inodes, const CheckSurroundings& surroundings,

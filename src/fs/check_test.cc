@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/crc32c.h"
+#include "fs/acl.h"
 #include "fs/testing/consistency.h"
 #include "fs/testing/names.h"
 
@@ -19,8 +20,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::Names;
 
-// /dir, /dir/sub, /file (also /dir/link), /symlink, and a file that is open and has no name. /file has blocks
-// 10..12 at its file blocks 0..2, a page row at 4 and another one over block 11; block 20 is in a freed row.
+// /dir (with an access control list), /dir/sub, /file (also /dir/link), /symlink, and a file that is open and
+// has no name. /file has blocks 10..12 at its file blocks 0..2, a page row at 4 and another one over block
+// 11; block 20 is in a freed row.
 class SmallTree {
  public:
   SmallTree() {
@@ -32,6 +34,7 @@ class SmallTree {
     unnamed = names.file(fx.root(), "removed");
     fx.open.insert(unnamed);
     CHECK(names.remove(fx.root(), "removed") == Status::ok);
+    CHECK(names.set(dir, {.acl = list()}) == Status::ok);
     add_content();
   }
 
@@ -84,6 +87,12 @@ class SmallTree {
     static std::vector<std::byte> bytes;
     bytes.assign(block_bytes, static_cast<std::byte>(block));
     return bytes;
+  }
+  static AclRow list() {
+    const uint32_t all = may_read | may_write | may_append | may_execute;
+    return {.flags = 0,
+            .entries = {{.who = AclRow::Who::owner, .mask = all},
+                        {.who = AclRow::Who::user, .id = 7, .mask = may_read}}};
   }
   PageRow page() { return {fs().new_change(), zero_page()}; }
 
@@ -216,6 +225,37 @@ const Damage damages[] = {
      "impossible mode 100644"},
     {"HugeFile", [](SmallTree& t) { t.edit_inode(t.file, [](InodeRow& r) { r.size = file_bytes_max + 1; }); },
      "bytes are more than a file may have"},
+    {"ListWithoutFlag", [](SmallTree& t) { t.edit_inode(t.dir, [](InodeRow& r) { r.flags = 0; }); },
+     "/dir (inode 2): it has an access control list, but its flags say that it has none"},
+    {"FlagWithoutList", [](SmallTree& t) { t.erase(t.fs().acls, {t.dir}); },
+     "/dir (inode 2): its flags say that it has an access control list, but it has none"},
+    {"ListOfNothing", [](SmallTree& t) { t.put(t.fs().acls, {InodeId(t.file.value + 500)}, AclRow{}); },
+     "has an access control list, but does not exist"},
+    {"ListOfSymlink", [](SmallTree& t) { t.put(t.fs().acls, {t.symlink}, AclRow{}); },
+     "a symbolic link with an access control list"},
+    {"ListAndMode", [](SmallTree& t) { t.edit_inode(t.dir, [](InodeRow& r) { r.mode = 01750; }); },
+     "its mode is 1750, but its access control list makes it 700"},
+    {"ListOfAMode",
+     [](SmallTree& t) {
+       t.edit_inode(t.file, [](InodeRow& r) { r.flags = InodeRow::has_acl; });
+       t.put(t.fs().acls, {t.file}, acl_of_mode(FileType::regular, 0644));
+     },
+     "its access control list says nothing that its mode does not say"},
+    {"ListTooLong",
+     [](SmallTree& t) {
+       t.edit(t.fs().acls, {t.dir}, [](AclRow& r) { r.entries.resize(acl_entries_kept_max + 1); });
+     },
+     "its access control list has 521 entries"},
+    {"EntryOfAnotherType",
+     [](SmallTree& t) {
+       t.edit_inode(t.file, [](InodeRow& r) { r.flags = InodeRow::has_acl, r.mode = 0; });
+       t.put(t.fs().acls, {t.file},
+             AclRow{.flags = 0, .entries = {{.flags = inherit_to_files, .mask = 0x80}}});
+     },
+     "its access control list has an entry that is none"},
+    {"EntryMask",
+     [](SmallTree& t) { t.edit(t.fs().acls, {t.dir}, [](AclRow& r) { r.entries[0].mask |= 1U << 31U; }); },
+     "its access control list has an entry that is none"},
     {"TargetGone", [](SmallTree& t) { t.erase(t.fs().symlinks, {t.symlink}); },
      "a symbolic link without a target"},
     {"TargetSize", [](SmallTree& t) { t.edit_inode(t.symlink, [](InodeRow& r) { r.size = 3; }); },

@@ -58,17 +58,19 @@ Outcome<Created> create(FileSystem& fs, Run& run, const Principal& who, InodeId 
                         std::string_view name, const CreateRequest& request) {
   Directory directory = TRY(load_directory(fs, run, directory_id));
   TRY(check_name(name));
-  TRY(check_permission(directory.row, who, may_execute));
+  TRY(check_permission(fs, run, directory, who, may_execute));
   if (const Entry entry = TRY(find_entry_for_change(fs, run, directory, name)))
     return existing(fs, run, directory, entry, request);
-  TRY(check_permission(directory.row, who, may_write));
+  TRY(check_permission(fs, run, directory, who, right_to_add(request.type)));
   TRY(check_request(request, who));
   InodeRow inode;
   inode.type = request.type;
   inode.volume = directory.row.volume;
-  TRY(set_initial_attributes(run, who, directory.row, request.attributes, inode));
+  std::optional<Acl> acl =
+      TRY(set_initial_attributes(fs, run, who, directory, request.attributes, request.inherits, inode));
 
   const InodeId id = fs.new_inode_id(run, inode.volume);
+  if (acl) set_acl(fs, run, id, inode, std::move(*acl));
   inode.links = 1;
   inode.change = fs.new_change();
   inode.create_verifier = stored_verifier(request);

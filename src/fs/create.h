@@ -19,6 +19,7 @@ struct CreateRequest {
   CreateMode mode = CreateMode::guarded;
   uint64_t verifier = 0;     // exclusive only
   SetAttributes attributes;  // a size makes a sparse file
+  bool inherits = true;      // the directory's list counts, if `attributes` has none
   std::string_view target;   // of a symlink
   uint32_t device_major = 0, device_minor = 0;
 };

@@ -30,11 +30,19 @@ struct Tree {
     for (int i = 0; i < 5; ++i) names.file(a, fmt::format("file {}", i));
     open = names.file(a, "open");
     fx.open.insert(open);
+    listed = names.mkdir(fx.root(), "listed");
+    CHECK(names.set(listed, {.acl = list()}) == Status::ok);
+    names.file(listed, "f");
     fx.checkpoint();
+  }
+  static Acl list() {
+    const uint32_t inheritance = inherit_to_files | inherit_to_directories, all = all_rights;
+    return {.flags = 0, .entries = {{.who = AclRow::Who::user, .id = 9, .flags = inheritance, .mask = all}}};
   }
   FsFixture& fx;
   Names names;
   InodeId a, b, deep, f, open;
+  InodeId listed;  // with an access control list, as its file
 };
 
 using Operation = std::function<Outcome<std::string>(Tree&, state::Run&)>;
@@ -117,6 +125,29 @@ const std::vector<Case>& cases() {
       {"set mode", setting(&Tree::f, {.mode = 0600})},
       {"set size and owner", setting(&Tree::f, {.uid = 8, .size = 100})},
       {"set size of directory", setting(&Tree::a, {.size = 100})},
+      {"set list", setting(&Tree::f, {.acl = Tree::list()})},
+      {"set mode beside a list", setting(&Tree::listed, {.mode = 0750})},
+      {"take a list away", setting(&Tree::listed, {.acl = acl_of_mode(FileType::directory, 0755)})},
+      {"create where a list is inherited",
+       [](Tree& t, state::Run& run) -> Outcome<std::string> {
+         CreateRequest request;
+         request.attributes.mode = 0666, request.attributes.umask = 022;
+         return text(TRY(create(t.fx.fs(), run, FsFixture::user(9), t.listed, "new", request)).directory);
+       }},
+      {"remove what has a list",
+       [](Tree& t, state::Run& run) -> Outcome<std::string> {
+         return text(TRY(remove(t.fx.fs(), run, FsFixture::user(9), t.listed, "f")).directory);
+       }},
+      {"rename what has a list",
+       [](Tree& t, state::Run& run) -> Outcome<std::string> {
+         const Principal user = FsFixture::user(9);
+         return text(TRY(rename(t.fx.fs(), run, user, t.listed, "f", t.listed, "g")).from);
+       }},
+      {"rename what has a list and may not go",
+       [](Tree& t, state::Run& run) -> Outcome<std::string> {
+         const Principal user = FsFixture::user(8);
+         return text(TRY(rename(t.fx.fs(), run, user, t.listed, "f", t.listed, "g")).from);
+       }},
       {"link",
        [](Tree& t, state::Run& run) -> Outcome<std::string> {
          return text(TRY(link(t.fx.fs(), run, t.fx.superuser(), t.f, t.deep, "new")));

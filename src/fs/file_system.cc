@@ -22,6 +22,7 @@ FileSystem::FileSystem(env::Env& env, state::Database& database, store::BlockSto
       dirents(database),
       symlinks(database),
       xattrs(database),
+      acls(database),
       extents(database),
       pages(database),
       allocations(database),

@@ -98,6 +98,7 @@ class FileSystem {
   state::Table<DirentRow> dirents;
   state::Table<SymlinkRow> symlinks;
   state::Table<XattrRow> xattrs;
+  state::Table<AclRow> acls;
   state::Table<ExtentRow> extents;
   state::Table<PageRow> pages;
   state::Table<AllocationRow> allocations;

@@ -8,12 +8,12 @@ Outcome<ChangeInfo> link(FileSystem& fs, Run& run, const Principal& who, InodeId
                          std::string_view name) {
   Directory directory = TRY(load_directory(fs, run, directory_id));
   TRY(check_name(name));
-  TRY(check_permission(directory.row, who, may_execute));
+  TRY(check_permission(fs, run, directory, who, may_execute));
   InodeRow inode = TRY(fs.load(run, id));
   if (inode.type == FileType::directory) return Status::is_directory;
   if (inode.volume != directory.row.volume) return Status::cross_device;
   if (TRY(find_entry_for_change(fs, run, directory, name))) return Status::exists;
-  TRY(check_permission(directory.row, who, may_write));
+  TRY(check_permission(fs, run, directory, who, right_to_add(inode.type)));
   if (inode.links == 0) return Status::no_entry;
   if (inode.links >= links_max) return Status::too_many_links;
 

@@ -12,7 +12,7 @@ Outcome<Directory> load_searchable(FileSystem& fs, Run& run, const Principal& wh
   Directory directory{id, TRY(fs.load(run, id))};
   if (directory.row.type == FileType::symlink) return Status::is_symlink;
   if (directory.row.type != FileType::directory) return Status::not_directory;
-  TRY(check_permission(directory.row, who, may_execute));
+  TRY(check_permission(fs, run, directory, who, may_execute));
   return directory;
 }
 

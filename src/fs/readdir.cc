@@ -18,6 +18,14 @@ struct Window {
   bool end = false;
 };
 
+// False: something of it is missing.
+bool look_at_inode(FileSystem& fs, Run& run, InodeId id) {
+  const auto inode = fs.inodes.get(run, {id});
+  if (!inode) return false;
+  const bool has_acl = *inode != nullptr && ((*inode)->flags & InodeRow::has_acl) != 0;
+  return !has_acl || fs.acls.get(run, {id});
+}
+
 // The next entries. Every inode that is missing is asked for before the fault is reported, so that a listing
 // of cold inodes runs again once per window and not once per entry.
 Outcome<void> read_window(FileSystem& fs, Run& run, InodeId directory, uint64_t after, Ahead ahead,
@@ -33,7 +41,7 @@ Outcome<void> read_window(FileSystem& fs, Run& run, InodeId directory, uint64_t 
     after = next.key.position;
     const DirentRow& row = *next.row;
     window.entries.push_back({after, row.entry_name, row.inode, row.type});
-    if (ahead == Ahead::inodes) missing |= !fs.inodes.get(run, {row.inode});
+    if (ahead == Ahead::inodes) missing |= !look_at_inode(fs, run, row.inode);
   }
   if (missing) return Stop::fault();
   return {};
@@ -44,7 +52,7 @@ Outcome<void> read_window(FileSystem& fs, Run& run, InodeId directory, uint64_t 
 Outcome<bool> readdir(FileSystem& fs, Run& run, const Principal& who, InodeId directory,
                       uint64_t after_cookie, Ahead ahead, size_t expected, const EachEntry& each) {
   const Directory loaded = TRY(load_directory(fs, run, directory));
-  TRY(check_permission(loaded.row, who, may_read));
+  TRY(check_permission(fs, run, loaded, who, may_read));
   if (after_cookie != 0 && after_cookie < first_position) return Status::bad_cookie;
   Window window;
   do {

@@ -12,8 +12,9 @@ namespace perdure::fs {
 
 namespace {
 
-void erase_inode(FileSystem& fs, Run& run, InodeId id, FileType type) {
-  if (type == FileType::symlink) fs.symlinks.erase(run, {id});
+void erase_inode(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) {
+  if (inode.type == FileType::symlink) fs.symlinks.erase(run, {id});
+  if ((inode.flags & InodeRow::has_acl) != 0) fs.acls.erase(run, {id});
   fs.pending_inodes.erase(run, {id});
   fs.inodes.erase(run, {id});
 }
@@ -25,7 +26,7 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
   if (planted("a removed file leaves its extended attributes behind")) xattrs.clear();
   if (inode.type != FileType::regular) {
     for (const XattrRow::Key& key : xattrs) fs.xattrs.erase(run, key);
-    erase_inode(fs, run, id, inode.type);
+    erase_inode(fs, run, id, inode);
     return {};
   }
   const RowsIn rows = TRY(rows_in(fs, run, id, inode, 0, UINT64_MAX, fs.data().options.rows_max));
@@ -36,7 +37,7 @@ Outcome<void> drop(FileSystem& fs, Run& run, InodeId id, const InodeRow& inode) 
     for (const auto& extent : rows.extents) cut_extent(fs, run, inode, extent, 0, UINT64_MAX, freed);
     for (const auto& page : rows.pages) fs.pages.erase(run, page.key);
     TRY(freed.put(fs, run));
-    erase_inode(fs, run, id, inode.type);
+    erase_inode(fs, run, id, inode);
   } else {
     PERDURE_MARK("a large file is dropped by a reclaim");
     start_reclaim(fs, run, id, inode.cut_stamp != 0);
@@ -100,7 +101,7 @@ Outcome<bool> Reclaim::step() {
   TRY(freed.put(fs, run));
   fs.data().pages_gone(run);
   if (inode.dropped()) {
-    if (!more) erase_inode(fs, run, id, inode.type);
+    if (!more) erase_inode(fs, run, id, inode);
   } else {
     BlockCount blocks(fs, run, id);
     count_pages(blocks, page_extents);

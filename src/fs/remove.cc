@@ -21,13 +21,12 @@ Outcome<Removed> remove(FileSystem& fs, Run& run, const Principal& who, InodeId 
                         std::string_view name, RemoveKind kind) {
   Directory directory = TRY(load_directory(fs, run, directory_id));
   TRY(check_name(name));
-  TRY(check_permission(directory.row, who, may_execute));
+  TRY(check_permission(fs, run, directory, who, may_execute));
   const Entry entry = TRY(find_entry_for_change(fs, run, directory, name));
   if (!entry) return Status::no_entry;
   const InodeId id = entry.row->inode;
   InodeRow inode = TRY(fs.load(run, id));
-  TRY(check_permission(directory.row, who, may_write));
-  TRY(check_sticky(directory.row, inode, who));
+  TRY(check_removal(fs, run, directory, id, inode, who));
   TRY(check_removable(inode, kind));
 
   TRY(unlinked(fs, run, id, inode));

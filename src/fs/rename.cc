@@ -44,8 +44,8 @@ Outcome<Renamed> rename(FileSystem& fs, Run& run, const Principal& who, InodeId 
   Directory other = same_directory ? Directory{} : TRY(load_directory(fs, run, to_id));
   Directory& to = same_directory ? from : other;
   if (from.row.volume != to.row.volume) return Status::cross_device;
-  TRY(check_permission(from.row, who, may_execute));
-  TRY(check_permission(to.row, who, may_execute));
+  TRY(check_permission(fs, run, from, who, may_execute));
+  TRY(check_permission(fs, run, to, who, may_execute));
   const Entry source = TRY(find_entry_for_change(fs, run, from, from_name));
   const Entry target = TRY(find_entry_for_change(fs, run, to, to_name));
   if (!source) return Status::no_entry;
@@ -53,20 +53,19 @@ Outcome<Renamed> rename(FileSystem& fs, Run& run, const Principal& who, InodeId 
   const FileType type = source.row->type;
   if (target && target.row->inode == id) return Renamed{id, InodeId(0), unchanged(from), unchanged(to)};
 
-  TRY(check_permission(from.row, who, may_write));
-  TRY(check_permission(to.row, who, may_write));
   InodeRow moved = TRY(fs.load(run, id));
-  TRY(check_sticky(from.row, moved, who));
+  TRY(check_removal(fs, run, from, id, moved, who));
+  TRY(check_permission(fs, run, to, who, right_to_add(type)));
   const bool new_parent = type == FileType::directory && !same_directory;
   if (new_parent) {
-    TRY(check_permission(moved, who, may_write));  // its ".." changes
+    TRY(check_permission(fs, run, id, moved, who, may_write));  // its ".." changes
     TRY(check_not_below(fs, run, to, id, moved));
   }
   Renamed result{.inode = id};
   if (target) {
     result.replaced = target.row->inode;
     InodeRow replaced = TRY(fs.load(run, result.replaced));
-    TRY(check_sticky(to.row, replaced, who));
+    TRY(check_removal(fs, run, to, result.replaced, replaced, who));
     TRY(check_compatible(moved, replaced));
     TRY(unlinked(fs, run, result.replaced, replaced));
     TRY(replace_entry(fs, run, to, to_name, id, type));

@@ -152,6 +152,36 @@ struct XattrRow {
   }
 };
 
+// An object's access control list (RFC 8881 §6): fs/acl.h. There is one exactly if InodeRow::has_acl is set,
+// and only if it says more than the mode, with which it is always in step.
+struct AclRow {
+  static constexpr TableId table = TableId::acl;
+  static constexpr Residence residence = Residence::cached;
+  static constexpr const char* name = "acl";
+  using Key = InodeKey;
+  enum class Who : uint8_t { owner, owner_group, everyone, user, group };
+  struct Entry {
+    bool deny = false;
+    Who who{};
+    uint32_t id = 0;     // of a user or group
+    uint32_t flags = 0;  // inherit_to_files, ...
+    uint32_t mask = 0;   // may_read, ...
+    friend bool operator==(const Entry&, const Entry&) = default;
+    template <class Self, class V>
+    static void fields(Self& e, V&& v) {
+      v("deny", e.deny), v("who", e.who), v("id", e.id), v("flags", e.flags), v("mask", e.mask);
+    }
+  };
+  uint32_t flags = 0;  // of the whole list: acl_auto_inherit, ...
+  std::vector<Entry> entries;
+  friend bool operator==(const AclRow&, const AclRow&) = default;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("flags", r.flags), v("entries", r.entries);
+  }
+  size_t heap_bytes() const { return entries.capacity() * sizeof(Entry); }
+};
+
 // Consecutive file blocks on consecutive blocks of the block store: first_block .. key.last_block, at
 // most 64. Keyed by its last block, so that the extent that holds a block, or the next one behind it, is one
 // forward search.

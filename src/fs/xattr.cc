@@ -83,7 +83,7 @@ ChangeInfo store_touched(FileSystem& fs, Run& run, InodeId id, InodeRow& inode) 
 Outcome<Bytes> get_xattr(FileSystem& fs, Run& run, const Principal& who, InodeId id, std::string_view name) {
   const InodeRow inode = TRY(fs.load(run, id));
   TRY(check_xattr_name(name));
-  TRY(check_permission(inode, who, may_read));
+  TRY(check_permission(fs, run, id, inode, who, may_read));
   if (!has_xattrs(inode)) return Status::no_xattr;
   const uint64_t begin = fs.position_of(inode.volume, name);
   for (uint64_t position = begin; position < begin + xattr_chain_max; ++position) {
@@ -98,7 +98,7 @@ Outcome<ChangeInfo> set_xattr(FileSystem& fs, Run& run, const Principal& who, In
                               std::string_view name, Bytes value, SetXattr how) {
   InodeRow inode = TRY(fs.load(run, id));
   TRY(check_xattr_name(name));
-  TRY(check_xattr_change(inode, who));
+  TRY(check_xattr_change(fs, run, id, inode, who));
   if (value.size() > xattr_value_bytes_max) return Status::xattr_too_big;
   const Held held = TRY(look_through(fs, run, id, inode, name));
   if (how == SetXattr::create && held.found) return Status::exists;
@@ -118,7 +118,7 @@ Outcome<ChangeInfo> remove_xattr(FileSystem& fs, Run& run, const Principal& who,
                                  std::string_view name) {
   InodeRow inode = TRY(fs.load(run, id));
   TRY(check_xattr_name(name));
-  TRY(check_xattr_change(inode, who));
+  TRY(check_xattr_change(fs, run, id, inode, who));
   const Held held = TRY(look_through(fs, run, id, inode, name));
   if (!held.found) return Status::no_xattr;
 
@@ -136,7 +136,7 @@ Outcome<ChangeInfo> remove_xattr(FileSystem& fs, Run& run, const Principal& who,
 Outcome<bool> list_xattrs(FileSystem& fs, Run& run, const Principal& who, InodeId id, uint64_t after_cookie,
                           const EachXattr& each) {
   const InodeRow inode = TRY(fs.load(run, id));
-  TRY(check_permission(inode, who, may_read));
+  TRY(check_permission(fs, run, id, inode, who, may_read));
   if (after_cookie != 0 && after_cookie < first_xattr_position) return Status::bad_cookie;
   if (!has_xattrs(inode)) return true;
   const XattrRow::Key last = last_xattr(id);

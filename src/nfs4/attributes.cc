@@ -1,9 +1,10 @@
 #include "nfs4/attributes.h"
 
-#include <charconv>
-
+#include "fs/access.h"
 #include "fs/data.h"
+#include "nfs4/acl.h"
 #include "nfs4/compound.h"
+#include "nfs4/owner.h"
 #include "nfs4/service.h"
 #include "nfs4/status.h"
 
@@ -31,6 +32,7 @@ constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
                                              unique_handles,
                                              lease_time,
                                              rdattr_error,
+                                             acl,
                                              aclsupport,
                                              cansettime,
                                              case_insensitive,
@@ -65,11 +67,17 @@ constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
                                              time_modify,
                                              time_modify_set,
                                              mounted_on_fileid,
+                                             dacl,
+                                             mode_set_masked,
                                              suppattr_exclcreat});
 constexpr Bitmap only_42 = make_bitmap({clone_blksize, change_attr_type, mode_umask, xattr_support});
-constexpr Bitmap settable_41 =
-    make_bitmap({size, mode, owner, owner_group, time_access_set, time_modify_set});
-constexpr Bitmap write_only = make_bitmap({time_access_set, time_modify_set, mode_umask});
+constexpr Bitmap settable_41 = make_bitmap(
+    {size, acl, mode, owner, owner_group, time_access_set, time_modify_set, dacl, mode_set_masked});
+constexpr Bitmap write_only = make_bitmap({time_access_set, time_modify_set, mode_set_masked, mode_umask});
+constexpr Bitmap lists = make_bitmap({acl, dacl});
+// What stat shows, and a list may deny. The others stand in a directory's entry, or are the server's.
+constexpr Bitmap basic = make_bitmap({change, size, mode, numlinks, owner, owner_group, rawdev, space_used,
+                                      time_access, time_create, time_metadata, time_modify});
 
 constexpr Bitmap united(const Bitmap& a, const Bitmap& b) {
   return {{a.words[0] | b.words[0], a.words[1] | b.words[1], a.words[2] | b.words[2]}, false};
@@ -81,12 +89,6 @@ void put_time(wire::XdrEncoder& out, int64_t ns) {
   if (rest < 0) rest += 1'000'000'000, --seconds;
   out.put_i64(seconds);
   out.put_u32(static_cast<uint32_t>(rest));
-}
-
-void put_id(wire::XdrEncoder& out, uint32_t id) {
-  char text[16];
-  const auto end = std::to_chars(std::begin(text), std::end(text), id).ptr;
-  out.put_string({text, static_cast<size_t>(end - text)});
 }
 
 }  // namespace
@@ -118,6 +120,10 @@ Bitmap settable_attributes(uint32_t minor_version) {
   Bitmap b = settable_41;
   if (minor_version >= 2) b.set(mode_umask);
   return b;
+}
+
+bool any_only_settable(const Bitmap& wanted) {
+  return wanted.has(time_access_set) || wanted.has(time_modify_set) || wanted.has(mode_set_masked);
 }
 
 void put_attributes_error(wire::XdrEncoder& out, Nfsstat4 status) {
@@ -152,8 +158,9 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
     case lease_time:
       return out.put_u32(c.clients().options().lease_seconds);
     case rdattr_error:
-    case aclsupport:
       return out.put_u32(0);
+    case aclsupport:
+      return out.put_u32(acl_support);
     case files_avail:
     case files_free:
       return out.put_u64(uint64_t{1} << 40U);
@@ -177,7 +184,9 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
       out.put_i64(0);
       return out.put_u32(1);
     case suppattr_exclcreat:
-      return put_bitmap(out, settable_attributes(c.registers.minor_version));
+      // The verifier of an exclusive create has a place of its own, so all that a create can set.
+      return put_bitmap(
+          out, settable_attributes(c.registers.minor_version).without(make_bitmap({mode_set_masked})));
     case clone_blksize:
       return out.put_u32(block_bytes);
     case change_attr_type:
@@ -188,10 +197,14 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
 }
 
 // False: not an attribute of the object itself.
-bool put_object_attribute(const Compound& c, wire::XdrEncoder& out, Attribute a, const fs::Attributes& view,
+bool put_object_attribute(wire::XdrEncoder& out, Attribute a, const fs::Attributes& view,
                           const fs::VolumeRow& volume) {
   const fs::InodeRow& row = view.row;
   switch (a) {
+    case acl:
+      return put_acl(out, view.acl, AclAttribute::acl), true;
+    case dacl:
+      return put_acl(out, view.acl, AclAttribute::dacl), true;
     case type:
       return out.put_u32(static_cast<uint32_t>(row.type)), true;
     case change:
@@ -210,9 +223,9 @@ bool put_object_attribute(const Compound& c, wire::XdrEncoder& out, Attribute a,
     case numlinks:
       return out.put_u32(row.links), true;
     case owner:
-      return put_id(out, row.uid), true;
+      return put_owner(out, row.uid), true;
     case owner_group:
-      return put_id(out, row.gid), true;
+      return put_owner(out, row.gid), true;
     case rawdev:
       return out.put_u32(row.device_major), out.put_u32(row.device_minor), true;
     case space_used:
@@ -226,7 +239,6 @@ bool put_object_attribute(const Compound& c, wire::XdrEncoder& out, Attribute a,
     case time_modify:
       return put_time(out, row.mtime_ns), true;
     default:
-      (void)c;
       return false;
   }
 }
@@ -235,8 +247,15 @@ bool put_object_attribute(const Compound& c, wire::XdrEncoder& out, Attribute a,
 
 namespace {
 
+bool any_of(const Bitmap& wanted, const Bitmap& these) {
+  return !(wanted.without(wanted.without(these))).empty();
+}
+
+void put_value(Compound& c, const fs::Attributes& view, Attribute a, wire::XdrEncoder& out) {
+  if (!put_object_attribute(out, a, view, c.service().volume())) put_server_attribute(c, out, a);
+}
+
 void put_view(Compound& c, const fs::Attributes& view, const Bitmap& wanted, wire::XdrEncoder& out) {
-  const fs::VolumeRow& volume = c.service().volume();
   const Bitmap supported = supported_attributes(c.registers.minor_version).without(write_only);
   Bitmap given;
   for (size_t i = 0; i < given.words.size(); ++i) given.words[i] = wanted.words[i] & supported.words[i];
@@ -246,7 +265,7 @@ void put_view(Compound& c, const fs::Attributes& view, const Bitmap& wanted, wir
   for (uint32_t word = 0; word < given.words.size(); ++word) {
     for (uint32_t bits = given.words[word]; bits != 0; bits &= bits - 1) {
       const auto a = static_cast<Attribute>(32 * word + static_cast<uint32_t>(std::countr_zero(bits)));
-      if (!put_object_attribute(c, out, a, view, volume)) put_server_attribute(c, out, a);
+      put_value(c, view, a, out);
     }
   }
   out.patch_u32(length_at, static_cast<uint32_t>(out.size() - length_at - 4));
@@ -254,9 +273,22 @@ void put_view(Compound& c, const fs::Attributes& view, const Bitmap& wanted, wir
 
 }  // namespace
 
+namespace {
+
+Outcome<fs::Attributes> view_of(Compound& c, Run& run, InodeId inode, const Bitmap& wanted) {
+  fs::Attributes view = TRY(fs::get_attributes(c.fs(), run, inode));
+  const uint32_t rights = (any_of(wanted, basic) ? fs::may_read_attributes : 0U) |
+                          (any_of(wanted, lists) ? fs::may_read_acl : 0U);
+  TRY(fs::check_seeing(c.fs(), run, inode, view.row, c.principal(), rights));
+  if (any_of(wanted, lists)) view.acl = TRY(fs::get_acl(c.fs(), run, inode, view.row));
+  return view;
+}
+
+}  // namespace
+
 Outcome<void> put_attributes(Compound& c, Run& run, InodeId inode, const Bitmap& wanted,
                              wire::XdrEncoder& out) {
-  put_view(c, TRY(fs::get_attributes(c.fs(), run, inode)), wanted, out);
+  put_view(c, TRY(view_of(c, run, inode, wanted)), wanted, out);
   return {};
 }
 
@@ -293,16 +325,10 @@ std::expected<fs::NewTime, Nfsstat4> get_new_time(wire::XdrDecoder& in) {
   return fs::NewTime{.given = true, .ns = seconds * 1'000'000'000 + ns};
 }
 
-// An owner string: a number in decimal (RFC 8881 §5.9), as clients with AUTH_SYS send it.
-std::expected<uint32_t, Nfsstat4> get_id(wire::XdrDecoder& in) {
+std::expected<uint32_t, Nfsstat4> get_owner(wire::XdrDecoder& in) {
   const std::string_view text = in.get_string(opaque_bytes_max);
   if (!in.ok()) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
-  if (text.empty()) return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
-  uint32_t id = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (problem != std::errc() || end != text.data() + text.size())
-    return std::unexpected(Nfsstat4::NFS4ERR_BADOWNER);
-  return id;
+  return parse_owner(text);
 }
 
 Nfsstat4 get_new_attribute(wire::XdrDecoder& in, Attribute a, fs::SetAttributes& set) {
@@ -319,12 +345,26 @@ Nfsstat4 get_new_attribute(wire::XdrDecoder& in, Attribute a, fs::SetAttributes&
       const uint32_t bits = in.get_u32();
       const uint32_t umask = in.get_u32();
       if (bits > 07777 || umask > 0777) return Nfsstat4::NFS4ERR_INVAL;
-      set.mode = bits & ~umask;
+      set.mode = bits;
+      set.umask = umask;
+      break;
+    }
+    case mode_set_masked: {
+      set.mode = in.get_u32();
+      set.mode_mask = in.get_u32();
+      if ((*set.mode | set.mode_mask) > 07777) return Nfsstat4::NFS4ERR_INVAL;
+      break;
+    }
+    case acl:
+    case dacl: {
+      auto list = get_acl(in, a == acl ? AclAttribute::acl : AclAttribute::dacl);
+      if (!list) return list.error();
+      set.acl = std::move(*list);
       break;
     }
     case owner:
     case owner_group: {
-      const auto id = get_id(in);
+      const auto id = get_owner(in);
       if (!id) return id.error();
       (a == owner ? set.uid : set.gid) = *id;
       break;
@@ -344,6 +384,27 @@ Nfsstat4 get_new_attribute(wire::XdrDecoder& in, Attribute a, fs::SetAttributes&
 
 }  // namespace
 
+// A list can be written in more ways than one: it is read before it is compared. The bytes of all others are.
+Outcome<Nfsstat4> compare_attribute(Compound& c, Run& run, InodeId inode, Attribute attribute,
+                                    wire::XdrDecoder& in) {
+  const auto verdict = [](bool same) { return same ? Nfsstat4::NFS4ERR_SAME : Nfsstat4::NFS4ERR_NOT_SAME; };
+  const fs::Attributes view = TRY(view_of(c, run, inode, make_bitmap({attribute})));
+  wire::XdrEncoder present;
+  put_value(c, view, attribute, present);
+  const ByteVector ours = present.flatten();
+  if (attribute == acl || attribute == dacl) {
+    const AclAttribute which = attribute == acl ? AclAttribute::acl : AclAttribute::dacl;
+    const auto theirs = get_acl(in, which);
+    if (!theirs) return theirs.error();
+    wire::XdrEncoder again;
+    put_acl(again, fs::effective_for(*theirs, view.row.type), which);
+    return verdict(again.flatten() == ours);
+  }
+  const Bytes theirs = in.rest().first(std::min(in.remaining(), ours.size()));
+  in.seek(in.position() + theirs.size());
+  return verdict(std::ranges::equal(ours, theirs));
+}
+
 std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, uint32_t minor_version) {
   NewAttributes result;
   result.given = get_bitmap(in);
@@ -353,7 +414,10 @@ std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, 
     return std::unexpected(Nfsstat4::NFS4ERR_ATTRNOTSUPP);
   if (!result.given.without(settable_attributes(minor_version)).empty())
     return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
-  if (result.given.has(mode) && result.given.has(mode_umask)) return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
+  const auto both = [&](Attribute a, Attribute b) { return result.given.has(a) && result.given.has(b); };
+  if (both(mode, mode_umask) || both(mode, mode_set_masked) || both(mode_umask, mode_set_masked) ||
+      both(acl, dacl))
+    return std::unexpected(Nfsstat4::NFS4ERR_INVAL);
   wire::XdrDecoder list(values);
   for (uint32_t word = 0; word < result.given.words.size(); ++word) {
     for (uint32_t bits = result.given.words[word]; bits != 0; bits &= bits - 1) {

@@ -28,6 +28,7 @@ enum class Attribute : uint32_t {
   unique_handles = 9,
   lease_time = 10,
   rdattr_error = 11,
+  acl = 12,
   aclsupport = 13,
   cansettime = 15,
   case_insensitive = 16,
@@ -62,6 +63,8 @@ enum class Attribute : uint32_t {
   time_modify = 53,
   time_modify_set = 54,
   mounted_on_fileid = 55,
+  dacl = 58,
+  mode_set_masked = 74,
   suppattr_exclcreat = 75,
   clone_blksize = 77,
   change_attr_type = 79,
@@ -97,11 +100,14 @@ Bitmap get_bitmap(wire::XdrDecoder& in);
 void put_bitmap(wire::XdrEncoder& out, const Bitmap& bitmap);
 
 Bitmap supported_attributes(uint32_t minor_version);
-// Those that SETATTR, CREATE and OPEN can set; and those that an exclusive create can set as well (its
-// verifier has a place of its own here, so all of them).
+// Those that SETATTR, CREATE and OPEN can set.
 Bitmap settable_attributes(uint32_t minor_version);
+// There are some among these that cannot be asked for, only set (RFC 8881 §5.5). mode_umask is none of them:
+// it is left out.
+bool any_only_settable(const Bitmap& wanted);
 
-// Encodes fattr4: those of `wanted` that are supported, of the object `inode`.
+// Encodes fattr4: those of `wanted` that are supported, of the object `inode`. access_denied if its list
+// denies the caller what stat shows, or the list itself, and it is among them.
 Outcome<void> put_attributes(Compound& c, state::Run& run, InodeId inode, const Bitmap& wanted,
                              wire::XdrEncoder& out);
 // Those of `wanted` are known from an entry of a directory alone.
@@ -116,6 +122,11 @@ struct NewAttributes {
   Bitmap given;
   fs::SetAttributes set;
 };
+// One attribute that a client says an object has, next in `in`, is what `inode` has; both are read or found
+// out. NFS4ERR_SAME or NFS4ERR_NOT_SAME, or what is wrong with it.
+Outcome<Nfsstat4> compare_attribute(Compound& c, state::Run& run, InodeId inode, Attribute attribute,
+                                    wire::XdrDecoder& in);
+
 // Decodes fattr4 for setting: NFS4ERR_ATTRNOTSUPP for what is not supported, NFS4ERR_INVAL for what can only
 // be read, NFS4ERR_BADXDR, NFS4ERR_BADOWNER.
 std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, uint32_t minor_version);

@@ -7,8 +7,21 @@
 
 namespace perdure::nfs4 {
 
+namespace {
+
+// By mode or list. Who may only append writes behind the end.
+Outcome<void> check_io_rights(Compound& c, Run& run, InodeId id, const fs::InodeRow& inode, bool write,
+                              uint64_t offset) {
+  const fs::Rights has = TRY(fs::rights(c.fs(), run, id, inode, c.principal(), fs::Check::data));
+  const bool appends = write && offset >= inode.size && has.allow(fs::may_append);
+  if (!appends && !has.allow(write ? fs::may_write : fs::may_read)) return Status::access_denied;
+  return {};
+}
+
+}  // namespace
+
 Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& given, bool write,
-                                Handle which) {
+                                uint64_t offset, Handle which) {
   const client::Stateid stateid = TRY(resolve_stateid(c, given, which));
   const InodeId id = (which == Handle::saved ? c.registers.saved : c.registers.current).inode;
   const fs::InodeRow inode = TRY(c.fs().load(run, id));
@@ -16,7 +29,7 @@ Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& gi
   TRY(recall_others(c, run, id, write ? client::Use::changes : client::Use::reads));
   TRY(client::check_access(c.clients(), run, client::ClientId(c.registers.client), id, stateid,
                            write ? client::IoKind::write : client::IoKind::read));
-  TRY(fs::check_permission(inode, c.principal(), write ? fs::may_write : fs::may_read, fs::Check::data));
+  TRY(check_io_rights(c, run, id, inode, write, offset));
   return inode;
 }
 

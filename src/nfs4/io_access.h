@@ -1,4 +1,4 @@
-// Who may read or write a file's content, or set its size: the stateid and the mode together.
+// Who may read or write a file's content, or set its size: the stateid and the mode (or list) together.
 #pragma once
 
 #include "client/delegation.h"
@@ -8,9 +8,10 @@
 namespace perdure::nfs4 {
 
 // For READ and WRITE of the current file (or the saved one, of COPY): it is a regular file, the stateid
-// allows the access (or is special and no open denies it), and so does the mode. Gives the inode.
+// allows the access (or is special and no open denies it), and so does the mode, or its list: some may write
+// only from its end on (`offset`). Gives the inode.
 Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& stateid, bool write,
-                                Handle which = Handle::current);
+                                uint64_t offset = 0, Handle which = Handle::current);
 
 // Waits as long as others have delegations that are in the way (client/delegation.h). To be asked before
 // anything is changed. The second one: of what the directory has under this name, if anything, which is to be

@@ -32,8 +32,8 @@ CloneArguments get_clone(Compound& c) {
 // Once, when it begins.
 Outcome<void> may_clone(Compound& c, Run& run, const CloneArguments& a, const fs::CloneRegisters& registers) {
   if (registers.started) return {};
-  TRY(io_access(c, run, a.source, false, Handle::saved));
-  TRY(io_access(c, run, a.target, true));
+  TRY(io_access(c, run, a.source, false, 0, Handle::saved));
+  TRY(io_access(c, run, a.target, true, a.range.to_offset));
   return {};
 }
 

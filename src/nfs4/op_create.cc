@@ -44,7 +44,9 @@ Outcome<Nfsstat4> op_create(Compound& c, Run& run) {
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (!creatable) return Nfsstat4::NFS4ERR_BADTYPE;
   if (!attributes) return attributes.error();
-  if (attributes->set.size) return Nfsstat4::NFS4ERR_INVAL;
+  // mode_set_masked has nothing to change yet (RFC 8881 §6.2.5 ¶3).
+  if (attributes->set.size || attributes->given.has(Attribute::mode_set_masked))
+    return Nfsstat4::NFS4ERR_INVAL;
   request.attributes = attributes->set;
   const fs::Created created =
       TRY(fs::create(c.fs(), run, c.principal(), c.registers.current.inode, name, request));

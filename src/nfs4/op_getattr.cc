@@ -9,9 +9,7 @@ namespace perdure::nfs4 {
 Outcome<Nfsstat4> op_getattr(Compound& c, Run& run) {
   const Bitmap wanted = get_bitmap(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  // RFC 8881 §5.5: what can only be set cannot be asked for.
-  if (wanted.has(Attribute::time_access_set) || wanted.has(Attribute::time_modify_set))
-    return Nfsstat4::NFS4ERR_INVAL;
+  if (any_only_settable(wanted)) return Nfsstat4::NFS4ERR_INVAL;
   // Deviation: RFC 8881 §10.4.3 has CB_GETATTR, to ask the client that may be writing. We recall instead.
   if (wanted.has(Attribute::change) || wanted.has(Attribute::size) || wanted.has(Attribute::time_modify) ||
       wanted.has(Attribute::time_metadata) || wanted.has(Attribute::space_used))

@@ -57,9 +57,12 @@ Nfsstat4 get_create_how(Compound& c, OpenArguments& args) {
                       : how == CreateHow::guarded ? fs::CreateMode::guarded
                                                   : fs::CreateMode::exclusive;
   if (args.request.mode == fs::CreateMode::exclusive) args.request.verifier = c.args.get_u64();
+  // RFC 8881 §6.4.3 no. 4: without attributes it is nobody's but its owner's until he sets them.
+  args.request.inherits = how != CreateHow::exclusive;
   if (how == CreateHow::exclusive) return Nfsstat4::NFS4_OK;
   const auto attributes = get_new_attributes(c.args, c.registers.minor_version);
   if (!attributes) return attributes.error();
+  if (attributes->given.has(Attribute::mode_set_masked)) return Nfsstat4::NFS4ERR_INVAL;
   args.given = attributes->given;
   args.request.attributes = attributes->set;
   return Nfsstat4::NFS4_OK;
@@ -137,12 +140,15 @@ Outcome<Target> find_target(Compound& c, Run& run, const OpenArguments& args) {
 
 // May the caller open it this way? Who may execute a file may open it to read: its pages must be read to run
 // it.
-Outcome<void> check_mode(Compound& c, const fs::InodeRow& inode, uint32_t access) {
+Outcome<void> check_open_rights(Compound& c, Run& run, InodeId id, const fs::InodeRow& inode,
+                                uint32_t access) {
   const bool reads = (access & client::share_read) != 0, writes = (access & client::share_write) != 0;
-  const uint32_t wanted = (reads ? fs::may_read : 0U) | (writes ? fs::may_write : 0U);
-  Outcome<void> allowed = fs::check_permission(inode, c.principal(), wanted);
-  if (!allowed && !writes && fs::check_permission(inode, c.principal(), fs::may_execute)) return {};
-  return allowed;
+  const fs::Rights has = TRY(fs::rights(c.fs(), run, id, inode, c.principal()));
+  const bool may_read = has.allow(fs::may_read) || (!writes && has.allow(fs::may_execute));
+  // Where it may write, each WRITE will tell.
+  const bool may_write = has.allow(fs::may_write) || has.allow(fs::may_append);
+  if ((reads && !may_read) || (writes && !may_write)) return Status::access_denied;
+  return {};
 }
 
 // Nobody else may be reading or writing what this open is to change, or what others are to be kept from.
@@ -197,7 +203,7 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
     TRY(client::find_delegation(c.clients(), run, client::ClientId(c.registers.client), target.inode,
                                 args.delegation));
   if (!target.created) TRY(clear_the_way(c, run, args, target.inode));
-  if (!target.own) TRY(check_mode(c, inode, access));
+  if (!target.own) TRY(check_open_rights(c, run, target.inode, inode, access));
   const std::string principal = principal_name(c.credential());
   const client::Stateid stateid = TRY(client::open(c.clients(), run,
                                                    {.client = client::ClientId(c.registers.client),

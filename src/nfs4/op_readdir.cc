@@ -41,8 +41,7 @@ Outcome<Nfsstat4> op_readdir(Compound& c, Run& run) {
   const uint32_t bytes_max = c.args.get_u32();
   const Bitmap wanted = get_bitmap(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  if (wanted.has(Attribute::time_access_set) || wanted.has(Attribute::time_modify_set))
-    return Nfsstat4::NFS4ERR_INVAL;
+  if (any_only_settable(wanted)) return Nfsstat4::NFS4ERR_INVAL;
   // Cookies are valid for ever, so the verifier is always zero.
   if (verifier != 0) return Nfsstat4::NFS4ERR_NOT_SAME;
 

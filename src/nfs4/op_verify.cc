@@ -9,29 +9,24 @@ namespace {
 
 // NFS4ERR_SAME or NFS4ERR_NOT_SAME, or why the comparison cannot be made.
 Outcome<Nfsstat4> compare(Compound& c, Run& run) {
-  const size_t begin = c.args.position();
+  using enum Nfsstat4;
   const Bitmap given = get_bitmap(c.args);
-  c.args.get_opaque(65536);
-  if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  const size_t end = c.args.position();
+  const Bytes theirs = c.args.get_opaque(65536);
+  if (!c.args.ok()) return NFS4ERR_BADXDR;
   if (given.unknown || !given.without(supported_attributes(c.registers.minor_version)).empty())
-    return Nfsstat4::NFS4ERR_ATTRNOTSUPP;
-  if (given.has(Attribute::rdattr_error) || given.has(Attribute::time_access_set) ||
-      given.has(Attribute::time_modify_set) || given.has(Attribute::mode_umask))
-    return Nfsstat4::NFS4ERR_INVAL;
-  wire::XdrEncoder present;
-  TRY(put_attributes(c, run, c.registers.current.inode, given, present));
-  // Bitmaps may have trailing zero words: ours has none, so only the values are compared.
-  wire::XdrDecoder ours_in(c.arguments());
-  ours_in.seek(begin);
-  get_bitmap(ours_in);
-  const Bytes theirs = c.arguments().subspan(ours_in.position(), end - ours_in.position());
-  const ByteVector mine = present.flatten();
-  wire::XdrDecoder mine_in(mine);
-  get_bitmap(mine_in);
-  const Bytes ours = mine_in.rest();
-  const bool same = ours.size() == theirs.size() && std::memcmp(ours.data(), theirs.data(), ours.size()) == 0;
-  return same ? Nfsstat4::NFS4ERR_SAME : Nfsstat4::NFS4ERR_NOT_SAME;
+    return NFS4ERR_ATTRNOTSUPP;
+  if (given.has(Attribute::rdattr_error) || any_only_settable(given) || given.has(Attribute::mode_umask))
+    return NFS4ERR_INVAL;
+  TRY(c.fs().load(run, c.registers.current.inode));
+  wire::XdrDecoder in(theirs);
+  for (uint32_t word = 0; word < given.words.size(); ++word) {
+    for (uint32_t bits = given.words[word]; bits != 0; bits &= bits - 1) {
+      const auto a = static_cast<Attribute>(32 * word + static_cast<uint32_t>(std::countr_zero(bits)));
+      const Nfsstat4 one = TRY(compare_attribute(c, run, c.registers.current.inode, a, in));
+      if (one != NFS4ERR_SAME) return one;
+    }
+  }
+  return in.finished() ? NFS4ERR_SAME : NFS4ERR_NOT_SAME;
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ Outcome<Nfsstat4> op_write(Compound& c, Run& run) {
   if (!c.args.ok() || stable > static_cast<uint32_t>(fs::Stable::file_sync)) return Nfsstat4::NFS4ERR_BADXDR;
   auto& registers = own_registers<fs::WriteRegisters>(c);
   // Once, when it begins: what is on its way to the blocks is given back by fs::write() alone.
-  if (registers.step == fs::WriteStep::start) TRY(io_access(c, run, stateid, true));
+  if (registers.step == fs::WriteStep::start) TRY(io_access(c, run, stateid, true, offset));
   const Outcome<fs::WriteResult> written =
       fs::write(c.fs(), run, c.principal(), c.registers.current.inode, offset, data,
                 static_cast<fs::Stable>(stable), registers);

@@ -42,6 +42,10 @@ std::string words(const fs::InodeRow& row) {
   return out;
 }
 
+std::string words(const fs::AclRow& row) {
+  return fs::acl_words(row);
+}
+
 std::string words(const fs::AllocationRow& row) {
   size_t used = 0;
   for (const uint64_t word : row.used) used += static_cast<size_t>(std::popcount(word));

@@ -10,6 +10,13 @@ using std::chrono::seconds;
 namespace {
 constexpr uint32_t io_bytes_max = 512U << 10U;
 
+std::string words(const std::vector<bench::Ace>& acl) {
+  std::string out;
+  for (const bench::Ace& ace : acl)
+    out += fmt::format("{}:{:x}:{}:{:x} ", ace.type, ace.flags, ace.who, ace.mask);
+  return out;
+}
+
 }  // namespace
 
 std::vector<Scenario> all_scenarios() {
@@ -400,7 +407,7 @@ Task<> Stage::look_at_directory(std::string path, FileHandle directory) {
   for (const auto& [name, id] : sorted) {
     const std::string inner = path + "/" + name;
     slot.begin().putfh(directory).lookup(name).getfh().getattr(attr::TYPE | attr::SIZE | attr::MODE |
-                                                               attr::NUMLINKS);
+                                                               attr::NUMLINKS | attr::ACL);
     Reply& reply = co_await slot.ask();
     FileHandle child;
     Attributes a;
@@ -410,8 +417,8 @@ Task<> Stage::look_at_directory(std::string path, FileHandle directory) {
     }
     co_await look_at_xattrs(inner, child);
     const bool is_directory = a.type == bench::FileType::NF4DIR;
-    say("{}: type {} mode {:o} links {} size {}", inner, std::to_underlying(a.type), a.mode, a.numlinks,
-        is_directory ? 0 : a.size);
+    say("{}: type {} mode {:o} links {} size {} list {}", inner, std::to_underlying(a.type), a.mode,
+        a.numlinks, is_directory ? 0 : a.size, words(a.acl));
     if (is_directory) {
       co_await look_at_directory(inner, child);
       continue;

@@ -100,6 +100,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"counters", make_counters, {}},
       {"shares", make_shares, {}},
       {"leases", make_leases, {}, adjust_leases},
+      {"acls", make_acls, {}},
       {"files", make_files, {}},
       {"clones", make_clones, {}},
       {"delegations", make_delegations, {}},

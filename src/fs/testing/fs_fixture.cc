@@ -110,8 +110,8 @@ void FsFixture::begin_operation() {
   if (options_.cold) {
     checkpoint();
     evict();
-    CHECK(fs_->inodes.size() == 0 && fs_->dirents.size() == 0 && fs_->symlinks.size() == 0);
-    CHECK(fs_->xattrs.size() == 0);
+    CHECK(fs_->inodes.size() == 0 && fs_->dirents.size() == 0 && fs_->symlinks.size() == 0 &&
+          fs_->acls.size() == 0 && fs_->xattrs.size() == 0);
   }
 }
 
@@ -176,8 +176,9 @@ Key last_key() {
 // Calls f(table) for each table of `fs`.
 template <class F>
 void for_each_table(FileSystem& fs, F&& f) {
-  f(fs.volumes), f(fs.inodes), f(fs.dirents), f(fs.symlinks), f(fs.xattrs), f(fs.extents);
-  f(fs.pages), f(fs.allocations), f(fs.freed), f(fs.dirty_pages.groups()), f(fs.pending_inodes);
+  f(fs.volumes), f(fs.inodes), f(fs.dirents), f(fs.symlinks), f(fs.xattrs), f(fs.acls);
+  f(fs.extents), f(fs.pages), f(fs.allocations), f(fs.freed), f(fs.block_references);
+  f(fs.dirty_pages.groups()), f(fs.pending_inodes);
 }
 
 template <class Row>

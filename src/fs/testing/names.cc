@@ -150,7 +150,8 @@ class NamesChecker {
         inodes_(all_rows(fx_, fx_.fs().inodes, {InodeId(~uint64_t{0})})),
         entries_(all_rows(fx_, fx_.fs().dirents, {InodeId(~uint64_t{0}), ~uint64_t{0}})),
         symlinks_(all_rows(fx_, fx_.fs().symlinks, {InodeId(~uint64_t{0})})),
-        xattrs_(all_rows(fx_, fx_.fs().xattrs, {InodeId(~uint64_t{0}), ~uint64_t{0}})) {}
+        xattrs_(all_rows(fx_, fx_.fs().xattrs, {InodeId(~uint64_t{0}), ~uint64_t{0}})),
+        acls_(all_rows(fx_, fx_.fs().acls, {InodeId(~uint64_t{0})})) {}
 
   std::vector<std::string> check() {
     for (const auto& [key, entry] : entries_) check_entry(key, entry);
@@ -159,6 +160,8 @@ class NamesChecker {
       if (!inodes_.contains(key)) wrong("a target without a symlink", key.inode);
     for (const auto& [key, row] : xattrs_)
       if (!inodes_.contains({key.inode})) wrong("an extended attribute of nothing", key.inode);
+    for (const auto& [key, row] : acls_)
+      if (!inodes_.contains(key)) wrong("a list of nothing", key.inode);
     return std::move(problems_);
   }
 
@@ -211,6 +214,7 @@ class NamesChecker {
     const auto xattr = xattrs_.lower_bound({id, 0});
     const bool has_xattrs = xattr != xattrs_.end() && xattr->first.inode == id;
     if (((inode.flags & InodeRow::has_xattrs) != 0) != has_xattrs) wrong("a wrong flag for xattrs", id);
+    if (((inode.flags & InodeRow::has_acl) != 0) != acls_.contains({id})) wrong("a list, or none", id);
   }
 
   FsFixture& fx_;
@@ -218,6 +222,7 @@ class NamesChecker {
   std::map<DirentRow::Key, DirentRow> entries_;
   std::map<InodeKey, SymlinkRow> symlinks_;
   std::map<XattrRow::Key, XattrRow> xattrs_;
+  std::map<InodeKey, AclRow> acls_;
   std::map<InodeId, Count> counts_;
   std::set<std::pair<InodeId, std::string>> seen_;
   std::vector<std::string> problems_;

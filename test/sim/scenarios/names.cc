@@ -34,6 +34,19 @@ Task<> make_unlinked_open(Stage& s) {
   co_await s.ask();
 }
 
+const std::vector<bench::Ace>& some_list() {
+  static const std::vector<bench::Ace> list{
+      {0, 3, 0x27, "1000"}, {1, 1, 0x2, "EVERYONE@"}, {0, 0, 0x1601e7, "OWNER@"}, {0, 0x42, 0x1, "1000"}};
+  return list;
+}
+
+// "a" and the directory "d" have lists.
+Task<> make_lists(Stage& s) {
+  co_await make_directories(s);
+  s.call().putfh(s.handles["a"]).set_acl(some_list()).putfh(s.handles["d"]).set_acl(some_list());
+  co_await s.ask();
+}
+
 Task<> remove_big(Stage& s) {
   s.call().putfh(s.root()).remove("big");
   co_await s.ask();
@@ -120,6 +133,34 @@ std::vector<Scenario> name_scenarios() {
          s.call().putfh(s.handles["a"]).set_mode(0640).getattr(attr::MODE);
          co_await s.ask();
        }},
+      {.name = "set-list",
+       .prepare = make_two_files,
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.handles["a"]).set_acl(some_list()).getattr(attr::MODE | attr::ACL);
+         co_await s.ask();
+       }},
+      {.name = "set-mode-beside-list",
+       .prepare = make_lists,
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.handles["d"]).set_mode(0750).getattr(attr::MODE);
+         co_await s.ask();
+       },
+       .cold = true},
+      {.name = "inherit-list",
+       .prepare = make_lists,
+       .act = [](Stage& s) -> Task<> {
+         Call& c = s.call().putfh(s.handles["d"]).mkdir("inner", 0755);
+         c.open_create(s.owner(), "f", bench::CreateMode::GUARDED4, 0640, 0).getattr(attr::MODE);
+         co_await s.ask();
+       },
+       .cold = true},
+      {.name = "remove-what-has-a-list",
+       .prepare = make_lists,
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.root()).remove("a").remove("d");
+         co_await s.ask();
+       },
+       .cold = true},
       // Several steps and runs in one request: it goes on where it was.
       {.name = "many-operations",
        .prepare = make_two_files,

@@ -70,7 +70,10 @@ std::vector<Scenario> open_scenarios() {
          co_await s.delegate("f");
        },
        .act = [](Stage& s) -> Task<> {
-         s.call().putfh(s.handles["f"]).open_current(s.owner(), {bench::share_access_both, 0}).getattr(attr::SIZE);
+         s.call()
+             .putfh(s.handles["f"])
+             .open_current(s.owner(), {bench::share_access_both, 0})
+             .getattr(attr::SIZE);
          co_await s.ask();
          s.stateids["owner"] = s.stateid;
        }},
