@@ -131,7 +131,7 @@ Outcome<void> check_xattr_change(FileSystem& fs, Run& run, InodeId id, const Ino
   return {};
 }
 
-Access access(const InodeRow& inode, Rights rights, uint32_t wanted) {
+Access access(const InodeRow& inode, const Principal& who, Rights rights, uint32_t wanted) {
   const bool directory = inode.type == FileType::directory;
   const bool xattrs = may_have_xattrs(inode);
   const bool executes = rights.allow(may_execute), writes = rights.allow(may_write);
@@ -149,7 +149,7 @@ Access access(const InodeRow& inode, Rights rights, uint32_t wanted) {
       {access_delete, executes && removes, directory},
       {access_execute, executes, !directory},
       {access_xattr_read, rights.allow(may_read), xattrs},
-      {access_xattr_write, writes, xattrs},
+      {access_xattr_write, writes && !keeps_xattrs(inode, who), xattrs},
       {access_xattr_list, rights.allow(may_read), xattrs},
   };
   Access result;
@@ -163,9 +163,7 @@ Access access(const InodeRow& inode, Rights rights, uint32_t wanted) {
 
 Outcome<Access> access(FileSystem& fs, Run& run, const Principal& who, InodeId id, uint32_t wanted) {
   const InodeRow inode = TRY(fs.load(run, id));
-  Access result = access(inode, TRY(rights(fs, run, id, inode, who)), wanted);
-  if (keeps_xattrs(inode, who)) result.allowed &= ~access_xattr_write;
-  return result;
+  return access(inode, who, TRY(rights(fs, run, id, inode, who)), wanted);
 }
 
 Outcome<const Acl*> find_acl(FileSystem& fs, Run& run, InodeId id) {

@@ -64,7 +64,7 @@ struct Access {
   uint32_t supported = 0;  // of what was asked, what makes sense for the object's type
   uint32_t allowed = 0;
 };
-Access access(const InodeRow& inode, Rights rights, uint32_t wanted);
+Access access(const InodeRow& inode, const Principal& who, Rights rights, uint32_t wanted);
 Outcome<Access> access(FileSystem& fs, Run& run, const Principal& who, InodeId id, uint32_t wanted);
 
 // The list of an object that has one.

@@ -20,7 +20,7 @@ bool may(const InodeRow& inode, const Principal& who, uint32_t wanted, Check che
 }
 
 Access access_by_mode(const InodeRow& inode, const Principal& who, uint32_t wanted) {
-  return access(inode, rights_by_mode(inode, who), wanted);
+  return access(inode, who, rights_by_mode(inode, who), wanted);
 }
 
 const Principal root{.uid = 0, .gid = 0, .groups = {}};
@@ -64,17 +64,17 @@ TEST(Permission, data_of_an_open_file) {
 TEST(AccessMask, of_extended_attributes) {
   constexpr uint32_t all = access_xattr_read | access_xattr_write | access_xattr_list;
   const InodeRow file = inode_of(FileType::regular, 0642), sticky = inode_of(FileType::directory, 01777);
-  EXPECT_EQ(access(file, owner, all).supported, all);
-  EXPECT_EQ(access(file, owner, all).allowed, all);
-  EXPECT_EQ(access(file, member, all).allowed, access_xattr_read | access_xattr_list);
-  EXPECT_EQ(access(file, other, all).allowed, access_xattr_write);
-  EXPECT_EQ(access(file, other, access_xattr_list).supported, access_xattr_list);
-  EXPECT_EQ(access(sticky, owner, all).allowed, all);
-  EXPECT_EQ(access(sticky, root, all).allowed, all);
-  EXPECT_EQ(access(sticky, other, all).allowed, access_xattr_read | access_xattr_list);
-  EXPECT_EQ(access(sticky, other, access_modify).allowed, access_modify);
+  EXPECT_EQ(access_by_mode(file, owner, all).supported, all);
+  EXPECT_EQ(access_by_mode(file, owner, all).allowed, all);
+  EXPECT_EQ(access_by_mode(file, member, all).allowed, access_xattr_read | access_xattr_list);
+  EXPECT_EQ(access_by_mode(file, other, all).allowed, access_xattr_write);
+  EXPECT_EQ(access_by_mode(file, other, access_xattr_list).supported, access_xattr_list);
+  EXPECT_EQ(access_by_mode(sticky, owner, all).allowed, all);
+  EXPECT_EQ(access_by_mode(sticky, root, all).allowed, all);
+  EXPECT_EQ(access_by_mode(sticky, other, all).allowed, access_xattr_read | access_xattr_list);
+  EXPECT_EQ(access_by_mode(sticky, other, access_modify).allowed, access_modify);
   for (const FileType type : {FileType::symlink, FileType::fifo, FileType::block_device})
-    EXPECT_EQ(access(inode_of(type, 0777), root, all).supported, 0U);
+    EXPECT_EQ(access_by_mode(inode_of(type, 0777), root, all).supported, 0U);
 }
 
 TEST(AccessMask, of_a_file) {
