@@ -226,6 +226,15 @@ void Compound::released() {
   if (call_.connection != wire::ConnectionId(0)) service_.send(call_.connection, std::move(reply));
 }
 
+void Compound::let_go() {
+  if (!call_.chunk) return;
+  restored_arguments_.assign(call_.arguments.begin(), call_.arguments.end());
+  call_.arguments = restored_arguments_;
+  args = wire::XdrDecoder(restored_arguments_);
+  call_.chunk = {};
+  call_.ticket = {};
+}
+
 // ------------------------------------------------------------------------------------------------ machine
 
 void Compound::rewind() {

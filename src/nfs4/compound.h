@@ -85,6 +85,9 @@ class Compound final : public processor::Transaction {
   Bytes arguments() const { return call_.arguments; }
   // What their memory is made of, if it is pages.
   const PageRun* argument_pages() const { return call_.chunk.pages(); }
+  // It will wait for another client: what it came in is given back, with its place among the requests of its
+  // connection. Views of the arguments become invalid.
+  void let_go();
   // Of the whole RPC message. Nothing is known of it in a restored COMPOUND.
   size_t request_bytes() const { return call_.message_bytes; }
   // A new current file handle; the current stateid does not belong to it.

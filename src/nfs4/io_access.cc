@@ -34,7 +34,10 @@ Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& gi
 }
 
 Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use) {
-  return client::recall_others(c.clients(), run, client::ClientId(c.registers.client), inode, use);
+  const Outcome<void> clear =
+      client::recall_others(c.clients(), run, client::ClientId(c.registers.client), inode, use);
+  if (!clear && clear.error().is_wait()) c.let_go();
+  return clear;
 }
 
 Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::string_view name) {
