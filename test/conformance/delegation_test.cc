@@ -4,7 +4,7 @@
 namespace perdure::conformance {
 namespace {
 
-constexpr uint32_t persist = 1, with_back_channel = 2;
+constexpr uint32_t keep_session = 1, with_back_channel = 2;
 constexpr uint32_t read_access = 1, both = 3;
 constexpr uint32_t cb_recall = 4, cb_sequence = 11;
 
@@ -18,8 +18,8 @@ class Delegations : public WithClients {
  public:
   void SetUp() override {
     Conformance::SetUp();
-    alice.connect(true, persist | with_back_channel);
-    bob.connect(true, persist | with_back_channel);
+    alice.connect(true, keep_session | with_back_channel);
+    bob.connect(true, keep_session | with_back_channel);
     const Client::Opened made = alice.create_file("f");
     alice.ok(alice.seq().fh(made.handle).close(made.stateid));
   }

@@ -8,18 +8,18 @@ namespace {
 using A = Attribute;
 
 constexpr uint64_t block = 4096;
-constexpr uint32_t data = 0, hole = 1, file_sync = 2;
+constexpr uint32_t data = 0, hole = 1, kept_stable = 2;
 
 struct Sought {
   bool eof = false;
   uint64_t offset = 0;
   bool operator==(const Sought&) const = default;
 };
-struct Segment {
+struct PlusSegment {
   uint32_t kind = 0;
   uint64_t offset = 0, length = 0;
   std::string text;
-  bool operator==(const Segment&) const = default;
+  bool operator==(const PlusSegment&) const = default;
 };
 
 class Ranges : public WithClients {
@@ -30,7 +30,7 @@ class Ranges : public WithClients {
     other = alice.create_file("g");
   }
   void write(const Client::Opened& to, uint64_t offset, const std::string& text) {
-    alice.ok(alice.seq().fh(to.handle).write(to.stateid, offset, text, file_sync));
+    alice.ok(alice.seq().fh(to.handle).write(to.stateid, offset, text, kept_stable));
   }
   Ops range(Opnum4 op, uint64_t offset, uint64_t length) {
     return alice.seq().fh(file.handle).op(op).fixed(file.stateid).u64(offset).u64(length);
@@ -47,13 +47,13 @@ class Ranges : public WithClients {
     EXPECT_TRUE(in.ok());
     return s;
   }
-  std::vector<Segment> read_plus(uint64_t offset, uint32_t count, bool& eof) {
+  std::vector<PlusSegment> read_plus(uint64_t offset, uint32_t count, bool& eof) {
     const Reply reply =
         alice.ok(alice.seq().fh(file.handle).op(OP_READ_PLUS).fixed(file.stateid).u64(offset).u32(count));
     wire::XdrDecoder in = reply.in(OP_READ_PLUS);
     eof = in.get_bool();
-    std::vector<Segment> segments(in.get_u32());
-    for (Segment& s : segments) {
+    std::vector<PlusSegment> segments(in.get_u32());
+    for (PlusSegment& s : segments) {
       s.kind = in.get_u32();
       s.offset = in.get_u64();
       if (s.kind == hole) {
@@ -87,7 +87,7 @@ class Ranges : public WithClients {
     wire::XdrDecoder in = reply.in(OP_COPY);
     EXPECT_EQ(in.get_u32(), 0U);  // no callback id: done
     const uint64_t count = in.get_u64();
-    EXPECT_EQ(in.get_u32(), file_sync);
+    EXPECT_EQ(in.get_u32(), kept_stable);
     in.get_u64();
     EXPECT_TRUE(in.get_bool());
     EXPECT_TRUE(in.get_bool());
@@ -165,17 +165,17 @@ TEST_F(Ranges, ReadPlusTellsHoles) {
   write(file, 2 * block, "two");
   write(file, 5 * block, std::string(block, 'f'));
   bool eof = false;
-  const std::vector<Segment> all = read_plus(0, 100 * block, eof);
+  const std::vector<PlusSegment> all = read_plus(0, 100 * block, eof);
   EXPECT_TRUE(eof);
   std::string two = "two";
   two.resize(block);
-  EXPECT_EQ(all, (std::vector<Segment>{{hole, 0, 2 * block, ""},
+  EXPECT_EQ(all, (std::vector<PlusSegment>{{hole, 0, 2 * block, ""},
                                        {data, 2 * block, block, two},
                                        {hole, 3 * block, 2 * block, ""},
                                        {data, 5 * block, block, std::string(block, 'f')}}));
-  const std::vector<Segment> part = read_plus(block + 1, block, eof);
+  const std::vector<PlusSegment> part = read_plus(block + 1, block, eof);
   EXPECT_FALSE(eof);
-  EXPECT_EQ(part, (std::vector<Segment>{{hole, block + 1, block - 1, ""}, {data, 2 * block, 1, "t"}}));
+  EXPECT_EQ(part, (std::vector<PlusSegment>{{hole, block + 1, block - 1, ""}, {data, 2 * block, 1, "t"}}));
   EXPECT_TRUE(read_plus(6 * block, 10, eof).empty());
   EXPECT_TRUE(eof);
 }

@@ -20,14 +20,14 @@ Change change_of(const Reply& reply, Opnum4 operation) {
   return change;
 }
 
-struct Names {
+struct XattrNames {
   uint64_t cookie = 0;
   std::vector<std::string> names;
   bool eof = false;
 };
-Names names_of(const Reply& reply) {
+XattrNames names_of(const Reply& reply) {
   wire::XdrDecoder in = reply.in(OP_LISTXATTRS);
-  Names listed;
+  XattrNames listed;
   listed.cookie = in.get_u64();
   for (uint32_t n = in.get_count(UINT16_MAX, 4); n > 0; --n) listed.names.emplace_back(in.get_string(250));
   listed.eof = in.get_bool();
@@ -48,7 +48,7 @@ class Xattr : public WithClients {
   std::string get(Bytes handle, std::string_view name) {
     return as_text(alice.ok(alice.seq().fh(handle).getxattr(name)).results.back().body);
   }
-  Names list(Bytes handle, uint64_t cookie, uint32_t maxcount) {
+  XattrNames list(Bytes handle, uint64_t cookie, uint32_t maxcount) {
     const Reply reply = alice.ok(alice.seq().fh(handle).listxattrs(cookie, maxcount));
     EXPECT_LE(reply.results.back().body.size(), maxcount);
     return names_of(reply);
@@ -57,7 +57,7 @@ class Xattr : public WithClients {
   std::vector<std::string> names(Bytes handle, uint32_t maxcount, uint64_t cookie = 0) {
     std::vector<std::string> all;
     for (int i = 0; i < 2000; ++i) {
-      const Names part = list(handle, cookie, maxcount);
+      const XattrNames part = list(handle, cookie, maxcount);
       all.insert(all.end(), part.names.begin(), part.names.end());
       if (part.eof) return all;
       EXPECT_FALSE(part.names.empty());
@@ -293,7 +293,7 @@ TEST_F(Xattr, RoomForAListing) {
 TEST_F(Xattr, CookiesStayValid) {
   for (int i = 0; i < 30; ++i) set(file, "n" + std::to_string(i), "v");
   const std::vector<std::string> all = names(file, 100'000);
-  const Names first = list(file, 0, 100);
+  const XattrNames first = list(file, 0, 100);
   ASSERT_FALSE(first.eof);
   const size_t n = first.names.size();
   restart();
@@ -316,7 +316,7 @@ TEST_F(Xattr, NewNamesDoNotDisturbAListing) {
   std::multiset<std::string> seen;
   uint64_t cookie = 0;
   for (int i = 0; i < 200; ++i) {
-    const Names part = list(file, cookie, 50);
+    const XattrNames part = list(file, cookie, 50);
     seen.insert(part.names.begin(), part.names.end());
     if (part.eof) break;
     cookie = part.cookie;
@@ -364,7 +364,7 @@ TEST_F(XattrRoom, WhatDoesNotFitChangesNothing) {
   }
   EXPECT_EQ(names(file, 1000), std::vector<std::string>{"large"});
   for (int i = 0; i < 200; ++i) set(file, "n" + std::to_string(i), "v");
-  const Names part = names_of(call(seq().fh(file).listxattrs(0, 100'000)));
+  const XattrNames part = names_of(call(seq().fh(file).listxattrs(0, 100'000)));
   EXPECT_FALSE(part.eof);
   EXPECT_GT(part.names.size(), 50U);
 }
