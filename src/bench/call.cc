@@ -503,7 +503,7 @@ void Call::put_owner(const Owner& owner) {
 void Call::begin_open(const Owner& owner, const Share& share) {
   op(Op::OPEN);
   put_u32(0);  // seqid: unused in NFSv4.1
-  put_u32(share.access | share_access_want_no_deleg);
+  put_u32(share.access | (share.delegation ? 0 : share_access_want_no_deleg));
   put_u32(share.deny);
   put_owner(owner);
 }

@@ -67,6 +67,7 @@ class Call {
   struct Share {
     uint32_t access = share_access_both;
     uint32_t deny = 0;
+    bool delegation = false;  // it may be given one
   };
   Call& open(const Owner& owner, uint32_t share_access, std::string_view name) {
     return open(owner, Share{share_access, 0}, name);

@@ -170,9 +170,9 @@ TEST_F(Ranges, ReadPlusTellsHoles) {
   std::string two = "two";
   two.resize(block);
   EXPECT_EQ(all, (std::vector<PlusSegment>{{hole, 0, 2 * block, ""},
-                                       {data, 2 * block, block, two},
-                                       {hole, 3 * block, 2 * block, ""},
-                                       {data, 5 * block, block, std::string(block, 'f')}}));
+                                           {data, 2 * block, block, two},
+                                           {hole, 3 * block, 2 * block, ""},
+                                           {data, 5 * block, block, std::string(block, 'f')}}));
   const std::vector<PlusSegment> part = read_plus(block + 1, block, eof);
   EXPECT_FALSE(eof);
   EXPECT_EQ(part, (std::vector<PlusSegment>{{hole, block + 1, block - 1, ""}, {data, 2 * block, 1, "t"}}));

@@ -284,7 +284,8 @@ Task<> Stage::delegate(const char* name) {
   co_await holder_->start();
   Slot& slot = holder_->slot(0);
   const FileHandle file = handles[name];
-  slot.begin().putfh(file).open_current({holder_->id(), "holder"}, {bench::share_access_read, 0});
+  slot.begin().putfh(file).open_current({holder_->id(), "holder"},
+                                        {.access = bench::share_access_read, .delegation = true});
   Reply& reply = co_await slot.ask();
   Stateid open, delegation;
   bench::ChangeInfo change;

@@ -159,7 +159,9 @@ class DelegationsWorkload final : public Workload {
   // OPEN, and what it gives.
   Task<bool> open(Holder& holder, Slot& slot, File& file, uint32_t access, Stateid& stateid) {
     const std::string owner = fmt::format("{} {}", holder.client->name(), ++holder.opens);
-    slot.begin().putfh(file.handle).open_current({holder.client->id(), owner}, {access, 0});
+    slot.begin()
+        .putfh(file.handle)
+        .open_current({holder.client->id(), owner}, {.access = access, .delegation = true});
     Reply& reply = co_await slot.ask();
     bench::ChangeInfo change;
     if (!(reply.putfh() && reply.open(stateid, change))) {
