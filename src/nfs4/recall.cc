@@ -34,12 +34,14 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
   const DelegationRow* row = TRY(cs.delegations.get(run, key));
   const bool over = row == nullptr || row->revoked || TRY(cs.clients.get(run, {registers.client})) == nullptr;
   Recall& recall = begin(run.transaction());
-  if (!over && cs.env().now() >= recall.deadline) {
+  // A slow log of ours takes nothing from the client's time.
+  const bool late = cs.env().now() >= recall.deadline && recall.assigned == Lsn(0);
+  if (!over && late) {
     spdlog::warn("client {:x} has not returned its delegation of inode {} in time: it is revoked",
                  registers.client, registers.inode);
     TRY(client::revoke_delegation(cs, run, key, *row));
   }
-  if (over || cs.env().now() >= recall.deadline) {
+  if (over || late) {
     TRY(leave_slot(run, registers));
     run.on_commit([this, id = run.transaction()] { end(id); });
     return true;
@@ -57,13 +59,16 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
 
 auto Recalls::begin(TransactionId id) -> Recall& {
   auto [it, fresh] = recalls_.try_emplace(id);
-  if (fresh) {
-    ClientState& cs = service_.clients();
-    const env::Duration lease = std::chrono::seconds(cs.options().lease_seconds);
-    it->second.deadline = cs.env().now() + lease;
-    it->second.timer = cs.env().after(lease, [this, id] { service_.processor().resume(id); });
-  }
+  if (fresh) give_time(id, it->second);
   return it->second;
+}
+
+void Recalls::give_time(TransactionId id, Recall& recall) {
+  ClientState& cs = service_.clients();
+  const env::Duration lease = std::chrono::seconds(cs.options().lease_seconds);
+  cs.env().cancel(recall.timer);
+  recall.deadline = cs.env().now() + lease;
+  recall.timer = cs.env().after(lease, [this, id] { service_.processor().resume(id); });
 }
 
 void Recalls::end(TransactionId id) {
@@ -145,6 +150,7 @@ Outcome<bool> Recalls::call(state::Run& run, RecallRegisters& registers, Recall&
   operation.put_opaque_fixed(client::Stateid{1, registers.inode, registers.number}.other());
   operation.put_bool(false);  // truncate
   put_file_handle(operation, {registers.inode}, service_.volume());
+  if (!recall.called) give_time(run.transaction(), recall);
   recall.called = path;
   recall.called_at = cs.env().now();
   run.on_commit([this, id = run.transaction(), path = *path, row = *session, seqid = registers.seqid,

@@ -42,13 +42,14 @@ class Recalls {
 
  private:
   struct Recall {
-    env::Instant deadline;
+    env::Instant deadline;  // a lease after the first call, or, as long as there is no way to the client, the beginning
     env::TimerId timer{};
     Lsn assigned;                                         // the record of the sequence id; 0: durable
     std::optional<client::ClientState::BackPath> called;  // over which the call went that is under way
     env::Instant called_at;
   };
   Recall& begin(TransactionId id);
+  void give_time(TransactionId id, Recall& recall);
   void end(TransactionId id);
   Outcome<bool> wait(state::Run& run, const RecallRegisters& registers);
   Outcome<bool> choose(state::Run& run, RecallRegisters& registers, Recall& recall);

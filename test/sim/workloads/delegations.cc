@@ -48,7 +48,7 @@ class DelegationsWorkload final : public Workload {
       Holder& holder = holders_.emplace_back(Holder{&client, {}});
       client.on_recall = [this, &holder](const Stateid& stateid) { return recalled(holder, stateid); };
       client.on_revoked = [this, &holder] {
-        for (auto& [file, held] : holder.held) held.known.reset();
+        for (auto& [file, held] : holder.held) held.known.reset(), held.returning = true;  // all, to be sure
       };
       co_await client.start();
     }
@@ -151,7 +151,9 @@ class DelegationsWorkload final : public Workload {
         if (!freed.plain(Op::FREE_STATEID))
           fail("{}: FREE_STATEID: {}", file.name, bench::status_name(freed.error()));
       }
-      holder.held.erase(&file);
+      // Meanwhile it may have got the next one.
+      it = holder.held.find(&file);
+      if (it != holder.held.end() && it->second.stateid.other == stateid.other) holder.held.erase(it);
     }
   }
   bool idle() const { return working_ == 0; }
@@ -170,8 +172,10 @@ class DelegationsWorkload final : public Workload {
     }
     Stateid delegation;
     if (reply.delegation(delegation) != Reply::Delegation::none) {
-      if (!holder.held.try_emplace(&file, Held{.stateid = delegation}).second)
+      // The answer to its DELEGRETURN may still be on the way.
+      if (auto it = holder.held.find(&file); it != holder.held.end() && !it->second.returning)
         fail("{}: a second delegation to {}", file.name, holder.client->name());
+      holder.held.insert_or_assign(&file, Held{.stateid = delegation});
     }
     co_return true;
   }
