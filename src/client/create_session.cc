@@ -80,6 +80,7 @@ Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSe
   session.back = negotiate(args.back, cs.options());
   session.persistent = args.persist && cs.options().persistent;
   session.back_channel = args.back_channel;
+  session.minor_version = args.minor_version;
   session.callback_program = args.callback_program;
   session.callback_security.assign(args.callback_security.begin(), args.callback_security.end());
   CreatedSession created{.replay = {},

@@ -14,7 +14,7 @@ struct CreateSessionArgs {
   bool persist = false, back_channel = false;  // asked for
   bool well_formed = true;                     // no unknown flags
   ChannelAttributes fore = {}, back = {};
-  uint32_t callback_program = 0;
+  uint32_t minor_version = 1, callback_program = 0;
   Bytes callback_security = {};
   ConnectionId connection = {};
 };

@@ -101,15 +101,17 @@ struct SessionRow {
   ClientId client;
   SessionId id{};
   ChannelAttributes fore, back;
-  bool persistent = false;    // CREATE_SESSION4_FLAG_PERSIST was granted
-  bool back_channel = false;  // CREATE_SESSION4_FLAG_CONN_BACK_CHAN was granted
+  bool persistent = false;     // CREATE_SESSION4_FLAG_PERSIST was granted
+  bool back_channel = false;   // CREATE_SESSION4_FLAG_CONN_BACK_CHAN was granted
+  uint32_t minor_version = 1;  // in which it was made, and in which callbacks are made
   uint32_t callback_program = 0;
   ByteVector callback_security;  // what callbacks authenticate with, as nfs4/ writes it
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
     v("client", r.client), v("id", r.id), v("fore", r.fore), v("back", r.back);
     v("persistent", r.persistent), v("back_channel", r.back_channel);
-    v("callback_program", r.callback_program), v("callback_security", r.callback_security);
+    v("minor_version", r.minor_version), v("callback_program", r.callback_program);
+    v("callback_security", r.callback_security);
   }
   size_t heap_bytes() const { return callback_security.capacity(); }
 };

@@ -6,7 +6,7 @@ namespace perdure::nfs4 {
 
 namespace {
 
-constexpr uint32_t callback_version = 1, procedure_compound = 1, minor_version = 1;
+constexpr uint32_t callback_version = 1, procedure_compound = 1;
 
 // The first of the flavors that the client takes and that we have (RFC 8881 §18.36.3 on csa_sec_parms). They
 // were checked when they came.
@@ -70,7 +70,7 @@ void Callbacks::send(TransactionId caller, const client::ClientState::BackPath& 
   wire::begin_call(call, xid, session.callback_program, callback_version, procedure_compound,
                    credential_for(session.callback_security));
   call.put_opaque({});  // tag
-  call.put_u32(minor_version);
+  call.put_u32(session.minor_version);
   call.put_u32(0);  // callback_ident: not used with sessions
   call.put_u32(2);
   call.put_u32(static_cast<uint32_t>(CallbackOp::OP_CB_SEQUENCE));

@@ -99,6 +99,7 @@ Outcome<Nfsstat4> op_create_session(Compound& c, Run& run) {
   args.fore = get_channel(c.args);
   args.back = get_channel(c.args);
   args.callback_program = c.args.get_u32();
+  args.minor_version = c.registers.minor_version;
   const bool well_formed = get_callback_security(c.args, c.arguments(), args.callback_security);
   if (!c.args.ok() || !well_formed) return Nfsstat4::NFS4ERR_BADXDR;
   args.well_formed = (flags & ~(flag_persist | flag_back_channel | flag_rdma)) == 0;

@@ -42,7 +42,8 @@ class Recalls {
 
  private:
   struct Recall {
-    env::Instant deadline;  // a lease after the first call, or, as long as there is no way to the client, the beginning
+    env::Instant deadline;  // a lease after the first call, or, as long as there is no way to the client, the
+                            // beginning
     env::TimerId timer{};
     Lsn assigned;                                         // the record of the sequence id; 0: durable
     std::optional<client::ClientState::BackPath> called;  // over which the call went that is under way

@@ -21,7 +21,6 @@ enum class TableId : uint8_t {
   // client/
   client = 20,
   client_owner = 21,
-  session = 22,
   slot = 23,
   open = 24,
   lock_state = 25,
@@ -29,6 +28,7 @@ enum class TableId : uint8_t {
   client_state = 27,
   delegation = 28,
   back_slot = 29,
+  session = 30,
   // processor/
   transaction = 40,
   vserver = 41,

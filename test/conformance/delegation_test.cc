@@ -70,7 +70,7 @@ class Delegations : public WithClients {
   static Recall recall_of(const server::testing::VserverFixture::Callback& callback) {
     wire::XdrDecoder in(callback.arguments);
     in.get_opaque(1024);
-    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_u32(), 2U);  // the minor version of the session
     in.get_u32();
     EXPECT_EQ(in.get_u32(), 2U);
     EXPECT_EQ(in.get_u32(), cb_sequence);

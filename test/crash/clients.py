@@ -11,9 +11,9 @@ from figures import distribution, quantile
 from kills import COPY, HANG, KINDS, Killer
 from server import Server
 
-WORKLOADS = ["git", "tar", "fileops", "big", "names", "locks", "pinger"]
+WORKLOADS = ["git", "tar", "fileops", "big", "ranges", "names", "locks", "shared", "pinger"]
 # The second client is there for its locks, and to see that clients do not disturb each other.
-WORKLOADS_OF_OTHERS = ["names", "locks", "pinger"]
+WORKLOADS_OF_OTHERS = ["names", "locks", "shared", "pinger"]
 # As they run beside each other on an emulated processor, everything may take long; but not for ever.
 START_SECONDS_MAX = 600
 FINISH_SECONDS_MAX = 1800

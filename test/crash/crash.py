@@ -49,7 +49,7 @@ def parse():
     option("--replay-kills-min", type=int, help=argparse.SUPPRESS)
     option("--short", action="store_true", help="the form for every day")
     option("--parts", default=",".join(PARTS), help="default %(default)s")
-    option("--workloads", default="", help="only these, of git,tar,fileops,big,names,locks,pinger")
+    option("--workloads", default="", help="only these, of git,tar,fileops,big,ranges,names,locks,shared,pinger")
     option("--against", metavar="[HOST:]PORT:EXPORT", help="another server, that runs already: no kills, --seconds of work")
     option("--stop-on-eof", action="store_true", help="with --against: work ends when standard input has")
     option("--no-check", dest="check", action="store_false", help="leave out `perdure check`")

@@ -38,8 +38,8 @@ class Workload:
             members=options.members, slow=str(options.share / f"{options.guest}.slow"))
         self.settings.sign = self.sign
         self.settings.alive()
-        # The locks are for processes of all guests; everything else has a directory for itself.
-        directory = name if name == "locks" else f"{options.guest}.{name}"
+        # These are for processes of all guests; everything else has a directory for itself.
+        directory = name if name in ("locks", "shared") else f"{options.guest}.{name}"
         self.pid = os.fork()
         if self.pid == 0:
             os._exit(self.run(directory, options.share / f"{options.guest}.{name}.started"))

@@ -225,7 +225,8 @@ void Client::called(Bytes message) {
   if (!call || !options_.back_channel) return world_.fail("{}: a call that it does not understand", name_);
   wire::XdrDecoder in(call->arguments);
   in.get_opaque(1024);
-  for (int i = 0; i < 2; ++i) in.get_u32();
+  const uint32_t minor_version = in.get_u32();
+  in.get_u32();
   const uint32_t operations = in.get_u32(), first = in.get_u32();
   const Bytes session = in.get_opaque_fixed(16);
   const uint32_t seqid = in.get_u32();
@@ -234,7 +235,7 @@ void Client::called(Bytes message) {
   Stateid stateid;
   stateid.seqid = in.get_u32();
   const Bytes other = in.get_opaque_fixed(stateid.other.size());
-  if (!in.ok() || operations != 2 || first != cb_sequence || second != cb_recall)
+  if (!in.ok() || minor_version != 2 || operations != 2 || first != cb_sequence || second != cb_recall)
     return world_.fail("{}: a callback that it does not understand", name_);
   std::copy(other.begin(), other.end(), stateid.other.begin());
 
