@@ -41,6 +41,9 @@ durability = "disk"
 # How long a client may be silent before others may take its locks.
 # lease_seconds = 90
 
+# Whether clients may be told that a file is theirs, to be given back when somebody else wants it.
+# delegations = true
+
 # A checkpoint is made after so many records or bytes of log: they bound what a restart has to redo.
 # checkpoint_records_max = 60000
 # checkpoint_bytes_max = "128MiB"
