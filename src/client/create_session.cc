@@ -24,6 +24,12 @@ Status judge(const ClientState& cs, const CreateSessionArgs& args) {
   return Status::ok;
 }
 
+// CREATE_SESSION4res begins with its status.
+bool was_refused(Bytes reply) {
+  return std::ranges::any_of(reply.first(std::min<size_t>(reply.size(), 4)),
+                             [](std::byte b) { return b != std::byte{0}; });
+}
+
 // The server may lower what the client asked for, and never raises it (§18.36.3).
 ChannelAttributes negotiate(const ChannelAttributes& a, const ClientState::Options& o) {
   return {.request_bytes_max = std::min(a.request_bytes_max, o.request_bytes_max),
@@ -55,12 +61,16 @@ Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSe
   if (client == nullptr) return Status::stale_client;
   // A confirmed client may change its principal (phase 3 is about the first session only).
   if (!client->confirmed && client->principal != args.principal) return Status::client_in_use;
-  if (args.seqid == client->create_seqid && !client->create_reply.empty()) {
+  // Who was refused may ask for something else under the same sequence id, as some clients do: that is no
+  // repetition, because the same again would be refused again.
+  const bool again = args.seqid == client->create_seqid && was_refused(client->create_reply) &&
+                     judge(cs, args) == Status::ok;
+  if (args.seqid == client->create_seqid && !client->create_reply.empty() && !again) {
     CreatedSession created;
     created.replay = Bytes(client->create_reply);
     return created;
   }
-  if (args.seqid != client->create_seqid + 1) return Status::seq_misordered;
+  if (args.seqid != client->create_seqid + 1 && !again) return Status::seq_misordered;
   ClientRow next = *client;
   next.create_seqid = args.seqid;
   next.create_reply.clear();

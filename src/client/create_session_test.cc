@@ -32,8 +32,10 @@ CreateSessionArgs args_of(ExchangedId id) {
 Outcome<CreatedSession> create(World& w, const CreateSessionArgs& args) {
   return w.run([&](state::Run& run) -> Outcome<CreatedSession> {
     const CreatedSession session = TRY(create_session(w.cs(), run, args));
+    ByteVector reply(4 + args.seqid);  // begins with a status
+    reply[3] = session.refused != Status::ok ? std::byte{1} : std::byte{0};
     if (!session.replay)  // an error as well
-      TRY(cache_create_session(w.cs(), run, args.client, ByteVector(args.seqid, std::byte{7})));
+      TRY(cache_create_session(w.cs(), run, args.client, std::move(reply)));
     return session;
   });
 }
@@ -53,7 +55,7 @@ TEST(CreateSession, SeqidsAreASlotWithOneReply) {
     for (int i = 0; i < 2; ++i) {
       const auto again = create(w, args);
       ASSERT_TRUE(again && again->replay);
-      EXPECT_EQ(again->replay->size(), seqid);
+      EXPECT_EQ(again->replay->size(), 4 + seqid);
     }
     args.seqid = seqid - 1;
     EXPECT_EQ(create(w, args).error(), Stop(Status::seq_misordered));
@@ -114,7 +116,7 @@ TEST(CreateSession, ARefusalMovesTheSlotAlone) {
     ASSERT_TRUE(refused && !refused->replay) << i;
     EXPECT_EQ(refused->refused, i == 8 ? Status::invalid_argument : Status::too_small) << i;
     w.restart();
-    const auto again = create(w, args);
+    const auto again = create(w, bad);
     ASSERT_TRUE(again && again->replay) << i;
     EXPECT_FALSE(w.cs().clients.peek({id.client})->confirmed);
     EXPECT_EQ(w.cs().sessions.size(), 0U);
