@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/mark.h"
+#include "nfs4/results.h"
 #include "nfs4/service.h"
 #include "state/database.h"
 
@@ -120,9 +121,10 @@ Outcome<bool> Recalls::call(state::Run& run, RecallRegisters& registers, Recall&
   Callbacks& callbacks = service_.callbacks();
   const SessionRow* session = TRY(cs.sessions.get(run, {registers.session}));
   if (session == nullptr) {
+    // What its sequence id waited for is of no use any more, and must not hold back the deadline.
+    recall.assigned = Lsn(0);
     registers.step = Step::choose;
-    service_.processor().resume(run.transaction());
-    return wait(run, registers);
+    return choose(run, registers, recall);
   }
   if (recall.assigned != Lsn(0) && !cs.is_durable(recall.assigned)) return wait(run, registers);
   recall.assigned = Lsn(0);
@@ -146,8 +148,7 @@ Outcome<bool> Recalls::call(state::Run& run, RecallRegisters& registers, Recall&
   }
   wire::XdrEncoder operation;
   operation.put_u32(static_cast<uint32_t>(CallbackOp::OP_CB_RECALL));
-  operation.put_u32(1);  // the stateid's seqid
-  operation.put_opaque_fixed(client::Stateid{1, registers.inode, registers.number}.other());
+  put_stateid(operation, {1, registers.inode, registers.number});
   operation.put_bool(false);  // truncate
   put_file_handle(operation, {registers.inode}, service_.volume());
   if (!recall.called) give_time(run.transaction(), recall);
@@ -194,18 +195,12 @@ Outcome<void> Recalls::answered(state::Run& run, RecallRegisters& registers, con
       return leave_slot(run, registers);
   }
   TRY(leave_slot(run, registers));
-  switch (answer.operation) {
-    case NFS4_OK:
-      registers.step = Step::waiting;
-      return {};
-    // It does not know the delegation yet: its OPEN's answer is still on the way to it.
-    case NFS4ERR_BAD_STATEID:
-    case NFS4ERR_BADHANDLE:
-    case NFS4ERR_DELAY:
-    default:
-      call_again = true;
-      return {};
-  }
+  // It may not know the delegation yet, while its OPEN's answer is still on the way to it.
+  if (answer.operation == NFS4_OK)
+    registers.step = Step::waiting;
+  else
+    call_again = true;
+  return {};
 }
 
 // Another callback may have it; and this one begins again, unless it has gone further. `back`: the next call
