@@ -7,6 +7,25 @@
 
 namespace perdure::client {
 
+namespace {
+
+template <class Waiting>
+void add_waiter(Waiting& waiting, const Run& run) {
+  if (std::ranges::find(waiting, run.transaction()) == waiting.end()) waiting.push_back(run.transaction());
+}
+
+// Whoever waits for `key`; each will look again.
+template <class Waiters, class Key>
+void resume_waiters(Waiters& waiters, Key key, const ClientState::Hooks& hooks) {
+  auto it = waiters.find(key);
+  if (it == waiters.end()) return;
+  const auto waiting = std::move(it->second);
+  waiters.erase(it);
+  for (const TransactionId id : waiting) hooks.resume(id);
+}
+
+}  // namespace
+
 ClientState::ClientState(env::Env& env, state::Database& database, Options options, Hooks hooks)
     : clients(database),
       client_owners(database),
@@ -236,6 +255,7 @@ void ClientState::add_session(Run& run, SessionNumber session, ClientId client, 
 
 // Who waited for a reply on one of its slots is told when the run has been committed: there will be none.
 void ClientState::drop_session(Run& run, SessionNumber session, ClientId client) {
+  back_slots.erase(run, {session});
   auto twin = std::make_shared<std::unique_ptr<SessionTwin>>(extract_session(session));
   run.on_undo([this, session, twin] { insert_session(session, std::move(*twin)); });
   run.on_commit([this, session, client, twin] {
@@ -276,11 +296,7 @@ void ClientState::bind_connection(SessionNumber session, ConnectionId connection
 }
 
 void ClientState::back_path_found(ClientId client) {
-  auto it = back_path_waiters_.find(client);
-  if (it == back_path_waiters_.end()) return;
-  const Waiting waiting = std::move(it->second);
-  back_path_waiters_.erase(it);
-  for (const TransactionId id : waiting) hooks_.resume(id);
+  resume_waiters(back_path_waiters_, client, hooks_);
 }
 
 auto ClientState::back_path(Run& run, ClientId client, SessionNumber only)
@@ -415,23 +431,15 @@ void ClientState::pause_delegations(InodeId inode, env::Duration pause) {
 }
 
 void ClientState::wait_for_delegations(const Run& run, InodeId inode) {
-  Waiting& waiting = delegation_waiters_[inode];
-  if (std::ranges::find(waiting, run.transaction()) == waiting.end()) waiting.push_back(run.transaction());
+  add_waiter(delegation_waiters_[inode], run);
 }
 
 void ClientState::wait_for_back_path(const Run& run, ClientId client) {
-  Waiting& waiting = back_path_waiters_[client];
-  if (std::ranges::find(waiting, run.transaction()) == waiting.end()) waiting.push_back(run.transaction());
+  add_waiter(back_path_waiters_[client], run);
 }
 
 void ClientState::delegation_ended(Run& run, InodeId inode) {
-  run.on_commit([this, inode] {
-    auto it = delegation_waiters_.find(inode);
-    if (it == delegation_waiters_.end()) return;
-    const Waiting waiting = std::move(it->second);
-    delegation_waiters_.erase(it);
-    for (const TransactionId id : waiting) hooks_.resume(id);
-  });
+  run.on_commit([this, inode] { resume_waiters(delegation_waiters_, inode, hooks_); });
 }
 
 void ClientState::change_locks(Run& run, InodeId inode, ClientId client, std::vector<LockChange> changes) {

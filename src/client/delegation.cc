@@ -3,6 +3,7 @@
 #include "base/mark.h"
 #include "base/planted_bug.h"
 #include "client/find_state.h"
+#include "client/open.h"
 
 namespace perdure::client {
 
@@ -18,9 +19,7 @@ constexpr StateKey first_delegation(InodeId inode) {
 
 Outcome<void> released(ClientState& cs, Run& run, InodeId inode) {
   cs.delegation_ended(run, inode);
-  const FileTwin* file = cs.file_twin(run, inode);
-  if (file == nullptr || (file->opens == 0 && file->delegations == 0)) return cs.hooks().released(run, inode);
-  return {};
+  return TRY(is_open(cs, run, inode)) ? Outcome<void>() : cs.hooks().released(run, inode);
 }
 
 // Whether another client's open, or anybody's delegation, speaks against one for `client`.

@@ -15,7 +15,6 @@ Outcome<void> destroy_session(ClientState& cs, Run& run, const SessionId& id) {
     cs.slots.erase(run, from);
   }
   cs.sessions.erase(run, {number});
-  cs.back_slots.erase(run, {number});
   cs.erase_client_state(run, client, StateKind::session, InodeId(0), number.value, 0);
   cs.drop_session(run, number, client);
   return {};

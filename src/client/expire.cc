@@ -9,6 +9,8 @@ namespace perdure::client {
 
 namespace {
 
+constexpr int64_t released_rows = 6;  // the file's last open or delegation may end a removed file
+
 // Each gives true when what `key` stands for is gone, with its ClientStateRow, and takes what it changes from
 // `rows`, which never falls below zero by more than a few.
 
@@ -17,7 +19,6 @@ Outcome<bool> remove_session(ClientState& cs, Run& run, const ClientStateRow::Ke
   // First the session itself: from then on no slot gets a row.
   if (TRY(cs.sessions.get(run, {number})) != nullptr) {
     cs.sessions.erase(run, {number});
-    cs.back_slots.erase(run, {number});
     cs.drop_session(run, number, key.client);
     --rows;
   }
@@ -48,7 +49,6 @@ Outcome<bool> remove_lock_state(ClientState& cs, Run& run, const ClientStateRow:
 }
 
 Outcome<bool> remove_open(ClientState& cs, Run& run, const ClientStateRow::Key& key, int64_t& rows) {
-  constexpr int64_t released_rows = 6;  // the file's last open may end a removed file
   const OpenRow* row = TRY(cs.opens.get(run, {key.inode, key.number}));
   CHECK(row != nullptr);
   TRY(erase_open(cs, run, {key.inode, key.number}, *row));
@@ -57,7 +57,6 @@ Outcome<bool> remove_open(ClientState& cs, Run& run, const ClientStateRow::Key& 
 }
 
 Outcome<bool> remove_delegation(ClientState& cs, Run& run, const ClientStateRow::Key& key, int64_t& rows) {
-  constexpr int64_t released_rows = 6;
   const DelegationRow* row = TRY(cs.delegations.get(run, {key.inode, key.number}));
   CHECK(row != nullptr);
   TRY(erase_delegation(cs, run, {key.inode, key.number}, *row));

@@ -122,10 +122,7 @@ Outcome<void> erase_open(ClientState& cs, Run& run, StateKey key, const OpenRow&
   cs.opens.erase(run, key);
   cs.erase_client_state(run, row.client, StateKind::open, key.inode, cs.hash(row.owner), key.number);
   cs.count_open(run, key.inode, row.client, row.access, row.deny, false);
-  const FileTwin* file = cs.file_twin(run, key.inode);
-  if (file == nullptr || (file->opens == 0 && file->delegations == 0))
-    return cs.hooks().released(run, key.inode);
-  return {};
+  return TRY(is_open(cs, run, key.inode)) ? Outcome<void>() : cs.hooks().released(run, key.inode);
 }
 
 Outcome<bool> is_open(ClientState& cs, Run& run, InodeId inode) {

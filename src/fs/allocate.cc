@@ -46,7 +46,6 @@ struct Deallocation {
     Survey rows;
   };
   Outcome<std::vector<Edge>> edges();
-  void zero(const Edge& edge);
 };
 
 // The partial blocks at both ends that are not holes already.
@@ -71,19 +70,6 @@ Outcome<std::vector<Deallocation::Edge>> Deallocation::edges() {
   return all;
 }
 
-// It had room before, so nothing is admitted.
-void Deallocation::zero(const Edge& edge) {
-  PageRef page = make_page();
-  const MutableBytes bytes = page.mutable_bytes();
-  std::copy(edge.old.bytes().begin(), edge.old.bytes().end(), bytes.begin());
-  std::fill(bytes.begin() + static_cast<ptrdiff_t>(edge.from),
-            bytes.begin() + static_cast<ptrdiff_t>(edge.to), std::byte{0});
-  BlockCount blocks(fs, run, id);
-  blocks.now_stable(inode, edge.rows[0]);
-  blocks.put(id, inode);
-  put_page_row(fs, run, id, FileBlock(edge.block), fs.new_change(), std::move(page), edge.rows[0]);
-}
-
 }  // namespace
 
 Outcome<void> deallocate(FileSystem& fs, Run& run, const Principal& who, InodeId id, uint64_t offset,
@@ -101,7 +87,8 @@ Outcome<void> deallocate(FileSystem& fs, Run& run, const Principal& who, InodeId
   auto rows = rows_in(fs, run, id, inode, first, std::max(first, hole.whole_end), fs.data().options.rows_max);
   if (const auto stop = first_stop(edges, rows)) return *stop;
 
-  for (const auto& edge : *edges) hole.zero(edge);
+  for (const auto& edge : *edges)
+    zero_part(fs, run, id, inode, FileBlock(edge.block), edge.old, edge.rows[0], edge.from, edge.to);
   TRY(erase_content(fs, run, id, inode, *rows));
   fs.touch_content(run, inode);
   clear_set_id(inode, who);

@@ -67,6 +67,19 @@ Outcome<void> erase_content(FileSystem& fs, Run& run, InodeId id, InodeRow& inod
   return {};
 }
 
+void zero_part(FileSystem& fs, Run& run, InodeId id, InodeRow& inode, FileBlock block, const PageRef& old,
+               BlockRows rows, uint64_t from, uint64_t to) {
+  PageRef page = make_page();
+  const MutableBytes bytes = page.mutable_bytes();
+  std::copy(old.bytes().begin(), old.bytes().end(), bytes.begin());
+  std::fill(bytes.begin() + static_cast<ptrdiff_t>(from), bytes.begin() + static_cast<ptrdiff_t>(to),
+            std::byte{0});
+  BlockCount blocks(fs, run, id);
+  blocks.now_stable(inode, rows);
+  blocks.put(id, inode);
+  put_page_row(fs, run, id, block, fs.new_change(), std::move(page), rows);
+}
+
 void cut_extent(FileSystem& fs, Run& run, const InodeRow& inode, const state::Table<ExtentRow>::Found& extent,
                 uint64_t first, uint64_t end, FreedBlocks& freed) {
   const ExtentRow& row = *extent.row;

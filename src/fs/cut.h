@@ -24,6 +24,11 @@ Outcome<RowsIn> rows_in(FileSystem& fs, Run& run, InodeId id, const InodeRow& in
 // May fault in the end.
 Outcome<void> erase_content(FileSystem& fs, Run& run, InodeId id, InodeRow& inode, const RowsIn& rows);
 
+// Bytes from..to - 1 of the block become zero, in a page row: it had room before, so nothing is admitted.
+// `old` and `rows`: its content, and what survey() says of it.
+void zero_part(FileSystem& fs, Run& run, InodeId id, InodeRow& inode, FileBlock block, const PageRef& old,
+               BlockRows rows, uint64_t from, uint64_t to);
+
 // Erases the part of the extent that lies in first .. end - 1; its blocks go to `freed`.
 void cut_extent(FileSystem& fs, Run& run, const InodeRow& inode, const state::Table<ExtentRow>::Found& extent,
                 uint64_t first, uint64_t end, FreedBlocks& freed);

@@ -46,17 +46,9 @@ Outcome<void> Truncation::shrink() {
   if (*old_tail) tail_rows = TRY(survey(fs, run, id, inode, first - 1, 1));
 
   inode.size = new_size;
-  if (*old_tail) {
-    PageRef page = make_page();
-    const auto kept = static_cast<ptrdiff_t>(new_size % block_bytes);
-    const Bytes old = old_tail->bytes();
-    const auto end = std::copy(old.begin(), old.begin() + kept, page.mutable_bytes().begin());
-    std::fill(end, page.mutable_bytes().end(), std::byte{0});
-    BlockCount blocks(fs, run, id);
-    blocks.now_stable(inode, tail_rows[0]);
-    blocks.put(id, inode);
-    put_page_row(fs, run, id, FileBlock(first - 1), fs.new_change(), std::move(page), tail_rows[0]);
-  }
+  if (*old_tail)
+    zero_part(fs, run, id, inode, FileBlock(first - 1), *old_tail, tail_rows[0], new_size % block_bytes,
+              block_bytes);
   if (few)
     TRY(erase_content(fs, run, id, inode, *rows));
   else
