@@ -41,6 +41,8 @@ const char* name(Status status) {
     PERDURE_STATUS(server_fault)
     PERDURE_STATUS(bad_stateid)
     PERDURE_STATUS(old_stateid)
+    PERDURE_STATUS(stale_stateid)
+    PERDURE_STATUS(bad_seqid)
     PERDURE_STATUS(expired)
     PERDURE_STATUS(admin_revoked)
     PERDURE_STATUS(delegation_revoked)

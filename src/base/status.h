@@ -46,6 +46,8 @@ enum class Status : uint8_t {
   // Client state: clients, sessions, opens, locks.
   bad_stateid,
   old_stateid,
+  stale_stateid,
+  bad_seqid,
   expired,
   admin_revoked,
   delegation_revoked,

@@ -39,6 +39,8 @@ void Call::begin(uint32_t xid, const Identity& who, uint32_t minor_version) {
   put_u64(0);  // verifier: AUTH_NONE, empty
   put_u32(0);  // tag
   put_u32(minor_version);
+  minor_version_ = minor_version;
+  seqid_ = lock_seqid_ = 0;
   operations_at_ = encoder_.size();
   put_u32(0);
 }
@@ -67,6 +69,18 @@ void Call::patch_sequence(uint32_t seqid) {
   std::byte word[4];
   store_u32(word, seqid);
   encoder_.patch(sequence_at_, std::bit_cast<uint32_t>(word));
+}
+
+void Call::patch_xid(uint32_t xid) {
+  std::byte word[4];
+  store_u32(word, xid);
+  encoder_.patch(4, std::bit_cast<uint32_t>(word));
+}
+
+Call& Call::in_order(uint32_t seqid, uint32_t lock_seqid) {
+  seqid_ = seqid;
+  lock_seqid_ = lock_seqid;
+  return *this;
 }
 
 Call& Call::putfh(const FileHandle& fh) {
@@ -247,7 +261,7 @@ Call& Call::open_truncate(const Owner& owner, const Share& share, std::string_vi
 Call& Call::open_downgrade(const Stateid& stateid, const Share& share) {
   op(Op::OPEN_DOWNGRADE);
   put_stateid(stateid);
-  put_u32(0);  // seqid: unused in NFSv4.1
+  put_u32(seqid_);
   put_u32(share.access);
   put_u32(share.deny);
   return *this;
@@ -255,7 +269,7 @@ Call& Call::open_downgrade(const Stateid& stateid, const Share& share) {
 
 Call& Call::close(const Stateid& stateid) {
   op(Op::CLOSE);
-  put_u32(0);
+  put_u32(seqid_);
   put_stateid(stateid);
   return *this;
 }
@@ -354,9 +368,9 @@ Call& Call::lock_new(const Stateid& open, const Owner& owner, LockType type, uin
   put_u64(offset);
   put_u64(length);
   put_bool(true);  // a new lock owner
-  put_u32(0);
+  put_u32(seqid_);
   put_stateid(open);
-  put_u32(0);
+  put_u32(lock_seqid_);
   put_owner(owner);
   return *this;
 }
@@ -369,7 +383,7 @@ Call& Call::lock_more(const Stateid& lock, LockType type, uint64_t offset, uint6
   put_u64(length);
   put_bool(false);
   put_stateid(lock);
-  put_u32(0);
+  put_u32(seqid_);
   return *this;
 }
 
@@ -398,7 +412,7 @@ Call& Call::test_stateid(std::span<const Stateid> stateids) {
 Call& Call::locku(const Stateid& lock, uint64_t offset, uint64_t length) {
   op(Op::LOCKU);
   put_u32(std::to_underlying(LockType::WRITE_LT));
-  put_u32(0);
+  put_u32(seqid_);
   put_stateid(lock);
   put_u64(offset);
   put_u64(length);
@@ -502,8 +516,9 @@ void Call::put_owner(const Owner& owner) {
 
 void Call::begin_open(const Owner& owner, const Share& share) {
   op(Op::OPEN);
-  put_u32(0);  // seqid: unused in NFSv4.1
-  put_u32(share.access | (share.delegation ? 0 : share_access_want_no_deleg));
+  put_u32(seqid_);
+  const bool can_decline = minor_version_ != 0;
+  put_u32(share.access | (share.delegation || !can_decline ? 0 : share_access_want_no_deleg));
   put_u32(share.deny);
   put_owner(owner);
 }
@@ -530,6 +545,43 @@ void Call::put_channel(const Channel& channel) {
   put_u32(channel.operations_max);
   put_u32(channel.requests_max);
   put_u32(0);  // no RDMA
+}
+
+Call& Call::setclientid(const Verifier& verifier, std::string_view id) {
+  op(Op::SETCLIENTID);
+  put_fixed(verifier);
+  put_string(id);
+  put_u32(0);  // no callbacks
+  put_string("tcp");
+  put_string("0.0.0.0.0.0");
+  put_u32(0);
+  return *this;
+}
+
+Call& Call::setclientid_confirm(uint64_t clientid, uint64_t confirm) {
+  op(Op::SETCLIENTID_CONFIRM);
+  put_u64(clientid);
+  put_u64(confirm);
+  return *this;
+}
+
+Call& Call::renew(uint64_t clientid) {
+  op(Op::RENEW);
+  put_u64(clientid);
+  return *this;
+}
+
+Call& Call::open_confirm(const Stateid& stateid) {
+  op(Op::OPEN_CONFIRM);
+  put_stateid(stateid);
+  put_u32(seqid_);
+  return *this;
+}
+
+Call& Call::release_lockowner(const Owner& owner) {
+  op(Op::RELEASE_LOCKOWNER);
+  put_owner(owner);
+  return *this;
 }
 
 }  // namespace perdure::bench

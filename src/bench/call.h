@@ -33,6 +33,10 @@ class Call {
                  bool cache_this);
   // Writes over the sequence id of a finished call. Only for planted errors: a client never does this.
   void patch_sequence(uint32_t seqid);
+  // Makes a finished call another request, without a session.
+  void patch_xid(uint32_t xid);
+  // NFSv4.0: the sequence id of the next operation, in its owner's order; `lock_seqid`: of a new lock owner.
+  Call& in_order(uint32_t seqid, uint32_t lock_seqid = 0);
 
   Call& putrootfh() { return op(Op::PUTROOTFH); }
   Call& putfh(const FileHandle& fh);
@@ -123,6 +127,12 @@ class Call {
   Call& destroy_session(const SessionId& session);
   Call& destroy_clientid(uint64_t clientid);
   Call& reclaim_complete();
+  // NFSv4.0.
+  Call& setclientid(const Verifier& verifier, std::string_view id);
+  Call& setclientid_confirm(uint64_t clientid, uint64_t confirm);
+  Call& renew(uint64_t clientid);
+  Call& open_confirm(const Stateid& stateid);
+  Call& release_lockowner(const Owner& owner);
 
  private:
   Call& op(Op op);
@@ -145,6 +155,8 @@ class Call {
   std::vector<Op> list_;
   size_t operations_at_ = 0;
   size_t sequence_at_ = 0;
+  uint32_t minor_version_ = 0;
+  uint32_t seqid_ = 0, lock_seqid_ = 0;
 };
 
 }  // namespace perdure::bench

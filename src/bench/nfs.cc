@@ -32,6 +32,8 @@ std::string_view op_name(Op op) {
       return "LOOKUP";
     case Op::OPEN:
       return "OPEN";
+    case Op::OPEN_CONFIRM:
+      return "OPEN_CONFIRM";
     case Op::OPEN_DOWNGRADE:
       return "OPEN_DOWNGRADE";
     case Op::PUTFH:
@@ -48,14 +50,22 @@ std::string_view op_name(Op op) {
       return "REMOVE";
     case Op::RENAME:
       return "RENAME";
+    case Op::RENEW:
+      return "RENEW";
     case Op::RESTOREFH:
       return "RESTOREFH";
     case Op::SAVEFH:
       return "SAVEFH";
     case Op::SETATTR:
       return "SETATTR";
+    case Op::SETCLIENTID:
+      return "SETCLIENTID";
+    case Op::SETCLIENTID_CONFIRM:
+      return "SETCLIENTID_CONFIRM";
     case Op::WRITE:
       return "WRITE";
+    case Op::RELEASE_LOCKOWNER:
+      return "RELEASE_LOCKOWNER";
     case Op::BACKCHANNEL_CTL:
       return "BACKCHANNEL_CTL";
     case Op::BIND_CONN_TO_SESSION:

@@ -318,6 +318,19 @@ bool Reply::exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags)
   return done();
 }
 
+bool Reply::setclientid(uint64_t& clientid, uint64_t& confirm) {
+  if (!next(Op::SETCLIENTID)) return false;
+  clientid = decoder_.get_u64();
+  confirm = decoder_.get_u64();
+  return done();
+}
+
+bool Reply::open_confirm(Stateid& stateid) {
+  if (!next(Op::OPEN_CONFIRM)) return false;
+  get_stateid(stateid);
+  return done();
+}
+
 bool Reply::create_session(Session& session) {
   if (!next(Op::CREATE_SESSION)) return false;
   get_array(session.id);

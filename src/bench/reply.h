@@ -100,6 +100,8 @@ class Reply {
     uint32_t requests_max = 0;
   };
   bool create_session(Session& session);
+  bool setclientid(uint64_t& clientid, uint64_t& confirm);
+  bool open_confirm(Stateid& stateid);
   bool bind_conn_to_session();
 
   // For a test of the caller's own: the reply is not what it should be.

@@ -1,6 +1,7 @@
 #include "client/check.h"
 
 #include <algorithm>
+#include <map>
 
 #include "client/check_files.h"
 
@@ -12,6 +13,7 @@ struct CheckedClient {
   ClientId id;
   uint64_t owner_hash = 0;
   bool confirmed = false;
+  ClientKind kind{};
   uint32_t named = 0;  // by client_owner rows
 };
 
@@ -56,6 +58,8 @@ class ClientCheck {
   Result<void> check_sessions();
   Result<void> check_delegations();
   Result<void> check_client_states();
+  Result<void> check_state_owners();
+  Result<void> check_closed_opens();
   Result<void> check_slots();
   void check_unnamed();
 
@@ -66,6 +70,7 @@ class ClientCheck {
   std::vector<CheckedSession> sessions_;
   std::vector<SessionNumber> ending_;  // sessions whose slots an expiry is removing
   CheckedFiles files_;
+  std::map<StateKey, StateOwnerRow::Key> closed_;  // by whose last request
   Checked checked_;
 };
 
@@ -76,6 +81,8 @@ Result<Checked> ClientCheck::run() {
   files_ = TRY(check_files(cs_, [this](ClientId id) { return alive(id); }, findings_));
   TRY(check_delegations());
   TRY(check_client_states());
+  TRY(check_state_owners());
+  TRY(check_closed_opens());
   check_unnamed();
   TRY(check_slots());
   for (const CheckedState& open : files_.opens)
@@ -98,7 +105,7 @@ Result<void> ClientCheck::read_clients() {
   state::RowReader<ClientRow> rows(cs_.clients, damaged());
   while (TRY(rows.next())) {
     const ClientRow& row = rows.row();
-    clients_.push_back({rows.key().client, cs_.hash(row.owner), row.confirmed});
+    clients_.push_back({rows.key().client, cs_.hash(row.owner), row.confirmed, row.kind});
     if (row.owner.empty()) findings_.add("{}: it has no owner", describe(rows.key().client));
   }
   return {};
@@ -143,6 +150,9 @@ Result<void> ClientCheck::check_sessions() {
                     number.value, describe(row.client));
     if (client != nullptr && !client->confirmed)
       findings_.add("{}: not confirmed, but with a session", describe(row.client));
+    if (client != nullptr && (client->kind == ClientKind::address) != (row.minor_version == 0))
+      findings_.add("session {:#x} of {}: it is of version 4.{}", number.value, describe(row.client),
+                    row.minor_version);
     if (row.id != cs_.make_session_id(number, row.client))
       findings_.add("session {:#x}: its id is not its own", number.value);
     if (row.fore.slots == 0 || row.fore.slots > 1024)
@@ -228,6 +238,51 @@ Result<void> ClientCheck::check_client_states() {
       state->named = true;
   }
   std::ranges::sort(ending_);
+  return {};
+}
+
+// An open-owner knows how much it has open.
+Result<void> ClientCheck::check_state_owners() {
+  using Owner = std::pair<ClientId, uint64_t>;  // client and hash
+  std::map<Owner, int64_t> opens;               // found, less what the owners say
+  for (const CheckedState& open : files_.opens)
+    if (const CheckedClient* client = find(open.client);
+        client != nullptr && client->kind == ClientKind::version40)
+      ++opens[{open.client, open.owner_hash}];
+  state::RowReader<StateOwnerRow> rows(cs_.state_owners, damaged());
+  while (TRY(rows.next())) {
+    const StateOwnerRow::Key& key = rows.key();
+    const StateOwnerRow& row = rows.row();
+    const auto where = [&] { return fmt::format("state_owner row ({})", state::describe(key)); };
+    const CheckedClient* client = find(key.client);
+    if (client == nullptr && !expiring(key.client))
+      findings_.add("{}: the client does not exist, and nobody removes what is left of it", where());
+    if (client != nullptr && client->kind != ClientKind::version40)
+      findings_.add("{}: the client's version has no such owners", where());
+    if (key.hash != cs_.hash(row.owner)) findings_.add("{}: its owner is another one", where());
+    if (row.closed != StateKey{}) closed_.emplace(row.closed, key);
+    if (client != nullptr && row.opens != 0) opens[{key.client, key.hash}] -= row.opens;
+  }
+  for (const auto& [owner, missing] : opens)
+    if (missing != 0)
+      findings_.add("open-owner {:x} of {}: it has {} more open than it knows of", owner.second,
+                    describe(owner.first), missing);
+  return {};
+}
+
+Result<void> ClientCheck::check_closed_opens() {
+  state::RowReader<ClosedOpenRow> rows(cs_.closed_opens, damaged());
+  while (TRY(rows.next())) {
+    auto it = closed_.find(rows.key());
+    if (it == closed_.end() || it->second != rows.row().owner)
+      findings_.add("closed_open row ({}): its owner does not know of it", state::describe(rows.key()));
+    else
+      closed_.erase(it);
+    if (find(files_.opens, rows.key()) != nullptr)
+      findings_.add("closed_open row ({}): it is open", state::describe(rows.key()));
+  }
+  for (const auto& [key, owner] : closed_)
+    findings_.add("state_owner row ({}): there is no row for what it has closed", state::describe(owner));
   return {};
 }
 

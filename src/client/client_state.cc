@@ -24,6 +24,32 @@ void resume_waiters(Waiters& waiters, Key key, const ClientState::Hooks& hooks) 
   for (const TransactionId id : waiting) hooks.resume(id);
 }
 
+// After a restart. Which request is the oldest stands nowhere: the hosts that we know count their transaction
+// ids up, so behind the widest gap among them the count began. That decides only which reply is dropped
+// first.
+void order_unsequenced(SessionTwin& session) {
+  UnsequencedSlots& slots = *session.unsequenced;
+  std::vector<uint32_t> used;
+  for (uint32_t i = 0; i < session.slots.size(); ++i) {
+    const SlotTwin& slot = session.slots[i];
+    if (slot.used)
+      slots.by_name[UnsequencedSlots::name(slot.seqid, slot.checksum)] = i;
+    else
+      slots.oldest_first.push_back(i);
+    if (slot.used && slot.in_flight == TransactionId(0)) used.push_back(i);
+  }
+  const auto xid = [&](uint32_t i) { return session.slots[i].seqid; };
+  std::ranges::sort(used, {}, xid);
+  size_t oldest = 0;
+  uint32_t widest = 0;
+  for (size_t i = 0; i < used.size(); ++i) {
+    const uint32_t gap = xid(used[i]) - xid(used[i == 0 ? used.size() - 1 : i - 1]);
+    if (gap > widest) widest = gap, oldest = i;
+  }
+  std::ranges::rotate(used, used.begin() + static_cast<ptrdiff_t>(oldest));
+  slots.oldest_first.insert(slots.oldest_first.end(), used.begin(), used.end());
+}
+
 }  // namespace
 
 ClientState::ClientState(env::Env& env, state::Database& database, Options options, Hooks hooks)
@@ -36,6 +62,8 @@ ClientState::ClientState(env::Env& env, state::Database& database, Options optio
       locks(database),
       delegations(database),
       back_slots(database),
+      state_owners(database),
+      closed_opens(database),
       client_states(database),
       env_(env),
       database_(database),
@@ -49,19 +77,25 @@ ClientState::~ClientState() = default;
 void ClientState::restored() {
   client_twins_.clear(), by_lease_.clear(), session_twins_.clear(), file_twins_.clear(), connections_.clear();
   delegation_waiters_.clear(), back_path_waiters_.clear();
-  clients.for_each([&](const ClientRow::Key& key, const ClientRow&) {
+  clients.for_each([&](const ClientRow::Key& key, const ClientRow& row) {
     auto twin = std::make_unique<ClientTwin>();
+    twin->kind = row.kind;
     twin->renewed = lease_clock_.now();
     insert_client(key.client, std::move(twin));
   });
   sessions.for_each([&](const SessionRow::Key& key, const SessionRow& row) {
     auto twin = std::make_unique<SessionTwin>();
     twin->client = row.client;
-    twin->slots.resize(row.fore.slots);
+    if (row.minor_version == 0)
+      twin->unsequenced = std::make_unique<UnsequencedSlots>();
+    else
+      twin->slots.resize(row.fore.slots);
     for (SlotTwin& slot : twin->slots) slot.may_jump = true;
     insert_session(key.session, std::move(twin));
   });
   slots.for_each([&](const SlotRow::Key& key, const SlotRow& row) {
+    if (SessionTwin* session = session_twin(key.session); session != nullptr && session->unsequenced)
+      session->slots.resize(std::max<size_t>(session->slots.size(), key.slot + 1));
     SlotTwin* slot = slot_twin({.session = key.session, .slot = key.slot});
     if (slot == nullptr) return;  // its session has been removed, it comes next
     slot->used = true;
@@ -72,6 +106,11 @@ void ClientState::restored() {
     slot->may_jump = row.in_progress == TransactionId(0);  // else the client waits for just this reply
     ClientTwin* client = client_twin(session_twin(key.session)->client);
     if (client != nullptr && slot->in_flight != TransactionId(0)) ++client->in_flight;
+  });
+  for (const auto& [session, twin] : session_twins_)
+    if (twin->unsequenced) order_unsequenced(*twin);
+  state_owners.for_each([&](const StateOwnerRow::Key& key, const StateOwnerRow&) {
+    if (ClientTwin* client = client_twin(key.client)) ++client->owners;
   });
   opens.for_each([&](const StateKey& key, const OpenRow& row) {
     if (planted("a restart forgets deny modes"))
@@ -124,8 +163,9 @@ auto ClientState::extract_client(ClientId client) -> std::unique_ptr<ClientTwin>
   return twin;
 }
 
-void ClientState::add_client(Run& run, ClientId client) {
+void ClientState::add_client(Run& run, ClientId client, ClientKind kind) {
   auto twin = std::make_unique<ClientTwin>();
+  twin->kind = kind;
   twin->renewed = lease_clock_.now();
   insert_client(client, std::move(twin));
   run.on_undo([this, client] { extract_client(client); });
@@ -135,6 +175,33 @@ Outcome<bool> ClientState::has_state(Run& run, ClientId client) {
   const auto found = TRY(client_states.first(
       run, {client, 0, InodeId(0), 0, 0}, {client, UINT8_MAX, InodeId(UINT64_MAX), UINT64_MAX, UINT32_MAX}));
   return static_cast<bool>(found);
+}
+
+Outcome<bool> ClientState::has_rows(Run& run, ClientId client) {
+  if (TRY(has_state(run, client))) return true;
+  const auto found =
+      TRY(state_owners.first(run, {client, 0, 0, 0}, {client, UINT8_MAX, UINT64_MAX, UINT32_MAX}));
+  return static_cast<bool>(found);
+}
+
+void ClientState::erase_state_owner(Run& run, const StateOwnerRow::Key& key, const StateOwnerRow& row) {
+  if (row.closed != StateKey{}) closed_opens.erase(run, row.closed);
+  state_owners.erase(run, key);
+  count_state_owner(run, key.client, false);
+}
+
+bool ClientState::may_have_given(ClientId client) const {
+  const uint64_t epoch = client.value >> 32U, counter = client.value & UINT32_MAX;
+  if (epoch == 0 || counter == 0) return false;
+  return epoch < epoch_.value || (epoch == epoch_.value && counter <= last_client_);
+}
+
+uint64_t ClientState::new_confirm_verifier() {
+  Encoder seal;
+  seal.put(epoch_.value);
+  seal.put(++last_confirm_);
+  const uint64_t verifier = siphash(key_, seal.bytes());
+  return verifier != 0 ? verifier : 1;
 }
 
 Outcome<void> ClientState::remove_client(Run& run, ClientId client, const ClientRow& row, bool start_job) {
@@ -156,7 +223,7 @@ Outcome<void> ClientState::remove_client(Run& run, ClientId client, const Client
   clients.erase(run, {client});
   run.on_undo(
       [this, client, twin = extract_client(client)]() mutable { insert_client(client, std::move(twin)); });
-  if (start_job && TRY(has_state(run, client))) hooks_.start_expire(run, client);
+  if (start_job && TRY(has_rows(run, client))) hooks_.start_expire(run, client);
   return {};
 }
 
@@ -249,6 +316,17 @@ void ClientState::add_session(Run& run, SessionNumber session, ClientId client, 
   auto twin = std::make_unique<SessionTwin>();
   twin->client = client;
   twin->slots.resize(slot_count);
+  insert_new_session(run, session, std::move(twin));
+}
+
+void ClientState::add_unsequenced_session(Run& run, SessionNumber session, ClientId client) {
+  auto twin = std::make_unique<SessionTwin>();
+  twin->client = client;
+  twin->unsequenced = std::make_unique<UnsequencedSlots>();
+  insert_new_session(run, session, std::move(twin));
+}
+
+void ClientState::insert_new_session(Run& run, SessionNumber session, std::unique_ptr<SessionTwin> twin) {
   insert_session(session, std::move(twin));
   run.on_undo([this, session] { extract_session(session); });
 }
@@ -409,6 +487,14 @@ void ClientState::count_lock_state(Run& run, ClientId client, bool more) {
   run.on_undo([apply, more] { apply(!more); });
 }
 
+void ClientState::count_state_owner(Run& run, ClientId client, bool more) {
+  const auto apply = [this, client](bool add) {
+    if (ClientTwin* twin = client_twin(client)) twin->owners += add ? 1 : UINT64_MAX;
+  };
+  apply(more);
+  run.on_undo([apply, more] { apply(!more); });
+}
+
 void ClientState::count_delegation(Run& run, InodeId inode, const DelegationRow& row, bool more) {
   apply_delegation(inode, row, more);
   run.on_undo([this, inode, row, more] { apply_delegation(inode, row, !more); });
@@ -489,9 +575,9 @@ std::string ClientState::describe_twins() const {
   for (const auto& [client, twin] : client_twins_)
     lines.push_back(
         fmt::format("client {}: {} sessions, {} opens, {} lock states, {} locks, {} delegations ({} "
-                    "revoked), {} in flight",
+                    "revoked), {} owners, {} in flight",
                     client, twin->sessions, twin->opens, twin->lock_states, twin->locks, twin->delegations,
-                    twin->revoked, twin->in_flight));
+                    twin->revoked, twin->owners, twin->in_flight));
   for (const auto& [session, twin] : session_twins_)
     lines.push_back(
         fmt::format("session {}: client {}, {} slots", session, twin->client, twin->slots.size()));

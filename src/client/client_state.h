@@ -60,7 +60,9 @@ class ClientState {
     uint32_t request_bytes_max = (1U << 20U) + 8192, response_bytes_max = (1U << 20U) + 8192;
     uint32_t cached_response_bytes_max = 64U << 10U;
     uint32_t operations_max = 128;
-    uint64_t hash_mask = UINT64_MAX;  // of owners; tests let them collide
+    uint32_t requests_per_address_max = 1024;  // outside sessions: so many replies are kept; at most 1024
+    uint32_t owners_per_client_max = 65'536;   // of an NFSv4.0 client
+    uint64_t hash_mask = UINT64_MAX;           // of owners; tests let them collide
   };
 
   // Tables register with `database`.
@@ -89,6 +91,12 @@ class ClientState {
   // The transaction ends with this run. `changed`: it has changed a row, in this run or an earlier one; then
   // its reply is kept in the slot's row in any case. Otherwise it is kept in memory if `cached`.
   void finish(Run& run, const SlotHandle& slot, ByteVector reply, bool changed, bool cached);
+  // A request of `transaction` begins on the slot, which is not in flight.
+  void begin_request(SlotTwin& slot, ClientId client, TransactionId transaction, uint32_t seqid,
+                     uint32_t checksum);
+  // Of the last request on the slot, which has finished. Valid until the run ends.
+  //   retry_uncached    it was not kept
+  Outcome<Bytes> cached_reply(Run& run, const SlotRow::Key& key, const SlotTwin& slot);
   // A retransmission waits for this transaction's reply: it should be cached.
   bool has_followers(const SlotHandle& slot) const;
   // The transaction that was in flight on the slot at a crash has been restored.
@@ -146,6 +154,9 @@ class ClientState {
   Outcome<FoundSession> find_session(Run& run, const SessionId& id);
   SessionId make_session_id(SessionNumber session, ClientId client) const;
   ClientId new_client_id() { return ClientId((epoch_.value << 32U) | ++last_client_); }
+  // It may be the id of a client that has ended.
+  bool may_have_given(ClientId client) const;
+  uint64_t new_confirm_verifier();
   SessionNumber new_session_number() { return SessionNumber((epoch_.value << 32U) | ++last_session_); }
   // The number of a new open or lock state in a file. Used numbers do not come back for a long time: a
   // stateid that has ended, or that an earlier start has given, names nothing.
@@ -157,17 +168,22 @@ class ClientState {
   Outcome<void> remove_client(Run& run, ClientId client, const ClientRow& row, bool start_job);
   // The client has a session, open or lock.
   Outcome<bool> has_state(Run& run, ClientId client);
+  // There is anything of it beside its ClientRow.
+  Outcome<bool> has_rows(Run& run, ClientId client);
+  void erase_state_owner(Run& run, const StateOwnerRow::Key& key, const StateOwnerRow& row);
   void put_client_state(Run& run, ClientId client, StateKind kind, InodeId inode, uint64_t owner_hash,
                         uint32_t number);
   void erase_client_state(Run& run, ClientId client, StateKind kind, InodeId inode, uint64_t owner_hash,
                           uint32_t number);
 
   // The volatile parts, changed at once and taken back with the run.
-  void add_client(Run& run, ClientId client);
+  void add_client(Run& run, ClientId client, ClientKind kind);
   void add_session(Run& run, SessionNumber session, ClientId client, size_t slots);
+  void add_unsequenced_session(Run& run, SessionNumber session, ClientId client);
   void drop_session(Run& run, SessionNumber session, ClientId client);
   void count_open(Run& run, InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more);
   void count_lock_state(Run& run, ClientId client, bool more);
+  void count_state_owner(Run& run, ClientId client, bool more);
   void count_delegation(Run& run, InodeId inode, const DelegationRow& row, bool more);
   void pause_delegations(InodeId inode, env::Duration pause);
   struct LockChange {
@@ -203,6 +219,8 @@ class ClientState {
   state::Table<LockRow> locks;
   state::Table<DelegationRow> delegations;
   state::Table<BackSlotRow> back_slots;
+  state::Table<StateOwnerRow> state_owners;
+  state::Table<ClosedOpenRow> closed_opens;
   state::Table<ClientStateRow> client_states;
 
  private:
@@ -213,6 +231,7 @@ class ClientState {
   bool is_renewed(const ClientTwin& twin) const;
   void insert_client(ClientId client, std::unique_ptr<ClientTwin> twin);
   std::unique_ptr<ClientTwin> extract_client(ClientId client);
+  void insert_new_session(Run& run, SessionNumber session, std::unique_ptr<SessionTwin> twin);
   void insert_session(SessionNumber session, std::unique_ptr<SessionTwin> twin);
   std::unique_ptr<SessionTwin> extract_session(SessionNumber session);
   void apply_open(InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more, Lsn lsn);
@@ -228,7 +247,7 @@ class ClientState {
   Options options_;
   Hooks hooks_;
   SipKey key_;
-  uint64_t last_client_ = 0, last_session_ = 0;
+  uint64_t last_client_ = 0, last_session_ = 0, last_confirm_ = 0;
   Epoch epoch_;
   uint32_t last_state_ = 0;
   absl::flat_hash_map<ClientId, std::unique_ptr<ClientTwin>> client_twins_;

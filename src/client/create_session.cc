@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "client/exchange_id.h"
+#include "client/client_owner.h"
 
 namespace perdure::client {
 
@@ -40,25 +40,11 @@ ChannelAttributes negotiate(const ChannelAttributes& a, const ClientState::Optio
           .slots = std::min(a.slots, o.slots_per_session_max)};
 }
 
-// §18.36.4 ¶7, phase 3: the unconfirmed record takes the place of the confirmed one, whose state ends here.
-Outcome<void> confirm(ClientState& cs, Run& run, ClientId client, Bytes owner_bytes) {
-  const FoundOwner before = TRY(find_owner(cs, run, owner_bytes));
-  CHECK(before.row.unconfirmed == client);
-  cs.client_owners.put(run, before.key, {before.row.confirmed, ClientId(0)});
-  if (const ClientId old = before.row.confirmed; old != ClientId(0)) {
-    const ClientRow* row = TRY(cs.clients.get(run, {old}));
-    CHECK(row != nullptr);
-    TRY(cs.remove_client(run, old, *row, true));
-  }
-  cs.client_owners.put(run, before.key, {client, ClientId(0)});
-  return {};
-}
-
 }  // namespace
 
 Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSessionArgs& args) {
   const ClientRow* client = TRY(cs.clients.get(run, {args.client}));
-  if (client == nullptr) return Status::stale_client;
+  if (client == nullptr || client->kind != ClientKind::session) return Status::stale_client;
   // A confirmed client may change its principal (phase 3 is about the first session only).
   if (!client->confirmed && client->principal != args.principal) return Status::client_in_use;
   // Who was refused may ask for something else under the same sequence id, as some clients do: that is no
@@ -79,7 +65,8 @@ Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSe
     return CreatedSession{.refused = status};
   }
   next.confirmed = true;
-  if (!client->confirmed) TRY(confirm(cs, run, args.client, client->owner));
+  // §18.36.4 ¶7, phase 3.
+  if (!client->confirmed) TRY(confirm_client(cs, run, args.client, *client));
   cs.clients.put(run, {args.client}, std::move(next));
 
   const SessionNumber number = cs.new_session_number();

@@ -28,11 +28,4 @@ struct ExchangedId {
 // An error changes nothing.
 Outcome<ExchangedId> exchange_id(ClientState& cs, Run& run, const ExchangeIdArgs& args);
 
-// The row of an owner, for operations on clients.
-struct FoundOwner {
-  ClientOwnerRow::Key key;  // if there is none yet: of the new row
-  ClientOwnerRow row;
-};
-Outcome<FoundOwner> find_owner(ClientState& cs, Run& run, Bytes owner);
-
 }  // namespace perdure::client

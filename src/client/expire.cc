@@ -1,9 +1,12 @@
 #include "client/expire.h"
 
+#include <spdlog/spdlog.h>
+
 #include "base/mark.h"
 #include "client/delegation.h"
 #include "client/lock.h"
 #include "client/open.h"
+#include "client/owner_sequence.h"
 
 namespace perdure::client {
 
@@ -90,7 +93,7 @@ Outcome<bool> remove_some(ClientState& cs, Run& run, ClientId client) {
     }
     if (!removed) return false;
   }
-  return true;
+  return remove_owners(cs, run, client, rows);
 }
 
 }  // namespace
@@ -106,10 +109,13 @@ Outcome<bool> expire_step(ClientState& cs, Run& run, ExpireRegisters& registers)
         return true;
       }
       PERDURE_MARK("a client is expired");
+      if (row->kind != ClientKind::address)
+        spdlog::info("client {:x} has not been heard of for a lease time: what it has open and locked ends",
+                     registers.client);
       TRY(cs.remove_client(run, registers.client, *row, false));
       run.on_commit([&cs] { ++cs.expired; });
       registers.step = ExpireRegisters::Step::remove;
-      return !TRY(cs.has_state(run, registers.client));
+      return !TRY(cs.has_rows(run, registers.client));
     }
     case ExpireRegisters::Step::remove:
       return remove_some(cs, run, registers.client);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "client/owner_sequence.h"
+
 namespace perdure::client {
 
 namespace {
@@ -47,6 +49,31 @@ Outcome<const OpenRow*> find_open(ClientState& cs, Run& run, ClientId client, In
 Outcome<const LockStateRow*> find_lock_state(ClientState& cs, Run& run, ClientId client, InodeId inode,
                                              const Stateid& stateid) {
   return find(cs.lock_states, StateKind::lock, run, client, inode, stateid);
+}
+
+Outcome<ClientId> find_client_of(ClientState& cs, Run& run, const Stateid& stateid) {
+  const StateKey key{stateid.inode, stateid.number};
+  ClientId client;
+  if (stateid.kind() == StateKind::open) {
+    const OpenRow* open = TRY(cs.opens.get(run, key));
+    if (open == nullptr) return Status::expired;
+    client = open->client;
+    // OPEN_CONFIRM makes it a later one.
+    if (open->seqid == 1 && !TRY(is_confirmed(cs, run, *open))) return Status::bad_stateid;
+  } else if (stateid.kind() == StateKind::lock) {
+    const LockStateRow* lock = TRY(cs.lock_states.get(run, key));
+    if (lock == nullptr) return Status::expired;
+    client = lock->client;
+  } else if (stateid.kind() == StateKind::delegation) {
+    const DelegationRow* delegation = TRY(cs.delegations.get(run, key));
+    if (delegation == nullptr) return Status::expired;
+    client = delegation->client;
+  }
+  const ClientRow* row = TRY(cs.clients.get(run, {client}));
+  if (row == nullptr) return Status::expired;
+  if (row->kind != ClientKind::version40) return Status::bad_stateid;
+  if (stateid.seqid == 0) return Status::old_stateid;  // no special one, unlike later
+  return client;
 }
 
 // A delegation's stateid has the seqid 1 for ever.

@@ -17,6 +17,12 @@ Outcome<const OpenRow*> find_open(ClientState& cs, Run& run, ClientId client, In
 Outcome<const LockStateRow*> find_lock_state(ClientState& cs, Run& run, ClientId client, InodeId inode,
                                              const Stateid& stateid);
 
+// Whose open, lock state or delegation this is, where a request does not say (NFSv4.0).
+//   expired        there is no such thing, or its client is gone
+//   bad_stateid    a client's of a later version, or an open that is not confirmed
+//   old_stateid
+Outcome<ClientId> find_client_of(ClientState& cs, Run& run, const Stateid& stateid);
+
 //   delegation_revoked
 Outcome<const DelegationRow*> find_delegation(ClientState& cs, Run& run, ClientId client, InodeId inode,
                                               const Stateid& stateid);

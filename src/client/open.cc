@@ -2,6 +2,7 @@
 
 #include "client/find_state.h"
 #include "client/lock.h"
+#include "client/owner_sequence.h"
 #include "client/reclaim_complete.h"
 
 namespace perdure::client {
@@ -64,6 +65,7 @@ Outcome<Stateid> open(ClientState& cs, Run& run, const OpenArgs& args) {
     row.owner.assign(args.owner.begin(), args.owner.end());
     row.principal = args.principal;
     cs.put_client_state(run, args.client, StateKind::open, args.inode, cs.hash(args.owner), number);
+    TRY(count_open_of_owner(cs, run, row, true));
   } else {
     row = *own.row;
   }
@@ -82,6 +84,18 @@ Outcome<Stateid> open(ClientState& cs, Run& run, const OpenArgs& args) {
   else
     cs.opens.put(run, {args.inode, number}, std::move(row));
   return stateid;
+}
+
+Outcome<Stateid> open_confirm(ClientState& cs, Run& run, InodeId inode, const Stateid& stateid) {
+  const OpenRow* found = TRY(cs.opens.get(run, {stateid.inode, stateid.number}));
+  if (found == nullptr) return Status::bad_stateid;
+  TRY(find_open(cs, run, found->client, inode, stateid));
+  if (TRY(is_confirmed(cs, run, *found))) return Status::bad_stateid;
+  OpenRow row = *found;
+  row.seqid = next_seqid(row.seqid);
+  const Stateid confirmed{row.seqid, inode, stateid.number};
+  cs.opens.put(run, {inode, stateid.number}, std::move(row));
+  return confirmed;
 }
 
 Outcome<Stateid> open_downgrade(ClientState& cs, Run& run, ClientId client, InodeId inode,
@@ -122,6 +136,7 @@ Outcome<void> erase_open(ClientState& cs, Run& run, StateKey key, const OpenRow&
   cs.opens.erase(run, key);
   cs.erase_client_state(run, row.client, StateKind::open, key.inode, cs.hash(row.owner), key.number);
   cs.count_open(run, key.inode, row.client, row.access, row.deny, false);
+  TRY(count_open_of_owner(cs, run, row, false));
   return TRY(is_open(cs, run, key.inode)) ? Outcome<void>() : cs.hooks().released(run, key.inode);
 }
 

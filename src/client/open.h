@@ -28,6 +28,11 @@ Outcome<Stateid> open(ClientState& cs, Run& run, const OpenArgs& args);
 // Would open() be denied by another owner's open? For callers who must know before they change anything.
 Outcome<bool> share_conflict(ClientState& cs, Run& run, const OpenArgs& args);
 
+// OPEN_CONFIRM of NFSv4.0 (RFC 7530 §16.18), but for what settle() does.
+//   bad_stateid    it is confirmed already, among others
+//   old_stateid
+Outcome<Stateid> open_confirm(ClientState& cs, Run& run, InodeId inode, const Stateid& stateid);
+
 // Narrows an open to `access` and `deny`, which must be the union of some of the ways in which it was opened
 // (§18.18.3 ¶5).
 //   bad_stateid, old_stateid, invalid_argument

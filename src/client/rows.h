@@ -18,7 +18,15 @@ using state::TableId;
 
 using SessionId = std::array<uint8_t, 16>;
 
-// The record of RFC 8881 §18.35.4: {ownerid, verifier, principal, clientid, confirmed}.
+// What made a client's record.
+enum class ClientKind : uint8_t {
+  session = 0,    // EXCHANGE_ID: NFSv4.1 and later
+  version40 = 1,  // SETCLIENTID: NFSv4.0
+  address = 2,    // a request outside any session: all of those from one address (duplicate_requests.h)
+};
+
+// The record of RFC 8881 §18.35.4: {ownerid, verifier, principal, clientid, confirmed}, and that of RFC 7530
+// §16.33.5: {v, x, c, k, s}.
 struct ClientRow {
   static constexpr TableId table = TableId::client;
   static constexpr Residence residence = Residence::resident;
@@ -31,7 +39,8 @@ struct ClientRow {
       v("client", k.client);
     }
   };
-  ByteVector owner;            // co_ownerid
+  ClientKind kind{};
+  ByteVector owner;            // co_ownerid; nfs_client_id4.id; the address
   uint64_t verifier = 0;       // co_verifier
   std::string principal;       // who called EXCHANGE_ID: flavor and name, as nfs4/ writes it
   std::string implementation;  // eia_client_impl_id as words, for people
@@ -39,15 +48,21 @@ struct ClientRow {
   bool reclaim_complete = false;
   uint32_t create_seqid = 0;  // of the last CREATE_SESSION, and its result; empty: there was none
   ByteVector create_reply;
+  // NFSv4.0: setclientid_confirm and how it is called back, as nfs4/ writes it; and of an update that is not
+  // confirmed yet (0: there is none).
+  uint64_t confirm = 0, next_confirm = 0;
+  ByteVector callback, next_callback;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("owner", r.owner), v("verifier", r.verifier), v("principal", r.principal);
+    v("kind", r.kind), v("owner", r.owner), v("verifier", r.verifier), v("principal", r.principal);
     v("implementation", r.implementation), v("confirmed", r.confirmed);
     v("reclaim_complete", r.reclaim_complete), v("create_seqid", r.create_seqid);
-    v("create_reply", r.create_reply);
+    v("create_reply", r.create_reply), v("confirm", r.confirm), v("next_confirm", r.next_confirm);
+    v("callback", r.callback), v("next_callback", r.next_callback);
   }
   size_t heap_bytes() const {
-    return owner.capacity() + principal.capacity() + implementation.capacity() + create_reply.capacity();
+    return owner.capacity() + principal.capacity() + implementation.capacity() + create_reply.capacity() +
+           callback.capacity() + next_callback.capacity();
   }
 };
 
@@ -248,6 +263,54 @@ struct BackSlotRow {
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
     v("seqid", r.seqid), v("holder", r.holder);
+  }
+};
+
+// An open-owner or lock-owner of an NFSv4.0 client (RFC 7530 §9.1.5): the order of its requests, and the
+// result of the last one (owner_sequence.h). Owners with the same hash are told apart by n, and by the owner.
+struct StateOwnerRow {
+  static constexpr TableId table = TableId::state_owner;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "state_owner";
+  struct Key {
+    ClientId client;
+    uint8_t kind = 0;  // StateKind: open or lock
+    uint64_t hash = 0;
+    uint32_t n = 0;
+    auto operator<=>(const Key&) const = default;
+    template <class Self, class V>
+    static void fields(Self& k, V&& v) {
+      v("client", k.client), v("kind", k.kind), v("hash", k.hash), v("n", k.n);
+    }
+  };
+  ByteVector owner;
+  uint32_t seqid = 0;            // of its last request
+  bool confirmed = false;        // a lock-owner is from the beginning
+  std::vector<uint64_t> inodes;  // of a lock-owner: the files in which it has a lock state
+  uint32_t opens = 0;            // of an open-owner
+  InodeId opened;                // by its last request, if that was an OPEN
+  StateKey closed;               // by its last request, if that was a CLOSE
+  ByteVector result;             // of its last request: nfs_resop4
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("owner", r.owner), v("seqid", r.seqid), v("confirmed", r.confirmed), v("inodes", r.inodes);
+    v("opens", r.opens), v("opened", r.opened), v("closed", r.closed), v("result", r.result);
+  }
+  size_t heap_bytes() const {
+    return owner.capacity() + inodes.capacity() * sizeof(uint64_t) + result.capacity();
+  }
+};
+
+// Whose last request closed this open: so that the owner of a CLOSE that comes again is found.
+struct ClosedOpenRow {
+  static constexpr TableId table = TableId::closed_open;
+  static constexpr Residence residence = Residence::resident;
+  static constexpr const char* name = "closed_open";
+  using Key = StateKey;
+  StateOwnerRow::Key owner;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("owner", r.owner);
   }
 };
 

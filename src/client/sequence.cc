@@ -19,22 +19,6 @@ bool is_new(const SlotTwin& slot, uint32_t seqid) {
   return ahead == 1 || (slot.may_jump && ahead > 1 && ahead < (uint32_t{1} << 31U));
 }
 
-Outcome<Bytes> cached_reply(ClientState& cs, Run& run, const SlotRow::Key& key, const SlotTwin& slot) {
-  switch (slot.reply_is) {
-    case SlotTwin::Reply::none:
-      PERDURE_MARK("a retransmission of what was not cached");
-      return Status::retry_uncached;
-    case SlotTwin::Reply::here:
-      if (!planted("a replay does not count as read")) run.observe(slot.release);
-      return Bytes(slot.reply);
-    case SlotTwin::Reply::row:
-      break;
-  }
-  const SlotRow* row = TRY(cs.slots.get(run, key));
-  CHECK(row != nullptr && row->seqid == slot.seqid && row->in_progress == TransactionId(0));
-  return Bytes(row->reply);
-}
-
 uint32_t status_flags(const SessionRow& session, const SessionTwin& twin, const ClientTwin& client) {
   const uint32_t revoked = client.revoked != 0 ? seq4_status_recallable_state_revoked : 0;
   if (client.delegations == client.revoked || !session.back_channel) return revoked;
@@ -78,17 +62,10 @@ Outcome<Sequenced> sequence(ClientState& cs, Run& run, const SequenceArgs& args)
       return Stop::wait();
     }
     PERDURE_MARK("a retransmission gets the cached reply");
-    result.replay = TRY(cached_reply(cs, run, {number, args.slot}, slot));
+    result.replay = TRY(cs.cached_reply(run, {number, args.slot}, slot));
   } else if (!again) {
     if (in_flight || !is_new(slot, args.seqid)) return Status::seq_misordered;
-    slot.in_flight = run.transaction();
-    slot.seqid = args.seqid;
-    slot.checksum = args.checksum;
-    slot.used = true;
-    slot.may_jump = false;
-    slot.reply_is = SlotTwin::Reply::none;
-    slot.reply.clear();
-    ++client.in_flight;
+    cs.begin_request(slot, row->client, run.transaction(), args.seqid, args.checksum);
   }
   cs.renew_lease(row->client);
   cs.bind_connection(number, args.connection, true, false);

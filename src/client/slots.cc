@@ -1,5 +1,6 @@
 #include "client/slots.h"
 
+#include "base/mark.h"
 #include "base/planted_bug.h"
 #include "client/client_state.h"
 
@@ -19,6 +20,35 @@ void ClientState::mark_in_progress(Run& run, const SlotHandle& slot, Transaction
   if (slot_twin(slot) == nullptr) return;  // the session has been destroyed meanwhile
   if (planted("the slot of a transaction in flight is not in its record")) return;
   slots.put(run, {slot.session, slot.slot}, {slot.seqid, slot.checksum, transaction, {}});
+}
+
+void ClientState::begin_request(SlotTwin& slot, ClientId client, TransactionId transaction, uint32_t seqid,
+                                uint32_t checksum) {
+  slot.in_flight = transaction;
+  slot.seqid = seqid;
+  slot.checksum = checksum;
+  slot.used = true;
+  slot.may_jump = false;
+  slot.reply_is = SlotTwin::Reply::none;
+  slot.reply.clear();
+  ++client_twin(client)->in_flight;
+  renew_lease(client);
+}
+
+Outcome<Bytes> ClientState::cached_reply(Run& run, const SlotRow::Key& key, const SlotTwin& slot) {
+  switch (slot.reply_is) {
+    case SlotTwin::Reply::none:
+      PERDURE_MARK("a retransmission of what was not cached");
+      return Status::retry_uncached;
+    case SlotTwin::Reply::here:
+      if (!planted("a replay does not count as read")) run.observe(slot.release);
+      return Bytes(slot.reply);
+    case SlotTwin::Reply::row:
+      break;
+  }
+  const SlotRow* row = TRY(slots.get(run, key));
+  CHECK(row != nullptr && row->seqid == slot.seqid && row->in_progress == TransactionId(0));
+  return Bytes(row->reply);
 }
 
 namespace {
@@ -64,7 +94,17 @@ void ClientState::finished(const SlotHandle& slot, TransactionId transaction, Ls
   twin->reply_is = reply_is;
   twin->release = release;
   twin->reply = std::move(reply);
-  const ClientId client = session_twin(slot.session)->client;
+  SessionTwin& session = *session_twin(slot.session);
+  if (session.unsequenced) {
+    twin->used = reply_is != SlotTwin::Reply::none;
+    if (twin->used) {
+      session.unsequenced->oldest_first.push_back(slot.slot);
+    } else {
+      session.unsequenced->by_name.erase(UnsequencedSlots::name(slot.seqid, slot.checksum));
+      session.unsequenced->oldest_first.push_front(slot.slot);
+    }
+  }
+  const ClientId client = session.client;
   if (ClientTwin* c = client_twin(client)) --c->in_flight;
   answered(client, told);
   for (const TransactionId follower : std::exchange(twin->followers, {})) hooks_.resume(follower);

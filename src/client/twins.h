@@ -5,9 +5,12 @@
 // are not taken back: an abandoned run executes again, and finds itself in flight.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/container/inlined_vector.h>
 
+#include <deque>
 #include <list>
+#include <memory>
 #include <vector>
 
 #include "client/lock_index.h"
@@ -36,6 +39,13 @@ struct SlotTwin {
   absl::InlinedVector<TransactionId, 1> followers;  // retransmissions that wait for the one in flight
 };
 
+// What the session of an address knows of its slots (duplicate_requests.h).
+struct UnsequencedSlots {
+  static uint64_t name(uint32_t xid, uint32_t checksum) { return uint64_t{xid} << 32U | checksum; }
+  absl::flat_hash_map<uint64_t, uint32_t> by_name;  // of those that are used
+  std::deque<uint32_t> oldest_first;                // that are not in flight; the free ones stand in front
+};
+
 struct SessionTwin {
   struct Connection {
     ConnectionId id;
@@ -44,9 +54,11 @@ struct SessionTwin {
   ClientId client;
   std::vector<SlotTwin> slots;
   absl::InlinedVector<Connection, 2> connections;
+  std::unique_ptr<UnsequencedSlots> unsequenced;  // of an address's session
 };
 
 struct ClientTwin {
+  ClientKind kind{};
   env::Instant renewed;  // by the lease clock: the lease runs from here
   Lsn told;  // its last finished request is answered when this is durable: until then the lease does not end
   std::list<ClientId>::iterator place;  // in the list of clients, least recently renewed first
@@ -56,6 +68,8 @@ struct ClientTwin {
   uint64_t opens = 0, lock_states = 0, locks = 0;
   uint64_t delegations = 0;  // revoked ones included
   uint64_t revoked = 0;
+  uint64_t owners = 0;              // StateOwnerRows
+  StateOwnerRow::Key next_owner{};  // where the search for an idle one goes on
 };
 
 // The opens, locks and delegations of one file, counted.

@@ -112,12 +112,20 @@ void put_bitmap(wire::XdrEncoder& out, const Bitmap& b) {
   for (uint32_t i = 0; i < words; ++i) out.put_u32(b.words[i]);
 }
 
+// Those that NFSv4.0 knows (RFC 7530 §5): up to mounted_on_fileid.
+constexpr Bitmap known_40{{UINT32_MAX, (1U << 24U) - 1, 0}, false};
+
+constexpr Bitmap common(const Bitmap& a, const Bitmap& b) {
+  return {{a.words[0] & b.words[0], a.words[1] & b.words[1], a.words[2] & b.words[2]}, false};
+}
+
 Bitmap supported_attributes(uint32_t minor_version) {
+  if (minor_version == 0) return common(supported_41, known_40);
   return minor_version >= 2 ? united(supported_41, only_42) : supported_41;
 }
 
 Bitmap settable_attributes(uint32_t minor_version) {
-  Bitmap b = settable_41;
+  Bitmap b = minor_version == 0 ? common(settable_41, known_40) : settable_41;
   if (minor_version >= 2) b.set(mode_umask);
   return b;
 }

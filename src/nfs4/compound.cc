@@ -8,6 +8,7 @@
 #include "nfs4/operations.h"
 #include "nfs4/service.h"
 #include "nfs4/status.h"
+#include "nfs4/version40.h"
 
 namespace perdure::nfs4 {
 
@@ -80,10 +81,21 @@ void Compound::start() {
   reply.put_opaque(tag);
   reply.put_u32(0);
   registers.started = true;
-  if (registers.minor_version != 1 && registers.minor_version != 2) {
+  // Later versions agree on it when they make a session.
+  if (registers.minor_version == 0) registers.reply_bytes_max = clients().options().response_bytes_max;
+  if (registers.minor_version > 2) {
     registers.status = Nfsstat4::NFS4ERR_MINOR_VERS_MISMATCH;
     registers.operations = 0;
   }
+}
+
+// Begins a result: what stood there is written over. In NFSv4.0 some statuses have other names.
+Nfsstat4 Compound::put_status(Opnum4 operation, Nfsstat4 status) {
+  if (registers.minor_version == 0) status = status40(status);
+  reply.truncate(result_at_);
+  reply.put_u32(static_cast<uint32_t>(operation));
+  reply.put_u32(static_cast<uint32_t>(status));
+  return status;
 }
 
 // Executes the operation under way and writes its result. A value is its final status; a Stop is a fault or a
@@ -91,39 +103,47 @@ void Compound::start() {
 Outcome<Nfsstat4> Compound::execute_operation(Run& run) {
   args.seek(registers.arguments_at);
   const uint32_t number = args.get_u32();
-  const size_t status_at = reply.size() + 4;
-  const auto result = [&](Opnum4 operation, Nfsstat4 status) {
-    reply.truncate(status_at - 4);
-    reply.put_u32(static_cast<uint32_t>(operation));
-    reply.put_u32(static_cast<uint32_t>(status));
-    return status;
-  };
+  result_at_ = reply.size();
   operation_ = static_cast<Opnum4>(number);
-  if (!args.ok()) return result(Opnum4::OP_ILLEGAL, Nfsstat4::NFS4ERR_BADXDR);
+  if (!args.ok()) return put_status(Opnum4::OP_ILLEGAL, Nfsstat4::NFS4ERR_BADXDR);
   if (!is_legal(number, registers.minor_version)) {
     operation_ = Opnum4::OP_ILLEGAL;
-    return result(Opnum4::OP_ILLEGAL, Nfsstat4::NFS4ERR_OP_ILLEGAL);
+    return put_status(Opnum4::OP_ILLEGAL, Nfsstat4::NFS4ERR_OP_ILLEGAL);
+  }
+  if (registers.minor_version == 0 && registers.operation == 0 && !registers.slot) {
+    const Outcome<void> admitted = admit(*this, run);
+    if (!admitted && !admitted.error().is_status()) return admitted.error();
+    if (!admitted) return put_status(operation_, to_nfsstat4(admitted.error().status()));
+    if (registers.ended) return Nfsstat4::NFS4_OK;
   }
   const Operation* operation = find_operation(operation_, registers.minor_version);
   if (operation == nullptr) {
-    const bool lost = registers.operation == 0;
-    return result(operation_, lost ? Nfsstat4::NFS4ERR_OP_NOT_IN_SESSION : Nfsstat4::NFS4ERR_NOTSUPP);
+    const bool lost = registers.operation == 0 && registers.minor_version != 0;
+    return put_status(operation_, lost ? Nfsstat4::NFS4ERR_OP_NOT_IN_SESSION : Nfsstat4::NFS4ERR_NOTSUPP);
   }
+  turn.reset();
+  const Outcome<Nfsstat4> outcome = execute_found(run, *operation);
+  if (outcome && turn) TRY(end_turn(*this, run, *turn, *outcome, reply.flatten(result_at_)));
+  return outcome;
+}
+
+Outcome<Nfsstat4> Compound::execute_found(Run& run, const Operation& operation) {
   const auto failed = [&](Nfsstat4 status) {
-    result(operation_, status);
-    if (operation->empty_bitmap_on_error) reply.put_u32(0);
+    status = put_status(operation_, status);
+    if (operation.empty_bitmap_on_error) reply.put_u32(0);
     return status;
   };
-  if (const Nfsstat4 status = check_place(*operation); status != Nfsstat4::NFS4_OK) return failed(status);
+  if (const Nfsstat4 status = check_place(operation); status != Nfsstat4::NFS4_OK) return failed(status);
 
-  result(operation_, Nfsstat4::NFS4_OK);
+  put_status(operation_, Nfsstat4::NFS4_OK);
+  const size_t status_at = result_at_ + 4;
   const state::Savepoint savepoint = run.savepoint();
-  const Outcome<Nfsstat4> outcome = operation->execute(*this, run);
+  const Outcome<Nfsstat4> outcome = operation.execute(*this, run);
   if (!outcome && !outcome.error().is_status()) return outcome;
   if (registers.ended) return Nfsstat4::NFS4_OK;
   const bool fits = registers.reply_bytes_max == 0 || reply.size() <= registers.reply_bytes_max;
   if (outcome && *outcome == Nfsstat4::NFS4_OK && fits) return *outcome;
-  if (outcome && operation->keeps_error && fits) {
+  if (outcome && operation.keeps_error && fits) {
     reply.patch_u32(status_at, static_cast<uint32_t>(*outcome));
     return *outcome;
   }
@@ -135,28 +155,33 @@ Outcome<Nfsstat4> Compound::execute_operation(Run& run) {
                                        : Nfsstat4::NFS4ERR_REP_TOO_BIG);
   if (!outcome) return failed(to_nfsstat4(outcome.error().status()));
   // What it has written belongs to this error.
-  reply.patch_u32(status_at, static_cast<uint32_t>(*outcome));
-  if (operation->empty_bitmap_on_error) reply.put_u32(0);
-  return *outcome;
+  const Nfsstat4 status = registers.minor_version == 0 ? status40(*outcome) : *outcome;
+  reply.patch_u32(status_at, static_cast<uint32_t>(status));
+  if (operation.empty_bitmap_on_error) reply.put_u32(0);
+  return status;
 }
 
 // Whether the operation may stand here, has the file handles that it needs, and room for its result.
 Nfsstat4 Compound::check_place(const Operation& operation) const {
   using enum Nfsstat4;
   const bool leads = registers.operation == 0;
-  switch (operation.place) {
-    case Operation::first:
-      if (!leads) return NFS4ERR_SEQUENCE_POS;
-      break;
-    case Operation::sole:
-      if (leads && registers.operations != 1) return NFS4ERR_NOT_ONLY_OP;
-      break;
-    case Operation::alone:
-      if (registers.operations != 1) return NFS4ERR_NOT_ONLY_OP;
-      break;
-    case Operation::in_session:
-      if (leads) return NFS4ERR_OP_NOT_IN_SESSION;
-      break;
+  if (registers.minor_version == 0) {
+    if (registers.operation >= operations_max) return NFS4ERR_RESOURCE;
+  } else {
+    switch (operation.place) {
+      case Operation::first:
+        if (!leads) return NFS4ERR_SEQUENCE_POS;
+        break;
+      case Operation::sole:
+        if (leads && registers.operations != 1) return NFS4ERR_NOT_ONLY_OP;
+        break;
+      case Operation::alone:
+        if (registers.operations != 1) return NFS4ERR_NOT_ONLY_OP;
+        break;
+      case Operation::in_session:
+        if (leads) return NFS4ERR_OP_NOT_IN_SESSION;
+        break;
+    }
   }
   if (operation.needs_current && !registers.current) return NFS4ERR_NOFILEHANDLE;
   if (operation.needs_saved && !registers.saved) return NFS4ERR_NOFILEHANDLE;
@@ -171,6 +196,16 @@ size_t Compound::reply_room() const {
   return registers.reply_bytes_max > reply.size() ? registers.reply_bytes_max - reply.size() : 0;
 }
 
+void Compound::drop() {
+  call_.connection = {};
+  registers.ended = true;
+}
+
+void Compound::repeat_result(Bytes result) {
+  reply.truncate(result_at_);
+  reply.put_raw(result);
+}
+
 void Compound::replay(Bytes result) {
   reply.truncate(result_at);
   reply.put_raw(result);
@@ -183,10 +218,10 @@ void Compound::end(Run& run) {
   reply.patch_u32(result_at, static_cast<uint32_t>(registers.status));
   reply.patch_u32(result_at + 8 + wire::padded(tag.size()), registers.operation);
   registers.ended = true;
-  if (!registers.slot) {
-    if (registers.client != 0) clients().answer(run, client::ClientId(registers.client));
-    return;
-  }
+  // A slot's client is told so by finish().
+  if (registers.client != 0 && (!registers.slot || registers.minor_version == 0))
+    clients().answer(run, client::ClientId(registers.client));
+  if (!registers.slot) return;
   const bool changed = run.changed() || registers.in_progress;
   // An unstable write that was executed again would be newer than what others have written meanwhile.
   const bool cached =

@@ -1,4 +1,5 @@
-// A COMPOUND as a transaction: decodes and executes one operation after another (RFC 8881 §2.10, §16.2).
+// A COMPOUND as a transaction: decodes and executes one operation after another (RFC 8881 §2.10, §16.2; RFC
+// 7530 §1.4.2).
 //
 // Its machine is Registers, the arguments, and the reply so far. Each operation is a plain function in a file
 // of its own (op_rename.cc), found through the table of operations.h. It reads its arguments from `args`,
@@ -36,6 +37,7 @@ using state::Run;
 
 class Service;
 struct Operation;
+struct OwnerTurn;
 
 // The registers of the operations that take more than one step. Plain data.
 using OperationRegisters =
@@ -66,7 +68,7 @@ class Compound final : public processor::Transaction {
     OperationRegisters own;
     FileHandle current, saved;
     client::Stateid current_stateid, saved_stateid;  // all zero: none (RFC 8881 §16.2.3.1.2)
-    client::SlotHandle slot;                         // once SEQUENCE has succeeded
+    client::SlotHandle slot;  // once SEQUENCE has succeeded; in NFSv4.0 from the first operation on
     uint64_t client = 0;
   };
 
@@ -81,6 +83,9 @@ class Compound final : public processor::Transaction {
   // The caller after the export's squash rules.
   const fs::Principal& principal() const { return principal_; }
   wire::ConnectionId connection() const { return call_.connection; }
+  const wire::Address& peer() const { return call_.peer; }
+  uint32_t xid() const { return call_.xid; }
+  Opnum4 operation() const { return operation_; }  // under way
   // All of COMPOUND4args, for the slot's checksum.
   Bytes arguments() const { return call_.arguments; }
   // What their memory is made of, if it is pages.
@@ -101,6 +106,12 @@ class Compound final : public processor::Transaction {
   }
   // This is a retransmission: `result`, a COMPOUND4res, is the reply.
   void replay(Bytes result);
+  // It is not answered at all.
+  void drop();
+  // NFSv4.0: so is the operation, and `result`, an nfs_resop4, is its result.
+  void repeat_result(Bytes result);
+  // NFSv4.0: the operation has its owner's turn (version40.h).
+  std::unique_ptr<OwnerTurn> turn;
   // Bytes that the result of the operation may still take.
   size_t reply_room() const;
 
@@ -117,6 +128,8 @@ class Compound final : public processor::Transaction {
  private:
   void start();
   Outcome<Nfsstat4> execute_operation(Run& run);
+  Outcome<Nfsstat4> execute_found(Run& run, const Operation& operation);
+  Nfsstat4 put_status(Opnum4 operation, Nfsstat4 status);
   Nfsstat4 check_place(const Operation& operation) const;
   void end(Run& run);
 
@@ -126,7 +139,8 @@ class Compound final : public processor::Transaction {
   fs::Principal principal_;
   Registers kept_;  // as they were when the run began
   size_t kept_reply_ = 0;
-  Opnum4 operation_{};  // executing, or executed last
+  Opnum4 operation_{};    // executing, or executed last
+  size_t result_at_ = 0;  // in the reply: of its result
   Nfsstat4 last_status_{};
 };
 

@@ -22,7 +22,7 @@ Outcome<void> check_io_rights(Compound& c, Run& run, InodeId id, const fs::Inode
 
 Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& given, bool write,
                                 uint64_t offset, Handle which) {
-  const client::Stateid stateid = TRY(resolve_stateid(c, given, which));
+  const client::Stateid stateid = TRY(resolve_stateid(c, run, given, which));
   const InodeId id = (which == Handle::saved ? c.registers.saved : c.registers.current).inode;
   const fs::InodeRow inode = TRY(c.fs().load(run, id));
   TRY(fs::check_regular(inode));
@@ -48,7 +48,7 @@ Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::strin
 }
 
 Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& given) {
-  const client::Stateid stateid = TRY(resolve_stateid(c, given));
+  const client::Stateid stateid = TRY(resolve_stateid(c, run, given));
   const client::Access access =
       TRY(client::check_access(c.clients(), run, client::ClientId(c.registers.client),
                                c.registers.current.inode, stateid, client::IoKind::write));

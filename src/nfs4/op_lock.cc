@@ -42,26 +42,33 @@ Outcome<void> check_file(Compound& c, Run& run) {
 
 Outcome<Nfsstat4> op_lock(Compound& c, Run& run) {
   const auto type = get_type(c.args);
-  client::LockArgs args{.client = client::ClientId(c.registers.client), .inode = c.registers.current.inode};
+  client::LockArgs args{.inode = c.registers.current.inode};
   args.reclaim = c.args.get_bool();
   const uint64_t offset = c.args.get_u64();
   const uint64_t length = c.args.get_u64();
   args.new_owner = c.args.get_bool();
+  uint32_t seqid = args.new_owner ? c.args.get_u32() : 0;
+  args.stateid = get_stateid(c.args);
+  const uint32_t lock_seqid = c.args.get_u32();
+  client::ClientId named;
   if (args.new_owner) {
-    c.args.get_u32();  // open_seqid
-    args.stateid = get_stateid(c.args);
-    c.args.get_u32();  // lock_seqid
-    c.args.get_u64();  // clientid
+    named = client::ClientId(c.args.get_u64());
     args.owner = c.args.get_opaque(opaque_bytes_max);
   } else {
-    args.stateid = get_stateid(c.args);
-    c.args.get_u32();  // lock_seqid
+    seqid = lock_seqid;
   }
   if (!c.args.ok() || !type) return Nfsstat4::NFS4ERR_BADXDR;
+  if (const auto repeated = TRY(take_turn(c, run, args.stateid, seqid))) return *repeated;
+  if (c.turn && args.new_owner) {
+    TRY(comes_from40(c, run, named));
+    c.turn->lock_owner = TRY(client::place_lock(c.clients(), run, named, args.owner, lock_seqid));
+    c.turn->request = {.locked = args.inode, .owner = args.owner};
+  }
   TRY(check_file(c, run));
   args.type = *type;
   args.range = TRY(client::lock_range(offset, length));
-  args.stateid = TRY(resolve_stateid(c, args.stateid));
+  args.stateid = TRY(resolve_stateid(c, run, args.stateid));
+  args.client = client::ClientId(c.registers.client);
   const client::Locked locked = TRY(client::lock(c.clients(), run, args));
   if (locked.conflict) {
     put_denied(c.reply, *locked.conflict);
@@ -74,12 +81,14 @@ Outcome<Nfsstat4> op_lock(Compound& c, Run& run) {
 
 Outcome<Nfsstat4> op_lockt(Compound& c, Run& run) {
   const auto type = get_type(c.args);
-  client::LocktArgs args{.client = client::ClientId(c.registers.client), .inode = c.registers.current.inode};
+  client::LocktArgs args{.inode = c.registers.current.inode};
   const uint64_t offset = c.args.get_u64();
   const uint64_t length = c.args.get_u64();
-  c.args.get_u64();  // clientid
+  const client::ClientId named(c.args.get_u64());
   args.owner = c.args.get_opaque(opaque_bytes_max);
   if (!c.args.ok() || !type) return Nfsstat4::NFS4ERR_BADXDR;
+  TRY(comes_from40(c, run, named));
+  args.client = client::ClientId(c.registers.client);
   TRY(check_file(c, run));
   args.type = *type;
   args.range = TRY(client::lock_range(offset, length));
@@ -91,13 +100,14 @@ Outcome<Nfsstat4> op_lockt(Compound& c, Run& run) {
 
 Outcome<Nfsstat4> op_locku(Compound& c, Run& run) {
   const auto type = get_type(c.args);
-  c.args.get_u32();  // seqid
+  const uint32_t seqid = c.args.get_u32();
   const client::Stateid given = get_stateid(c.args);
   const uint64_t offset = c.args.get_u64();
   const uint64_t length = c.args.get_u64();
   if (!c.args.ok() || !type) return Nfsstat4::NFS4ERR_BADXDR;
+  if (const auto repeated = TRY(take_turn(c, run, given, seqid))) return *repeated;
   const client::ByteRange range = TRY(client::lock_range(offset, length));
-  const client::Stateid stateid = TRY(resolve_stateid(c, given));
+  const client::Stateid stateid = TRY(resolve_stateid(c, run, given));
   const client::Stateid result = TRY(client::locku(c.clients(), run, client::ClientId(c.registers.client),
                                                    c.registers.current.inode, stateid, range));
   c.registers.current_stateid = result;

@@ -24,6 +24,7 @@ constexpr uint32_t want_mask = 0xff00;  // OPEN4_SHARE_ACCESS_WANT_*
 constexpr uint32_t want_no_delegation = 0x400;
 constexpr uint32_t want_cancel = 0x500;
 constexpr uint32_t signal_mask = 0x30000;   // OPEN4_SHARE_ACCESS_WANT_SIGNAL_DELEG_WHEN_*
+constexpr uint32_t result_confirm = 2;      // OPEN4_RESULT_CONFIRM, of NFSv4.0
 constexpr uint32_t result_posix_locks = 4;  // OPEN4_RESULT_LOCKTYPE_POSIX
 constexpr uint32_t result_preserve_unlinked = 8;
 
@@ -39,6 +40,8 @@ enum class Claim : uint32_t {
 };
 
 struct OpenArguments {
+  uint32_t seqid = 0;       // of the open-owner; of no use with sessions
+  client::ClientId client;  // the session's counts, if there is one
   uint32_t share_access = 0, share_deny = 0;
   Bytes owner;
   bool create = false;
@@ -51,7 +54,8 @@ struct OpenArguments {
 
 Nfsstat4 get_create_how(Compound& c, OpenArguments& args) {
   const auto how = static_cast<CreateHow>(c.args.get_u32());
-  if (how > CreateHow::exclusive_41) return Nfsstat4::NFS4ERR_BADXDR;
+  const CreateHow last = c.registers.minor_version == 0 ? CreateHow::exclusive : CreateHow::exclusive_41;
+  if (how > last) return Nfsstat4::NFS4ERR_BADXDR;
   args.request.type = fs::FileType::regular;
   args.request.mode = how == CreateHow::unchecked ? fs::CreateMode::unchecked
                       : how == CreateHow::guarded ? fs::CreateMode::guarded
@@ -69,10 +73,10 @@ Nfsstat4 get_create_how(Compound& c, OpenArguments& args) {
 }
 
 Nfsstat4 get_arguments(Compound& c, OpenArguments& args) {
-  c.args.get_u32();  // seqid: of no use with sessions
+  args.seqid = c.args.get_u32();
   args.share_access = c.args.get_u32();
   args.share_deny = c.args.get_u32();
-  c.args.get_u64();  // clientid: the session's counts
+  args.client = client::ClientId(c.args.get_u64());
   args.owner = c.args.get_opaque(opaque_bytes_max);
   const uint32_t open_type = c.args.get_u32();
   if (open_type > 1) return Nfsstat4::NFS4ERR_BADXDR;
@@ -81,6 +85,7 @@ Nfsstat4 get_arguments(Compound& c, OpenArguments& args) {
   if (args.create) status = get_create_how(c, args);
   if (status != Nfsstat4::NFS4_OK) return status;
   args.claim = static_cast<Claim>(c.args.get_u32());
+  if (c.registers.minor_version == 0 && args.claim > Claim::delegate_prev) return Nfsstat4::NFS4ERR_BADXDR;
   switch (args.claim) {
     case Claim::null:
     case Claim::delegate_prev:
@@ -104,11 +109,22 @@ Nfsstat4 get_arguments(Compound& c, OpenArguments& args) {
   }
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   const uint32_t access = args.share_access & access_bits;
-  const uint32_t others = args.share_access & ~(access_bits | want_mask | signal_mask);
+  const uint32_t wants = c.registers.minor_version == 0 ? 0 : want_mask | signal_mask;
+  const uint32_t others = args.share_access & ~(access_bits | wants);
   if (access == 0 || others != 0 || (args.share_access & want_mask) > want_cancel ||
       args.share_deny > access_bits)
     return Nfsstat4::NFS4ERR_INVAL;
   return Nfsstat4::NFS4_OK;
+}
+
+// NFSv4.0: the open-owner's turn.
+Outcome<std::optional<Nfsstat4>> take_open_turn(Compound& c, Run& run, const OpenArguments& args) {
+  TRY(comes_from40(c, run, args.client));
+  const client::OwnerPlace place =
+      TRY(client::place_open(c.clients(), run, args.client, args.owner, args.seqid));
+  const std::optional<Nfsstat4> repeated = TRY(take_turn(c, run, place));
+  if (!repeated) c.turn->request.owner = args.owner;
+  return repeated;
 }
 
 struct Target {
@@ -188,7 +204,10 @@ void put_no_delegation(wire::XdrEncoder& out, uint32_t share_access) {
 
 Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   OpenArguments args;
-  if (const Nfsstat4 status = get_arguments(c, args); status != Nfsstat4::NFS4_OK) return status;
+  const Nfsstat4 status = get_arguments(c, args);
+  const bool sequenced = c.registers.minor_version == 0 && status != Nfsstat4::NFS4ERR_BADXDR;
+  if (const auto repeated = sequenced ? TRY(take_open_turn(c, run, args)) : std::nullopt) return *repeated;
+  if (status != Nfsstat4::NFS4_OK) return status;
   const uint32_t access = args.share_access & access_bits;
   const bool under_delegation = args.claim == Claim::delegate_cur || args.claim == Claim::delegate_cur_fh;
   if (args.claim == Claim::delegate_prev || args.claim == Claim::delegate_prev_fh)
@@ -222,11 +241,13 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
     TRY(fs::set_attributes(c.fs(), run, c.principal(), target.inode, {.size = 0}));
     set.set(Attribute::size);
   }
+  if (c.turn) c.turn->request.opened = target.inode;
+  const uint32_t to_confirm = c.turn && !c.turn->owner.confirmed ? result_confirm : 0;
   c.set_current({target.inode});
   c.registers.current_stateid = stateid;
   put_stateid(c.reply, stateid);
   put_change_info(c.reply, target.directory);
-  c.reply.put_u32(result_posix_locks | result_preserve_unlinked);
+  c.reply.put_u32(result_posix_locks | (c.turn ? to_confirm : result_preserve_unlinked));
   put_bitmap(c.reply, set);
   const bool write = (access & client::share_write) != 0;
   const uint32_t want = args.share_access & want_mask;

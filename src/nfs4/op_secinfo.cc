@@ -1,4 +1,5 @@
-// SECINFO: RFC 8881 §18.29. SECINFO_NO_NAME §18.45. Both consume the current file handle.
+// SECINFO: RFC 8881 §18.29. SECINFO_NO_NAME §18.45. Both consume the current file handle, but not in
+// NFSv4.0.
 #include "fs/lookup.h"
 
 #include "nfs4/compound.h"
@@ -23,7 +24,7 @@ Outcome<Nfsstat4> op_secinfo(Compound& c, Run& run) {
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   TRY(fs::lookup(c.fs(), run, c.principal(), c.registers.current.inode, name));
   put_flavors(c.reply);
-  c.set_current({});
+  if (c.registers.minor_version != 0) c.set_current({});
   return Nfsstat4::NFS4_OK;
 }
 

@@ -24,7 +24,7 @@ Outcome<Nfsstat4> op_test_stateid(Compound& c, Run& run) {
 Outcome<Nfsstat4> op_free_stateid(Compound& c, Run& run) {
   const client::Stateid given = get_stateid(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  const client::Stateid stateid = TRY(resolve_stateid(c, given));
+  const client::Stateid stateid = TRY(resolve_stateid(c, run, given));
   TRY(client::free_stateid(c.clients(), run, client::ClientId(c.registers.client), stateid));
   return Nfsstat4::NFS4_OK;
 }

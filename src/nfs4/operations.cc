@@ -42,6 +42,11 @@ constexpr std::array operations{
     Operation{.number = OP_LOOKUPP, .execute = op_lookupp, .needs_current = yes},
     Operation{.number = OP_NVERIFY, .execute = op_nverify, .needs_current = yes},
     Operation{.number = OP_OPEN, .execute = op_open, .needs_current = yes, .result_bytes_max = 160},
+    Operation{.number = OP_OPEN_CONFIRM,
+              .execute = op_open_confirm,
+              .last_minor_version = 0,
+              .needs_current = yes,
+              .result_bytes_max = 16},
     Operation{.number = OP_OPEN_DOWNGRADE,
               .execute = op_open_downgrade,
               .needs_current = yes,
@@ -63,6 +68,7 @@ constexpr std::array operations{
               .needs_saved = yes,
               .writes = yes,
               .result_bytes_max = 40},
+    Operation{.number = OP_RENEW, .execute = op_renew, .last_minor_version = 0},
     Operation{.number = OP_RESTOREFH, .execute = op_restorefh},
     Operation{.number = OP_SAVEFH, .execute = op_savefh, .needs_current = yes},
     Operation{.number = OP_SECINFO, .execute = op_secinfo, .needs_current = yes},
@@ -72,20 +78,35 @@ constexpr std::array operations{
               .writes = yes,
               .result_bytes_max = 16,
               .empty_bitmap_on_error = yes},
+    Operation{
+        .number = OP_SETCLIENTID, .execute = op_setclientid, .last_minor_version = 0, .result_bytes_max = 16},
+    Operation{.number = OP_SETCLIENTID_CONFIRM, .execute = op_setclientid_confirm, .last_minor_version = 0},
     Operation{.number = OP_VERIFY, .execute = op_verify, .needs_current = yes},
     Operation{
         .number = OP_WRITE, .execute = op_write, .needs_current = yes, .writes = yes, .result_bytes_max = 16},
-    Operation{.number = OP_BACKCHANNEL_CTL, .execute = op_backchannel_ctl},
-    Operation{.number = OP_BIND_CONN_TO_SESSION, .execute = op_bind_conn_to_session, .place = alone},
-    Operation{.number = OP_EXCHANGE_ID, .execute = op_exchange_id, .place = sole},
-    Operation{.number = OP_CREATE_SESSION, .execute = op_create_session, .place = sole, .keeps_error = yes},
-    Operation{.number = OP_DESTROY_SESSION, .execute = op_destroy_session, .place = sole},
-    Operation{.number = OP_FREE_STATEID, .execute = op_free_stateid},
-    Operation{.number = OP_SECINFO_NO_NAME, .execute = op_secinfo_no_name, .needs_current = yes},
-    Operation{.number = OP_SEQUENCE, .execute = op_sequence, .place = first},
-    Operation{.number = OP_TEST_STATEID, .execute = op_test_stateid},
-    Operation{.number = OP_DESTROY_CLIENTID, .execute = op_destroy_clientid, .place = sole},
-    Operation{.number = OP_RECLAIM_COMPLETE, .execute = op_reclaim_complete},
+    Operation{.number = OP_RELEASE_LOCKOWNER, .execute = op_release_lockowner, .last_minor_version = 0},
+    Operation{.number = OP_BACKCHANNEL_CTL, .execute = op_backchannel_ctl, .minor_version = 1},
+    Operation{.number = OP_BIND_CONN_TO_SESSION,
+              .execute = op_bind_conn_to_session,
+              .place = alone,
+              .minor_version = 1},
+    Operation{.number = OP_EXCHANGE_ID, .execute = op_exchange_id, .place = sole, .minor_version = 1},
+    Operation{.number = OP_CREATE_SESSION,
+              .execute = op_create_session,
+              .place = sole,
+              .minor_version = 1,
+              .keeps_error = yes},
+    Operation{.number = OP_DESTROY_SESSION, .execute = op_destroy_session, .place = sole, .minor_version = 1},
+    Operation{.number = OP_FREE_STATEID, .execute = op_free_stateid, .minor_version = 1},
+    Operation{.number = OP_SECINFO_NO_NAME,
+              .execute = op_secinfo_no_name,
+              .minor_version = 1,
+              .needs_current = yes},
+    Operation{.number = OP_SEQUENCE, .execute = op_sequence, .place = first, .minor_version = 1},
+    Operation{.number = OP_TEST_STATEID, .execute = op_test_stateid, .minor_version = 1},
+    Operation{
+        .number = OP_DESTROY_CLIENTID, .execute = op_destroy_clientid, .place = sole, .minor_version = 1},
+    Operation{.number = OP_RECLAIM_COMPLETE, .execute = op_reclaim_complete, .minor_version = 1},
     Operation{.number = OP_ALLOCATE,
               .execute = op_allocate,
               .minor_version = 2,
@@ -144,11 +165,16 @@ constexpr auto by_opnum = [] {
 const Operation* find_operation(Opnum4 number, uint32_t minor_version) {
   const auto n = static_cast<size_t>(number);
   const Operation* operation = n < by_opnum.size() ? by_opnum[n] : nullptr;
-  return operation != nullptr && operation->minor_version <= minor_version ? operation : nullptr;
+  return operation != nullptr && operation->minor_version <= minor_version &&
+                 minor_version <= operation->last_minor_version
+             ? operation
+             : nullptr;
 }
 
 bool is_legal(uint32_t number, uint32_t minor_version) {
-  const Opnum4 last = minor_version >= 2 ? OP_REMOVEXATTR : OP_RECLAIM_COMPLETE;
+  const Opnum4 last = minor_version >= 2   ? OP_REMOVEXATTR
+                      : minor_version == 1 ? OP_RECLAIM_COMPLETE
+                                           : OP_RELEASE_LOCKOWNER;
   return number >= static_cast<uint32_t>(OP_ACCESS) && number <= static_cast<uint32_t>(last);
 }
 

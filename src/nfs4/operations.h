@@ -23,7 +23,8 @@ struct Operation {
   Opnum4 number;
   Execute execute;
   Place place = in_session;
-  uint8_t minor_version = 1;   // the first one that has it
+  uint8_t minor_version = 0;  // the first one that has it
+  uint8_t last_minor_version = UINT8_MAX;
   bool needs_current = false;  // NFS4ERR_NOFILEHANDLE without a current file handle
   bool needs_saved = false;
   bool writes = false;  // NFS4ERR_ROFS on a read-only export
@@ -68,6 +69,7 @@ PERDURE_OPERATION(op_lookup);
 PERDURE_OPERATION(op_lookupp);
 PERDURE_OPERATION(op_nverify);
 PERDURE_OPERATION(op_open);
+PERDURE_OPERATION(op_open_confirm);
 PERDURE_OPERATION(op_open_downgrade);
 PERDURE_OPERATION(op_putfh);
 PERDURE_OPERATION(op_putpubfh);
@@ -77,9 +79,11 @@ PERDURE_OPERATION(op_read_plus);
 PERDURE_OPERATION(op_readdir);
 PERDURE_OPERATION(op_readlink);
 PERDURE_OPERATION(op_reclaim_complete);
+PERDURE_OPERATION(op_release_lockowner);
 PERDURE_OPERATION(op_remove);
 PERDURE_OPERATION(op_removexattr);
 PERDURE_OPERATION(op_rename);
+PERDURE_OPERATION(op_renew);
 PERDURE_OPERATION(op_restorefh);
 PERDURE_OPERATION(op_savefh);
 PERDURE_OPERATION(op_secinfo);
@@ -87,6 +91,8 @@ PERDURE_OPERATION(op_secinfo_no_name);
 PERDURE_OPERATION(op_seek);
 PERDURE_OPERATION(op_sequence);
 PERDURE_OPERATION(op_setattr);
+PERDURE_OPERATION(op_setclientid);
+PERDURE_OPERATION(op_setclientid_confirm);
 PERDURE_OPERATION(op_setxattr);
 PERDURE_OPERATION(op_test_stateid);
 PERDURE_OPERATION(op_verify);

@@ -3,6 +3,7 @@
 
 #include "fs/directory.h"
 #include "nfs4/compound.h"
+#include "nfs4/version40.h"
 
 namespace perdure::nfs4 {
 
@@ -29,8 +30,10 @@ enum class Handle : uint8_t { current, saved };
 
 // The special stateid that stands for the current one, or the saved one of a source (RFC 8881 §16.2.3.1.2,
 // RFC 7862 §15.2.3), replaced by it; bad_stateid if there is none.
-inline Outcome<client::Stateid> resolve_stateid(const Compound& c, const client::Stateid& stateid,
+// In NFSv4.0 it tells whose request this is.
+inline Outcome<client::Stateid> resolve_stateid(Compound& c, Run& run, const client::Stateid& stateid,
                                                 Handle which = Handle::current) {
+  if (c.registers.minor_version == 0) return resolve_stateid40(c, run, stateid);
   if (!stateid.is_current()) return stateid;
   const client::Stateid& meant =
       which == Handle::saved ? c.registers.saved_stateid : c.registers.current_stateid;

@@ -1,4 +1,4 @@
-// Service: NFSv4.1 and 4.2 of one vserver: takes COMPOUND calls, executes them through the processor, and
+// Service: NFSv4 of one vserver: takes COMPOUND calls, executes them through the processor, and
 // rebuilds those that were in flight from the log. Thread: the vserver's loop.
 #pragma once
 

@@ -75,6 +75,10 @@ Nfsstat4 to_nfsstat4(Status status) {  // NOLINT(readability-function-size): a t
       return NFS4ERR_BAD_STATEID;
     case Status::old_stateid:
       return NFS4ERR_OLD_STATEID;
+    case Status::stale_stateid:
+      return NFS4ERR_STALE_STATEID;
+    case Status::bad_seqid:
+      return NFS4ERR_BAD_SEQID;
     case Status::expired:
       return NFS4ERR_EXPIRED;
     case Status::admin_revoked:

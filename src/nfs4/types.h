@@ -1,4 +1,4 @@
-// The constants of NFSv4.1 and 4.2, in the RFCs' spelling (RFC 8881, RFC 7862, RFC 8276 and the XDR of RFC
+// The constants of NFSv4, in the RFCs' spelling (RFC 7530, RFC 8881, RFC 7862, RFC 8276 and the XDR of RFC
 // 5662).
 #pragma once
 

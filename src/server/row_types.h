@@ -14,7 +14,7 @@ using WithAllRows =
     F<fs::VolumeRow, fs::InodeRow, fs::DirentRow, fs::SymlinkRow, fs::XattrRow, fs::AclRow, fs::ExtentRow,
       fs::PageRow, fs::AllocationRow, fs::FreedRow, fs::BlockReferenceRow, client::ClientRow,
       client::ClientOwnerRow, client::SessionRow, client::SlotRow, client::OpenRow, client::LockStateRow,
-      client::LockRow, client::DelegationRow, client::BackSlotRow, client::ClientStateRow,
-      processor::TransactionRow, VserverRow, EpochRow>;
+      client::LockRow, client::DelegationRow, client::BackSlotRow, client::StateOwnerRow,
+      client::ClosedOpenRow, client::ClientStateRow, processor::TransactionRow, VserverRow, EpochRow>;
 
 }  // namespace perdure::server

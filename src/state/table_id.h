@@ -19,7 +19,6 @@ enum class TableId : uint8_t {
   acl = 11,
   inode = 12,
   // client/
-  client = 20,
   client_owner = 21,
   slot = 23,
   open = 24,
@@ -29,6 +28,9 @@ enum class TableId : uint8_t {
   delegation = 28,
   back_slot = 29,
   session = 30,
+  client = 31,
+  state_owner = 32,
+  closed_open = 33,
   // processor/
   transaction = 40,
   vserver = 41,

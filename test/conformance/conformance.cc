@@ -33,8 +33,8 @@ bool begins_with_sequence(Bytes compound) {
 
 Conformance::Conformance() = default;
 
-std::optional<Reply> Conformance::send(Bytes compound, uint32_t uid) {
-  const uint32_t xid = server.send(compound, uid);
+std::optional<Reply> Conformance::send(Bytes compound, uint32_t uid, uint32_t xid) {
+  xid = server.send(compound, uid, xid);
   const bool ended = server.pump_until([&] { return server.replied(xid) || server.refused(xid); });
   EXPECT_TRUE(ended) << "no reply";
   if (!ended || server.refused(xid)) return std::nullopt;

@@ -27,7 +27,7 @@ class Conformance : public ::testing::Test {
   void TearDown() override;
 
   // As it is; nothing if the server refused it as garbage.
-  std::optional<Reply> send(Bytes compound, uint32_t uid = 0);
+  std::optional<Reply> send(Bytes compound, uint32_t uid = 0, uint32_t xid = 0);
   // Must be answered, and well-formed.
   Reply call(const Ops& ops, uint32_t uid = 0);
   // Must have this status.

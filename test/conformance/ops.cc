@@ -109,7 +109,7 @@ Ops& Ops::sequence(Bytes session, uint32_t seqid, uint32_t slot, uint32_t highes
 }
 
 Ops& Ops::open(const OpenCall& call) {
-  op(OP_OPEN).u32(0).u32(call.access).u32(call.deny).u64(0).text(call.owner);
+  op(OP_OPEN).u32(call.seqid).u32(call.access).u32(call.deny).u64(call.client).text(call.owner);
   u32(call.how == How::no_create ? 0 : 1);
   if (call.how != How::no_create) {
     u32(static_cast<uint32_t>(call.how));

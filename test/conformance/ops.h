@@ -68,6 +68,8 @@ struct OpenCall {
   Fattr attributes;
   uint64_t verifier = 0;
   uint32_t claim = 0;
+  uint32_t seqid = 0;  // of its owner, and whose that is (NFSv4.0)
+  uint64_t client = 0;
 };
 
 enum LockKind : uint8_t { read_lock = 1, write_lock = 2, read_lock_waiting = 3, write_lock_waiting = 4 };

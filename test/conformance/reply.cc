@@ -99,6 +99,7 @@ void skip_success(wire::XdrDecoder& in, Opnum4 operation) {
     case OP_CLOSE:
     case OP_LOCK:
     case OP_LOCKU:
+    case OP_OPEN_CONFIRM:
     case OP_OPEN_DOWNGRADE:
       in.get_opaque_fixed(stateid);
       break;
@@ -180,6 +181,9 @@ void skip_success(wire::XdrDecoder& in, Opnum4 operation) {
     case OP_SEQUENCE:
       in.get_opaque_fixed(session + 20);
       break;
+    case OP_SETCLIENTID:
+      in.get_opaque_fixed(16);
+      break;
     default:
       break;
   }
@@ -191,6 +195,10 @@ void skip_body(wire::XdrDecoder& in, Opnum4 operation, Nfsstat4 status) {
   if (status == NFS4ERR_DENIED && (operation == OP_LOCK || operation == OP_LOCKT)) {
     in.get_opaque_fixed(28);
     in.get_opaque(1024);
+  }
+  if (status == NFS4ERR_CLID_INUSE && operation == OP_SETCLIENTID) {
+    in.get_string(any);
+    in.get_string(any);
   }
 }
 

@@ -28,6 +28,7 @@ class Disk {
  public:
   explicit Disk(Input& input) : input_(input), bytes_(ring_bytes) {
     const uint8_t starts = input_.u8();
+    last_start_ = StartNumber(std::max<uint8_t>(starts, 1));
     put_superblock(StartNumber(starts));
     if (starts > 0) put_superblock(StartNumber(starts - 1U));
   }
@@ -41,7 +42,7 @@ class Disk {
       case 3:  // a new process goes on, which may not know the batch before, or at a place of its own
         if ((kind & 64U) != 0) last_.reset();
         if ((kind & 128U) != 0) position_ = Lsn(input_.below(capacity / sector_bytes * 4) * sector_bytes);
-        ++start_.value;
+        start_ = std::min(start_ + StartNumber(1), last_start_);
         return;
       case 4:  // a header as it should not be
         return put_batch(odd_batch(), kind);
@@ -130,7 +131,7 @@ class Disk {
   ByteVector bytes_, payload_;
   log::RecordBuilder builder_;
   Lsn position_;
-  StartNumber start_{1};
+  StartNumber start_{1}, last_start_;  // no process later than the superblock's has written
   Epoch epoch_{1};
   std::optional<BatchHeader> last_;
 };

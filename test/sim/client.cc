@@ -1,5 +1,6 @@
 #include "sim/client.h"
 
+#include "base/crc32c.h"
 #include "wire/rpc.h"
 
 namespace perdure::sim {
@@ -14,7 +15,11 @@ constexpr env::Duration reconnect_after = milliseconds(2), delay = milliseconds(
 }  // namespace
 
 Client::Client(World& world, std::string name, uint64_t incarnation, Options options)
-    : world_(world), name_(std::move(name)), incarnation_(incarnation), options_(options) {
+    : world_(world),
+      name_(std::move(name)),
+      host_(crc32c(bytes_of(name_))),
+      incarnation_(incarnation),
+      options_(options) {
   CHECK(options_.slots < control_slot);
   for (uint32_t i = 0; i <= options_.slots; ++i) slots_.emplace_back(Slot(*this, i));
 }
@@ -50,6 +55,32 @@ Task<> Client::start() {
   connect();
   Verifier verifier{};
   std::memcpy(verifier.data(), &incarnation_, sizeof incarnation_);
+  if (options_.version40)
+    co_await set_client_id(verifier);
+  else
+    co_await make_session(verifier);
+  if (state_ == State::dead || world_.failed()) co_return;
+  Slot& first = slot(0);
+  first.begin().putrootfh().getfh();
+  Reply& reply = co_await first.ask();
+  if (!(reply.plain(Op::PUTROOTFH) && reply.getfh(root_)))
+    co_return fail("PUTROOTFH: " + bench::status_name(reply.error()));
+  if (options_.renew_percent != 0) renewing_.spawn(renew());
+}
+
+Task<> Client::set_client_id(Verifier verifier) {
+  uint64_t confirm = 0;
+  begin_control().setclientid(verifier, name_);
+  Reply& named = co_await control();
+  if (!named.setclientid(clientid_, confirm))
+    co_return fail("SETCLIENTID: " + bench::status_name(named.error()));
+  begin_control().setclientid_confirm(clientid_, confirm);
+  Reply& confirmed = co_await control();
+  if (!confirmed.plain(Op::SETCLIENTID_CONFIRM))
+    co_return fail("SETCLIENTID_CONFIRM: " + bench::status_name(confirmed.error()));
+}
+
+Task<> Client::make_session(Verifier verifier) {
   const Call::Channel channel{.request_bytes_max = 1 << 20,
                               .response_bytes_max = 1 << 20,
                               .response_bytes_cached_max = 8192,
@@ -86,31 +117,34 @@ Task<> Client::start() {
     if (!reply.plain(Op::RECLAIM_COMPLETE))
       co_return fail("RECLAIM_COMPLETE: " + bench::status_name(reply.error()));
   }
-  first.begin().putrootfh().getfh();
-  Reply& reply = co_await first.ask();
-  if (!(reply.plain(Op::PUTROOTFH) && reply.getfh(root_)))
-    co_return fail("PUTROOTFH: " + bench::status_name(reply.error()));
-  if (options_.renew_percent != 0) renewing_.spawn(renew());
 }
 
 Task<> Client::renew() {
   const env::Duration patience =
       std::chrono::milliseconds(10) * world_.profile().lease_seconds * options_.renew_percent;
+  // Without a session not every request renews the lease (RFC 7530 §9.5).
+  env::Instant renewed = world_.now();
   while (state_ != State::dead) {
-    const env::Duration silent = world_.now() - asked_;
+    const env::Duration silent = world_.now() - (options_.version40 ? renewed : asked_);
     if (silent < patience) {
       co_await sleep(patience - silent);
       continue;
     }
     Slot& last = slots_.back();
-    last.begin().putrootfh();
-    co_await last.ask();
+    if (options_.version40)
+      last.begin().renew(clientid_);
+    else
+      last.begin().putrootfh();
+    renewed = world_.now();
+    Reply& reply = co_await last.ask();
+    if (options_.version40 && !reply.plain(Op::RENEW))
+      co_return fail("RENEW: " + bench::status_name(reply.error()));
   }
 }
 
 Call& Client::begin_control() {
-  control_xid_ = (++requests_ << xid_slot_bits) | control_slot;
-  control_.begin(control_xid_, {.uid = options_.uid, .gid = options_.uid}, 2);
+  control_xid_ = new_xid(control_slot);
+  control_.begin(control_xid_, {.uid = options_.uid, .gid = options_.uid}, minor_version());
   return control_;
 }
 
@@ -126,7 +160,7 @@ void Client::Control::await_suspend(std::coroutine_handle<> waiter) {
 void Client::connect() {
   if (state_ == State::dead) return;
   state_ = State::connecting;
-  connection_ = world_.network().connect(*this);
+  connection_ = world_.network().connect(*this, host_);
 }
 
 void Client::lost() {
@@ -147,7 +181,7 @@ void Client::connected() {
 }
 
 void Client::bind() {
-  bind_xid_ = (++requests_ << xid_slot_bits) | control_slot;
+  bind_xid_ = new_xid(control_slot);
   bind_.begin(bind_xid_, {.uid = options_.uid, .gid = options_.uid}, 2);
   bind_.bind_conn_to_session(session_, options_.back_channel);
   bind_.finish();
@@ -165,10 +199,14 @@ void Client::send(Bytes record) {
   const Bytes message = record.subspan(4);  // without the record mark
   world_.network().send(connection_, message);
   const uint64_t twice = world_.profile().duplicate_one_in;
-  if (twice != 0 && world_.random().one_in(twice)) world_.network().send_again(message);
+  if (twice != 0 && world_.random().one_in(twice)) world_.network().send_again(message, host_);
 }
 
 // ------------------------------------------------------------------------------------ requests and answers
+
+uint32_t Client::new_xid(uint32_t slot) {
+  return (++requests_ << xid_slot_bits) | slot;
+}
 
 Call& Slot::begin() {
   return begin_as(client_.options_.uid);
@@ -176,8 +214,9 @@ Call& Slot::begin() {
 
 Call& Slot::begin_as(uint32_t uid) {
   CHECK(!waiting_);
-  xid_ = (++client_.requests_ << xid_slot_bits) | number_;
-  call_.begin(xid_, {.uid = uid, .gid = uid}, 2);
+  xid_ = client_.new_xid(number_);
+  call_.begin(xid_, {.uid = uid, .gid = uid}, client_.minor_version());
+  if (client_.options_.version40) return call_;
   const auto highest = static_cast<uint32_t>(client_.slots_.size() - 1);
   // Where the answer is kept if anything was changed, whatever is asked for.
   call_.sequence(client_.session_, sequence_, number_, highest, client_.world_.random().one_in(2));
@@ -291,27 +330,40 @@ void Client::send_later(Slot& slot, env::Duration later) {
 // The same operations in a new request: the last one has changed nothing.
 void Client::make_again(Slot& slot, env::Duration later) {
   slot.waiting_ = false;
-  slot.call_.patch_sequence(slot.sequence_);
+  if (options_.version40)
+    slot.call_.patch_xid(slot.xid_ = new_xid(slot.number_));
+  else
+    slot.call_.patch_sequence(slot.sequence_);
   world_.after(later, [this, alive = std::weak_ptr(alive_), &slot] {
     if (!alive.expired() && state_ != State::dead) ask(slot);
   });
+}
+
+// Of an answer. False: it is none.
+bool Client::take_sequence(Slot& slot) {
+  Reply::Sequence sequence;
+  if (slot.reply_.sequence(sequence)) {
+    if (sequence.session != session_ || sequence.seqid != slot.sequence_ || sequence.slot != slot.number_) {
+      world_.fail("{}: SEQUENCE answers another one", name_);
+      return false;
+    }
+    told(sequence.status_flags);
+  } else if (slot.reply_.error() == NfsStatus::NFS4ERR_DELAY) {
+    send_later(slot, delay);
+    return false;
+  } else if (slot.reply_.error() != NfsStatus::NFS4ERR_RETRY_UNCACHED_REP) {
+    fail("SEQUENCE: " + bench::status_name(slot.reply_.error()));
+    return false;
+  }
+  ++slot.sequence_;
+  return true;
 }
 
 void Client::answer(Slot& slot, Bytes results) {
   slot.answer_.assign(results.begin(), results.end());
   slot.reply_ = Reply(Bytes(slot.answer_));
   const auto status = static_cast<NfsStatus>(wire::load_u32(slot.answer_.data()));
-  Reply::Sequence sequence;
-  if (slot.reply_.sequence(sequence)) {
-    if (sequence.session != session_ || sequence.seqid != slot.sequence_ || sequence.slot != slot.number_)
-      return world_.fail("{}: SEQUENCE answers another one", name_);
-    told(sequence.status_flags);
-  } else if (slot.reply_.error() == NfsStatus::NFS4ERR_DELAY) {
-    return send_later(slot, delay);
-  } else if (slot.reply_.error() != NfsStatus::NFS4ERR_RETRY_UNCACHED_REP) {
-    return fail("SEQUENCE: " + bench::status_name(slot.reply_.error()));
-  }
-  ++slot.sequence_;
+  if (!options_.version40 && !take_sequence(slot)) return;
   slot.answered_at_ = world_.moment();
   slot.life_ = world_.network().life_of(connection_);
   if (slot.reply_.failed()) return make_again(slot, microseconds(1));

@@ -1,5 +1,6 @@
-// Client: an NFSv4.1 client of the simulation, with one connection, one session, and slots that each have one
-// request outstanding. Whoever owns a slot is a coroutine (bench/task.h):
+// Client: an NFSv4.1 (or, without a session, NFSv4.0) client of the simulation, with one connection, one
+// session, and slots that each have one request outstanding. Whoever owns a slot is a coroutine
+// (bench/task.h):
 //
 //   slot.begin().putfh(file).getattr(attr::SIZE);
 //   Reply& reply = co_await slot.ask();
@@ -40,7 +41,7 @@ class Client;
 
 class Slot {
  public:
-  // Begins a COMPOUND with its SEQUENCE.
+  // Begins a COMPOUND with its SEQUENCE, if there is a session.
   Call& begin();
   Call& begin_as(uint32_t uid);
   struct Ask {
@@ -84,6 +85,8 @@ class Client final : private ClientEnd {
     bool may_expire = false;
     // It can be called back: on_recall says what it does.
     bool back_channel = false;
+    // An NFSv4.0 client, without a session: its requests are what comes again under the same transaction id.
+    bool version40 = false;
   };
   // `name` is what it calls itself; the same name with another incarnation is the same client rebooted.
   Client(World& world, std::string name, uint64_t incarnation, Options options);
@@ -147,6 +150,11 @@ class Client final : private ClientEnd {
   void called(Bytes message);
   void told(uint32_t status_flags);
   Task<> renew();
+  Task<> set_client_id(Verifier verifier);
+  Task<> make_session(Verifier verifier);
+  uint32_t minor_version() const { return options_.version40 ? 0 : 2; }
+  uint32_t new_xid(uint32_t slot);
+  bool take_sequence(Slot& slot);
   void ask(Slot& slot);
   void send(Bytes record);
   void answer(Slot& slot, Bytes results);
@@ -157,6 +165,7 @@ class Client final : private ClientEnd {
 
   World& world_;
   const std::string name_;
+  const uint32_t host_;
   const uint64_t incarnation_;
   const Options options_;
   State state_ = State::down;

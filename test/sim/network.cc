@@ -30,10 +30,11 @@ uint64_t Network::life_of(uint64_t connection) {
   return c != nullptr ? c->life : 0;
 }
 
-uint64_t Network::connect(ClientEnd& client) {
+uint64_t Network::connect(ClientEnd& client, uint32_t host) {
   const uint64_t number = ++last_;
   Connection& c = connections_[number];
   c.client = &client;
+  c.host = host;
   world_.after(arrival(c.to_client) - world_.now(), [this, number] {
     Connection* there = find(number);
     if (there == nullptr || there->client == nullptr) return;
@@ -58,11 +59,12 @@ void Network::send(uint64_t number, Bytes message) {
                  [this, number] { cut(number); });
 }
 
-void Network::send_again(Bytes message) {
+void Network::send_again(Bytes message, uint32_t host) {
   if (current() == nullptr) return;
   const uint64_t number = ++last_;
   Connection& c = connections_[number];
   c.life = life_;
+  c.host = host;
   c.server_knows = true;
   const env::Duration late = world_.random().exponential(world_.profile().net_delay_mean * 20);
   world_.after(late, [this, number, copy = ByteVector(message.begin(), message.end())]() mutable {
@@ -83,6 +85,7 @@ void Network::deliver(uint64_t number, ByteVector message) {
   std::ranges::copy(message, request.chunk.data());
   request.message = {request.chunk.data(), size};
   request.connection = wire::ConnectionId(number);
+  std::memcpy(request.peer.ip.data(), &c->host, sizeof c->host);
   // On the blade's loop, like everything there.
   to->blade->post([this, request = std::move(request), life = c->life]() mutable {
     if (Server* there = server(life)) there->front->handle(std::move(request));

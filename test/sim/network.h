@@ -35,15 +35,15 @@ class Network final : private wire::Transport {
  public:
   explicit Network(World& world) : world_(world) {}
 
-  // The client's side. A number is never given twice.
-  uint64_t connect(ClientEnd& client);
+  // The client's side. A number is never given twice. `host`: where the client is.
+  uint64_t connect(ClientEnd& client, uint32_t host);
   void send(uint64_t connection, Bytes message);
   // The client is gone, or closes it: it hears nothing more from it.
   void close(uint64_t connection);
   void cut(uint64_t connection);
   void cut_all();
   // A second copy of a message arrives later, over a connection whose answers nobody hears.
-  void send_again(Bytes message);
+  void send_again(Bytes message, uint32_t host);
 
   // The server's side: it listens, or it has died.
   // New connections go to the one that came up last.
@@ -60,7 +60,8 @@ class Network final : private wire::Transport {
  private:
   struct Connection {
     ClientEnd* client = nullptr;  // null: nobody hears
-    uint64_t life = 0;            // of the server; 0: not accepted yet
+    uint32_t host = 0;
+    uint64_t life = 0;  // of the server; 0: not accepted yet
     bool server_knows = false;
     env::Instant to_server, to_client;  // when the last message arrives
   };

@@ -105,6 +105,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"clones", make_clones, {}},
       {"delegations", make_delegations, {}},
       {"growth", make_growth, {}},
+      {"version40", make_version40, {}},
       {"xattrs", make_xattrs, {}},
       {"glances", make_glances, {}, adjust_glances},
       {"flood", make_flood, {}, adjust_flood},

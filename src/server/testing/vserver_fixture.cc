@@ -142,9 +142,10 @@ void VserverFixture::stop() {
   crash();
 }
 
-uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
+uint32_t VserverFixture::send(Bytes compound, uint32_t uid, uint32_t xid) {
   wire::RpcCall call;
-  call.xid = next_xid_++;
+  call.xid = xid != 0 ? xid : next_xid_++;
+  call.peer = peer;
   call.credential.flavor = wire::AuthFlavor::AUTH_SYS;
   call.credential.uid = call.credential.gid = uid;
   call.chunk = wire::make_chunk(std::max<size_t>(compound.size(), 1), nullptr);
@@ -152,7 +153,7 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid) {
   call.arguments = {call.chunk.data(), compound.size()};
   call.message_bytes = call_header_bytes + compound.size();
   call.connection = wire::ConnectionId(connection_);
-  const uint32_t xid = call.xid;
+  xid = call.xid;
   env.post([this, call = std::move(call)]() mutable { vserver_->nfs().call(std::move(call)); });
   return xid;
 }

@@ -96,8 +96,8 @@ class VserverFixture : private wire::Transport {
   void crash();
   void stop();
 
-  // Sends a call; its reply can be awaited. `uid`: AUTH_SYS.
-  uint32_t send(Bytes compound, uint32_t uid = 0);
+  // Sends a call; its reply can be awaited. `uid`: AUTH_SYS. `xid`: of its own, 0: the next one.
+  uint32_t send(Bytes compound, uint32_t uid = 0, uint32_t xid = 0);
   bool replied(uint32_t xid) const { return replies_.contains(xid); }
   // Answered by an error of RPC's.
   bool refused(uint32_t xid) const { return refused_.contains(xid); }
@@ -119,6 +119,7 @@ class VserverFixture : private wire::Transport {
   // The connection ends, and what comes next comes over a new one.
   void reconnect();
 
+  wire::Address peer;  // from where calls come
   env::TestEnv env;
   uint64_t log_bytes = 16U << 20U;  // of a new log
   VserverOptions options;
