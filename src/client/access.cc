@@ -18,7 +18,8 @@ Outcome<bool> denied(ClientState& cs, Run& run, InodeId inode, IoKind kind, cons
        found = TRY(cs.opens.next(run, from, last))) {
     from = found.key;
     if (found.row == own || (found.row->deny >> bit & 1U) == 0) continue;
-    if (TRY(cs.clients.get(run, {found.row->client})) != nullptr) return true;
+    if (TRY(cs.clients.get(run, {found.row->client})) == nullptr) continue;
+    if (!TRY(cs.gives_way(run, found.row->client))) return true;
   }
   return false;
 }

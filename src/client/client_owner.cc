@@ -33,7 +33,7 @@ Outcome<ClientId> add_client(ClientState& cs, Run& run, const FoundOwner& owner,
                              bool instead) {
   const bool replaces = instead && owner.row.confirmed != ClientId(0);
   const size_t freed = (owner.row.unconfirmed != ClientId(0) ? 1U : 0U) + (replaces ? 1U : 0U);
-  if (cs.clients.size() - freed >= cs.options().clients_max) return Status::delay;
+  TRY(cs.make_room_for_client(run, freed));
   TRY(drop_unconfirmed(cs, run, owner));
   if (replaces)
     TRY(cs.remove_client(run, owner.row.confirmed, *TRY(cs.clients.get(run, {owner.row.confirmed})), true));
@@ -61,6 +61,7 @@ Outcome<void> confirm_client(ClientState& cs, Run& run, ClientId client, const C
     TRY(cs.remove_client(run, old, *replaced, true));
   }
   cs.client_owners.put(run, before.key, {client, ClientId(0)});
+  if (row.kind != ClientKind::address) cs.client_confirmed(run, client);
   return {};
 }
 

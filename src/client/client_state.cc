@@ -1,7 +1,10 @@
 #include "client/client_state.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
+#include "base/mark.h"
 #include "base/planted_bug.h"
 #include "client/lock_rows.h"
 
@@ -75,11 +78,12 @@ ClientState::ClientState(env::Env& env, state::Database& database, Options optio
 ClientState::~ClientState() = default;
 
 void ClientState::restored() {
-  client_twins_.clear(), by_lease_.clear(), session_twins_.clear(), file_twins_.clear(), connections_.clear();
+  client_twins_.clear(), by_lease_ = {}, session_twins_.clear(), file_twins_.clear(), connections_.clear();
   delegation_waiters_.clear(), back_path_waiters_.clear();
   clients.for_each([&](const ClientRow::Key& key, const ClientRow& row) {
     auto twin = std::make_unique<ClientTwin>();
     twin->kind = row.kind;
+    twin->courtesy = row.confirmed && row.kind != ClientKind::address;
     twin->renewed = lease_clock_.now();
     insert_client(key.client, std::move(twin));
   });
@@ -148,9 +152,10 @@ auto ClientState::client_twin(ClientId client) const -> const ClientTwin* {
 }
 
 void ClientState::insert_client(ClientId client, std::unique_ptr<ClientTwin> twin) {
-  auto place = by_lease_.end();
-  while (place != by_lease_.begin() && client_twin(*std::prev(place))->renewed > twin->renewed) --place;
-  twin->place = by_lease_.insert(place, client);
+  std::list<ClientId>& all = by_lease_[twin->courtesy ? 1 : 0];
+  auto place = all.end();
+  while (place != all.begin() && client_twin(*std::prev(place))->renewed > twin->renewed) --place;
+  twin->place = all.insert(place, client);
   CHECK(client_twins_.emplace(client, std::move(twin)).second);
 }
 
@@ -158,7 +163,7 @@ auto ClientState::extract_client(ClientId client) -> std::unique_ptr<ClientTwin>
   auto it = client_twins_.find(client);
   CHECK(it != client_twins_.end());
   std::unique_ptr<ClientTwin> twin = std::move(it->second);
-  by_lease_.erase(twin->place);
+  by_lease_[twin->courtesy ? 1 : 0].erase(twin->place);
   client_twins_.erase(it);
   return twin;
 }
@@ -240,7 +245,8 @@ void ClientState::renew_lease(ClientId client) {
   ClientTwin* twin = client_twin(client);
   if (twin == nullptr) return;
   twin->renewed = lease_clock_.now();
-  by_lease_.splice(by_lease_.end(), by_lease_, twin->place);
+  std::list<ClientId>& all = by_lease_[twin->courtesy ? 1 : 0];
+  all.splice(all.end(), all, twin->place);
 }
 
 // What has been answered has left.
@@ -258,16 +264,60 @@ bool ClientState::lease_has_ended(ClientId client) const {
   return (twin->in_flight == 0 && was_told(*twin)) || planted("a lease ends while a request is in flight");
 }
 
+bool ClientState::courtesy_has_ended(ClientId client) const {
+  const ClientTwin* twin = client_twin(client);
+  if (twin == nullptr || !lease_has_ended(client)) return false;
+  const uint32_t seconds = options_.lease_seconds + (twin->courtesy ? options_.courtesy_seconds : 0);
+  return lease_clock_.now() - twin->renewed > std::chrono::seconds(seconds);
+}
+
 std::vector<ClientId> ClientState::take_expired(size_t max) {
   std::vector<ClientId> expired_clients;
-  for (const ClientId client : by_lease_) {
-    ClientTwin& twin = *client_twin(client);
-    if (expired_clients.size() == max || is_renewed(twin)) break;
-    if (twin.expiring || !lease_has_ended(client)) continue;
-    twin.expiring = true;
-    expired_clients.push_back(client);
+  for (const std::list<ClientId>& all : by_lease_) {
+    const uint32_t seconds =
+        options_.lease_seconds + (&all == &by_lease_.back() ? options_.courtesy_seconds : 0);
+    for (const ClientId client : all) {
+      ClientTwin& twin = *client_twin(client);
+      if (expired_clients.size() == max || lease_clock_.now() - twin.renewed <= std::chrono::seconds(seconds))
+        break;
+      if (twin.expiring || !lease_has_ended(client)) continue;
+      twin.expiring = true;
+      expired_clients.push_back(client);
+    }
   }
   return expired_clients;
+}
+
+Outcome<bool> ClientState::gives_way(Run& run, ClientId client) {
+  if (!lease_has_ended(client)) return false;
+  const ClientRow* row = TRY(clients.get(run, {client}));
+  CHECK(row != nullptr);
+  PERDURE_MARK("a client whose lease has ended gives way");
+  spdlog::info(
+      "client {:x} has not been heard of for a lease time, and is in the way: what it has open and "
+      "locked ends",
+      client);
+  run.on_commit([this] { ++expired; });
+  TRY(remove_client(run, client, *row, true));
+  return true;
+}
+
+Outcome<void> ClientState::make_room_for_client(Run& run, size_t freed) {
+  while (clients.size() - freed >= options_.clients_max) {
+    const std::list<ClientId>& all = by_lease_.back();
+    if (all.empty() || !TRY(gives_way(run, all.front()))) return Status::delay;
+  }
+  return {};
+}
+
+void ClientState::client_confirmed(Run& run, ClientId client) {
+  const auto move = [this, client](bool courtesy) {
+    std::unique_ptr<ClientTwin> twin = extract_client(client);
+    twin->courtesy = courtesy;
+    insert_client(client, std::move(twin));
+  };
+  move(true);
+  run.on_undo([move] { move(false); });
 }
 
 // ---------------------------------------------------------------------------------------------- sessions

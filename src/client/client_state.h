@@ -48,6 +48,8 @@ class ClientState {
   struct Options {
     bool persistent = true;  // sessions survive: not at durability level memory
     uint32_t lease_seconds = 90;
+    // So long, beyond its lease, a client keeps what it has as long as nobody needs it (gives_way()).
+    uint32_t courtesy_seconds = 0;
     uint32_t clients_max = 100'000;
     uint32_t sessions_per_client_max = 16;
     uint32_t slots_per_session_max = 64;  // at most 1024
@@ -136,11 +138,18 @@ class ClientState {
   // not end before its answer has left.
   void answer(Run& run, ClientId client);
   LeaseClock& lease_clock() { return lease_clock_; }
-  // The one place that decides whether a client may be expired now.
+  // The one place that decides whether a client may be expired now, because somebody needs what it has.
   bool lease_has_ended(ClientId client) const;
-  // Up to `max` clients whose lease has ended, each to be given to a job (expire.h). Each is named once,
-  // until its job has run.
+  // The same, though nobody needs it: the time of courtesy has ended as well.
+  bool courtesy_has_ended(ClientId client) const;
+  // Up to `max` of those, each to be given to a job (expire.h). Each is named once, until its job has run.
   std::vector<ClientId> take_expired(size_t max);
+  // The client, which is there, is in somebody's way. True: its lease has ended, and so has, with this run,
+  // the client.
+  Outcome<bool> gives_way(Run& run, ClientId client);
+  // There is room for one more client; for that, a client whose lease has ended may be ended.
+  //   delay
+  Outcome<void> make_room_for_client(Run& run, size_t freed);
 
   // ---- for the operations
 
@@ -178,6 +187,8 @@ class ClientState {
 
   // The volatile parts, changed at once and taken back with the run.
   void add_client(Run& run, ClientId client, ClientKind kind);
+  // From now on it is shown courtesy.
+  void client_confirmed(Run& run, ClientId client);
   void add_session(Run& run, SessionNumber session, ClientId client, size_t slots);
   void add_unsequenced_session(Run& run, SessionNumber session, ClientId client);
   void drop_session(Run& run, SessionNumber session, ClientId client);
@@ -252,7 +263,9 @@ class ClientState {
   uint32_t last_state_ = 0;
   absl::flat_hash_map<ClientId, std::unique_ptr<ClientTwin>> client_twins_;
   LeaseClock lease_clock_{env_};
-  std::list<ClientId> by_lease_;  // least recently renewed first
+  // Least recently renewed first: those that are due when their lease has ended, and those who are shown
+  // courtesy.
+  std::array<std::list<ClientId>, 2> by_lease_;
   absl::flat_hash_map<SessionNumber, std::unique_ptr<SessionTwin>> session_twins_;
   absl::flat_hash_map<InodeId, std::unique_ptr<FileTwin>> file_twins_;
   absl::flat_hash_map<ConnectionId, absl::InlinedVector<SessionNumber, 1>> connections_;

@@ -59,7 +59,7 @@ Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId 
     from = found.key;
     DelegationRow row = *found.row;
     if (row.client == client || row.revoked || (use == Use::reads && !row.write)) continue;
-    if (TRY(cs.clients.get(run, {row.client})) == nullptr) continue;
+    if (TRY(cs.clients.get(run, {row.client})) == nullptr || TRY(cs.gives_way(run, row.client))) continue;
     wait = true;
     if (row.recalled) continue;
     row.recalled = true;

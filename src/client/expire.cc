@@ -103,7 +103,7 @@ Outcome<bool> expire_step(ClientState& cs, Run& run, ExpireRegisters& registers)
     case ExpireRegisters::Step::decide: {
       const ClientRow* row = TRY(cs.clients.get(run, {registers.client}));
       if (row == nullptr) return true;  // it ended in another way, and what is left is another job's
-      if (!cs.lease_has_ended(registers.client)) {
+      if (!cs.courtesy_has_ended(registers.client)) {
         PERDURE_MARK("a client renews its lease just before it is expired");
         cs.client_twin(registers.client)->expiring = false;
         return true;

@@ -10,11 +10,13 @@ namespace {
 
 constexpr size_t close_rows_max = 256;
 
-// The owner of a lock in the index, if its client is still there.
+// The owner of a lock in the index that is in the way, if its client is still there.
 Outcome<const LockStateRow*> living_owner(ClientState& cs, Run& run, InodeId inode, uint32_t number) {
   const LockStateRow* state = TRY(cs.lock_states.get(run, {inode, number}));
   if (state == nullptr) return nullptr;
-  return TRY(cs.clients.get(run, {state->client})) != nullptr ? state : nullptr;
+  if (TRY(cs.clients.get(run, {state->client})) == nullptr || TRY(cs.gives_way(run, state->client)))
+    return nullptr;
+  return state;
 }
 
 // The lowest lock in the way of a lock of this type by lock state `except` (0: none yet). Write locks come

@@ -37,7 +37,8 @@ Outcome<bool> conflicts(ClientState& cs, Run& run, const OpenArgs& args, const O
     from = found.key;
     if (found.row == own) continue;
     if ((found.row->deny & args.access) == 0 && (found.row->access & args.deny) == 0) continue;
-    if (TRY(cs.clients.get(run, {found.row->client})) != nullptr) return true;
+    if (TRY(cs.clients.get(run, {found.row->client})) == nullptr) continue;
+    if (!TRY(cs.gives_way(run, found.row->client))) return true;
   }
   return false;
 }
@@ -53,7 +54,7 @@ Outcome<Stateid> open(ClientState& cs, Run& run, const OpenArgs& args) {
   if (!valid(args.access, args.deny) || args.owner.size() > owner_bytes_max) return Status::invalid_argument;
   TRY(check_reclaim(cs, run, args.client, args.reclaim));
   const FoundOpen own = TRY(find_open_of(cs, run, args.client, args.inode, args.owner));
-  if (TRY(conflicts(cs, run, args, own.row))) return Status::share_denied;
+  if (TRY(conflicts(cs, run, args, args.own_counts ? nullptr : own.row))) return Status::share_denied;
   const bool fresh = own.row == nullptr;
   if (fresh && cs.client_twin(args.client)->opens >= cs.options().opens_per_client_max)
     return Status::resource;

@@ -17,6 +17,7 @@ struct OpenArgs {
   uint8_t access = share_read;  // share_read, share_write or share_both
   uint8_t deny = 0;             // the same, or 0
   bool reclaim = false;         // CLAIM_PREVIOUS
+  bool own_counts = false;      // what the owner itself has open may be in the way (RFC 7530 §9.9)
   std::string_view principal = {};
 };
 

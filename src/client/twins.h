@@ -59,7 +59,8 @@ struct SessionTwin {
 
 struct ClientTwin {
   ClientKind kind{};
-  env::Instant renewed;  // by the lease clock: the lease runs from here
+  bool courtesy = false;  // it may go on beyond its lease: confirmed, and no address
+  env::Instant renewed;   // by the lease clock: the lease runs from here
   Lsn told;  // its last finished request is answered when this is durable: until then the lease does not end
   std::list<ClientId>::iterator place;  // in the list of clients, least recently renewed first
   uint32_t in_flight = 0;               // transactions; meanwhile the lease does not end

@@ -21,6 +21,11 @@ struct NewVolume {
 // taken, invalid_argument for a bad number, and what check_name() says of the name.
 Outcome<InodeId> create_volume(FileSystem& fs, Run& run, const NewVolume& volume);
 
+// Whose inode it is.
+inline VolumeId volume_of(InodeId id) {
+  return VolumeId(static_cast<uint32_t>(id.value >> inode_counter_bits) + 1);
+}
+
 std::optional<VolumeId> find_volume(FileSystem& fs, std::string_view name);
 
 }  // namespace perdure::fs

@@ -224,7 +224,6 @@ bool put_object_attribute(wire::XdrEncoder& out, Attribute a, const fs::Attribut
     case filehandle:
       return put_file_handle(out, {view.inode}, volume), true;
     case fileid:
-    case mounted_on_fileid:
       return out.put_u64(view.inode.value), true;
     case mode:
       return out.put_u32(row.mode), true;
@@ -260,7 +259,9 @@ bool any_of(const Bitmap& wanted, const Bitmap& these) {
 }
 
 void put_value(Compound& c, const fs::Attributes& view, Attribute a, wire::XdrEncoder& out) {
-  if (!put_object_attribute(out, a, view, c.service().volume())) put_server_attribute(c, out, a);
+  if (a == mounted_on_fileid) return out.put_u64(c.service().exports().covered_by(view.inode).value);
+  if (!put_object_attribute(out, a, view, *c.service().volume_of(view.inode)))
+    put_server_attribute(c, out, a);
 }
 
 void put_view(Compound& c, const fs::Attributes& view, const Bitmap& wanted, wire::XdrEncoder& out) {
@@ -308,8 +309,12 @@ bool stand_in_entry(const Bitmap& wanted) {
 
 Outcome<void> put_entry_attributes(Compound& c, Run& run, const fs::ListedEntry& entry, const Bitmap& wanted,
                                    wire::XdrEncoder& out) {
-  if (!stand_in_entry(wanted)) return put_attributes(c, run, entry.inode, wanted, out);
-  fs::Attributes view{.inode = entry.inode, .fsid = c.service().volume().uuid};
+  // Where a volume covers the directory, its root is what the client would find under this name.
+  InodeId inode = c.service().exports().crossed(entry.inode);
+  const bool covered = inode != entry.inode && c.exported(inode) != nullptr;
+  if (!covered) inode = entry.inode;
+  if (covered || !stand_in_entry(wanted)) return put_attributes(c, run, inode, wanted, out);
+  fs::Attributes view{.inode = inode, .fsid = c.service().volume_of(inode)->uuid};
   view.row.type = entry.type;
   put_view(c, view, wanted, out);
   return {};

@@ -23,8 +23,7 @@ Compound::Compound(Service& service, TransactionId id, wire::RpcCall call)
     : Transaction(id, processor::Kind::compound),
       args(call.arguments),
       service_(service),
-      call_(std::move(call)),
-      principal_(service.squash(call_.credential)) {}
+      call_(std::move(call)) {}
 
 Compound::~Compound() = default;
 
@@ -33,6 +32,26 @@ fs::FileSystem& Compound::fs() {
 }
 client::ClientState& Compound::clients() {
   return service_.clients();
+}
+
+const Export* Compound::exported(InodeId object) const {
+  return service_.exports().find(fs::volume_of(object), call_.peer);
+}
+
+const fs::Principal& Compound::principal(InodeId object) {
+  const fs::VolumeId volume = fs::volume_of(object);
+  const uint32_t generation = service_.exports().generation();
+  if (volume != principal_of_ || generation != principal_from_) {
+    principal_ = Service::squash(call_.credential, exported(object));
+    principal_of_ = volume;
+    principal_from_ = generation;
+  }
+  return principal_;
+}
+
+bool Compound::read_only() const {
+  const Export* e = exported(registers.current.inode);
+  return e == nullptr || e->read_only;
 }
 
 // ---------------------------------------------------------------------------------------------- execution
@@ -91,7 +110,7 @@ void Compound::start() {
 
 // Begins a result: what stood there is written over. In NFSv4.0 some statuses have other names.
 Nfsstat4 Compound::put_status(Opnum4 operation, Nfsstat4 status) {
-  if (registers.minor_version == 0) status = status40(status);
+  if (registers.minor_version == 0) status = status40(operation, status);
   reply.truncate(result_at_);
   reply.put_u32(static_cast<uint32_t>(operation));
   reply.put_u32(static_cast<uint32_t>(status));
@@ -155,7 +174,7 @@ Outcome<Nfsstat4> Compound::execute_found(Run& run, const Operation& operation) 
                                        : Nfsstat4::NFS4ERR_REP_TOO_BIG);
   if (!outcome) return failed(to_nfsstat4(outcome.error().status()));
   // What it has written belongs to this error.
-  const Nfsstat4 status = registers.minor_version == 0 ? status40(*outcome) : *outcome;
+  const Nfsstat4 status = registers.minor_version == 0 ? status40(operation_, *outcome) : *outcome;
   reply.patch_u32(status_at, static_cast<uint32_t>(status));
   if (operation.empty_bitmap_on_error) reply.put_u32(0);
   return status;
@@ -185,7 +204,7 @@ Nfsstat4 Compound::check_place(const Operation& operation) const {
   }
   if (operation.needs_current && !registers.current) return NFS4ERR_NOFILEHANDLE;
   if (operation.needs_saved && !registers.saved) return NFS4ERR_NOFILEHANDLE;
-  if (operation.writes && service_.options().read_only) return NFS4ERR_ROFS;
+  if (operation.writes && read_only()) return NFS4ERR_ROFS;
   if (operation.result_bytes_max > reply_room())
     return registers.cache_this ? NFS4ERR_REP_TOO_BIG_TO_CACHE : NFS4ERR_REP_TOO_BIG;
   return NFS4_OK;
@@ -285,7 +304,7 @@ void Compound::keep() {
 
 void Compound::encode_machine(Encoder& out) const {
   const ByteVector so_far = reply.flatten();
-  nfs4::encode_machine(out, {registers, call_.xid, call_.credential, call_.arguments, so_far});
+  nfs4::encode_machine(out, {registers, call_.xid, call_.credential, call_.peer, call_.arguments, so_far});
 }
 
 std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, Bytes bytes) {
@@ -294,6 +313,7 @@ std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, 
   wire::RpcCall call;
   call.xid = machine->xid;
   call.credential = std::move(machine->credential);
+  call.peer = machine->peer;
   auto compound = std::make_unique<Compound>(service, id, std::move(call));
   compound->restored_arguments_.assign(machine->arguments.begin(), machine->arguments.end());
   compound->call_.arguments = compound->restored_arguments_;

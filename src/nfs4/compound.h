@@ -36,6 +36,7 @@ namespace perdure::nfs4 {
 using state::Run;
 
 class Service;
+struct Export;
 struct Operation;
 struct OwnerTurn;
 
@@ -80,8 +81,13 @@ class Compound final : public processor::Transaction {
   fs::FileSystem& fs();
   client::ClientState& clients();
   const wire::Credential& credential() const { return call_.credential; }
-  // The caller after the export's squash rules.
-  const fs::Principal& principal() const { return principal_; }
+  // How the object is exported to this client; nullptr: not at all (any more).
+  const Export* exported(InodeId object) const;
+  // The caller after the squash rules of the object's export. Valid until it is asked of another volume's.
+  const fs::Principal& principal(InodeId object);
+  const fs::Principal& principal() { return principal(registers.current.inode); }
+  // The export of the current file handle allows no changes.
+  bool read_only() const;
   wire::ConnectionId connection() const { return call_.connection; }
   const wire::Address& peer() const { return call_.peer; }
   uint32_t xid() const { return call_.xid; }
@@ -136,8 +142,10 @@ class Compound final : public processor::Transaction {
   Service& service_;
   wire::RpcCall call_;  // connection 0: restored from the log, nobody waits
   ByteVector restored_arguments_;
-  fs::Principal principal_;
-  Registers kept_;  // as they were when the run began
+  fs::Principal principal_;      // in the exports of one volume
+  fs::VolumeId principal_of_;    // 0: not known yet
+  uint32_t principal_from_ = 0;  // Exports::generation()
+  Registers kept_;               // as they were when the run began
   size_t kept_reply_ = 0;
   Opnum4 operation_{};    // executing, or executed last
   size_t result_at_ = 0;  // in the reply: of its result

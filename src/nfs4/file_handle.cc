@@ -13,13 +13,15 @@ void put_file_handle(wire::XdrEncoder& out, FileHandle handle, const fs::VolumeR
   out.put_u64(handle.inode.value);
 }
 
-std::optional<FileHandle> parse_file_handle(Bytes bytes, const fs::VolumeRow& volume) {
+std::optional<ParsedHandle> parse_file_handle(Bytes bytes) {
   if (bytes.size() != file_handle_bytes) return std::nullopt;
   wire::XdrDecoder in(bytes);
-  const bool ours = in.get_u64() == version_word && in.get_u64() == volume.uuid[0];
-  const FileHandle handle{InodeId(in.get_u64())};
-  if (!ours || !handle) return std::nullopt;
-  return handle;
+  if (in.get_u64() != version_word) return std::nullopt;
+  ParsedHandle parsed;
+  parsed.uuid = in.get_u64();
+  parsed.handle.inode = InodeId(in.get_u64());
+  if (!parsed.handle) return std::nullopt;
+  return parsed;
 }
 
 }  // namespace perdure::nfs4

@@ -26,7 +26,11 @@ inline constexpr size_t file_handle_bytes = 24;
 // On the wire: version (1 byte, 1), 7 zero bytes, the first half of the volume's uuid, the inode id;
 // big-endian.
 void put_file_handle(wire::XdrEncoder& out, FileHandle handle, const fs::VolumeRow& volume);
-// Nothing if these are not the bytes of a handle of a volume with this uuid.
-std::optional<FileHandle> parse_file_handle(Bytes bytes, const fs::VolumeRow& volume);
+struct ParsedHandle {
+  FileHandle handle;
+  uint64_t uuid = 0;  // the first half of its volume's
+};
+// Nothing if these are not the bytes of a handle.
+std::optional<ParsedHandle> parse_file_handle(Bytes bytes);
 
 }  // namespace perdure::nfs4

@@ -4,6 +4,7 @@
 #include "fs/access.h"
 #include "fs/lookup.h"
 #include "nfs4/results.h"
+#include "nfs4/service.h"
 
 namespace perdure::nfs4 {
 
@@ -12,7 +13,7 @@ namespace {
 // By mode or list. Who may only append writes behind the end.
 Outcome<void> check_io_rights(Compound& c, Run& run, InodeId id, const fs::InodeRow& inode, bool write,
                               uint64_t offset) {
-  const fs::Rights has = TRY(fs::rights(c.fs(), run, id, inode, c.principal(), fs::Check::data));
+  const fs::Rights has = TRY(fs::rights(c.fs(), run, id, inode, c.principal(id), fs::Check::data));
   const bool appends = write && offset >= inode.size && has.allow(fs::may_append);
   if (!appends && !has.allow(write ? fs::may_write : fs::may_read)) return Status::access_denied;
   return {};
@@ -45,6 +46,14 @@ Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::strin
   const auto found = fs::lookup(c.fs(), run, c.principal(), directory, name);
   if (!found) return found.error().is_status() ? Outcome<void>() : found.error();
   return recall_others(c, run, found->inode, client::Use::changes);
+}
+
+Outcome<void> check_not_covered(Compound& c, Run& run, InodeId directory, std::string_view name) {
+  const Exports& exports = c.service().exports();
+  if (!exports.have_mounts()) return {};
+  const auto found = fs::lookup(c.fs(), run, c.principal(directory), directory, name);
+  if (!found) return found.error().is_status() ? Outcome<void>() : found.error();
+  return exports.is_covered(found->inode) ? Outcome<void>(Status::file_open) : Outcome<void>();
 }
 
 Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& given) {

@@ -19,6 +19,10 @@ Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& st
 Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use);
 Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::string_view name);
 
+// What the directory has under this name is to be removed or renamed, and no volume covers it.
+//   file_open
+Outcome<void> check_not_covered(Compound& c, Run& run, InodeId directory, std::string_view name);
+
 // For SETATTR of the size.
 Outcome<fs::SizeRight> may_set_size(Compound& c, Run& run, const client::Stateid& stateid);
 

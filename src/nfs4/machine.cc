@@ -51,6 +51,8 @@ void encode_machine(Encoder& out, const CompoundMachine& machine) {
   out.put(who.gid);
   out.put(static_cast<uint32_t>(who.gids.size()));
   for (const uint32_t gid : who.gids) out.put(gid);
+  out.put(machine.peer.is_v6);
+  out.put_bytes(std::as_bytes(std::span(machine.peer.ip)));
   out.put_string(machine.arguments);
   out.put_string(machine.reply);
 }
@@ -68,6 +70,10 @@ std::optional<CompoundMachine> decode_machine(Bytes bytes) {
   const auto gids = in.get<uint32_t>();
   if (gids > wire::auth_sys_gids_max) return std::nullopt;
   for (uint32_t i = 0; i < gids; ++i) machine.credential.gids.push_back(in.get<uint32_t>());
+  machine.peer.is_v6 = in.get<uint8_t>() != 0;
+  const Bytes ip = in.get_bytes(machine.peer.ip.size());
+  if (ip.size() != machine.peer.ip.size()) return std::nullopt;
+  std::memcpy(machine.peer.ip.data(), ip.data(), ip.size());
   machine.arguments = in.get_string();
   machine.reply = in.get_string();
   if (!in.finished() || registers.arguments_at > machine.arguments.size()) return std::nullopt;

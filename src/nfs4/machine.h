@@ -13,6 +13,7 @@ struct CompoundMachine {
   Compound::Registers registers;
   uint32_t xid = 0;
   wire::Credential credential;
+  wire::Address peer;
   Bytes arguments, reply;  // in what was decoded
 };
 

@@ -16,7 +16,7 @@ Outcome<Nfsstat4> op_access(Compound& c, Run& run) {
   constexpr uint32_t changing =
       fs::access_modify | fs::access_extend | fs::access_delete | fs::access_xattr_write;
   c.reply.put_u32(access.supported);
-  c.reply.put_u32(c.service().options().read_only ? access.allowed & ~changing : access.allowed);
+  c.reply.put_u32(c.read_only() ? access.allowed & ~changing : access.allowed);
   return Nfsstat4::NFS4_OK;
 }
 

@@ -6,7 +6,7 @@
 namespace perdure::nfs4 {
 
 Outcome<Nfsstat4> op_getfh(Compound& c, Run&) {
-  put_file_handle(c.reply, c.registers.current, c.service().volume());
+  put_file_handle(c.reply, c.registers.current, *c.service().volume_of(c.registers.current.inode));
   return Nfsstat4::NFS4_OK;
 }
 
@@ -17,7 +17,8 @@ Outcome<Nfsstat4> op_savefh(Compound& c, Run&) {
 }
 
 Outcome<Nfsstat4> op_restorefh(Compound& c, Run&) {
-  if (!c.registers.saved) return Nfsstat4::NFS4ERR_NOFILEHANDLE;
+  if (!c.registers.saved)
+    return c.registers.minor_version == 0 ? Nfsstat4::NFS4ERR_RESTOREFH : Nfsstat4::NFS4ERR_NOFILEHANDLE;
   c.registers.current = c.registers.saved;
   c.registers.current_stateid = c.registers.saved_stateid;
   return Nfsstat4::NFS4_OK;

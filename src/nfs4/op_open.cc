@@ -138,7 +138,7 @@ Outcome<Target> find_target(Compound& c, Run& run, const OpenArguments& args) {
   const InodeId current = c.registers.current.inode;
   if (args.claim != Claim::null && args.claim != Claim::delegate_cur) return Target{.inode = current};
   if (args.create) {
-    if (c.service().options().read_only) {
+    if (c.read_only()) {
       const Outcome<fs::Object> there = fs::lookup(c.fs(), run, c.principal(), current, args.name);
       if (there)
         return args.request.mode == fs::CreateMode::unchecked ? Outcome<Target>(Target{.inode = there->inode})
@@ -217,7 +217,7 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   const Target target = TRY(find_target(c, run, args));
   const fs::InodeRow inode = TRY(c.fs().load(run, target.inode));
   TRY(fs::check_regular(inode));
-  if (c.service().options().read_only && (access & client::share_write) != 0) return Nfsstat4::NFS4ERR_ROFS;
+  if (c.read_only() && (access & client::share_write) != 0) return Nfsstat4::NFS4ERR_ROFS;
   if (under_delegation)
     TRY(client::find_delegation(c.clients(), run, client::ClientId(c.registers.client), target.inode,
                                 args.delegation));
@@ -231,6 +231,7 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
                                                     .access = static_cast<uint8_t>(access),
                                                     .deny = static_cast<uint8_t>(args.share_deny),
                                                     .reclaim = args.claim == Claim::previous,
+                                                    .own_counts = c.registers.minor_version == 0,
                                                     .principal = principal}));
   Bitmap set;
   if (target.created) {

@@ -11,6 +11,7 @@ namespace perdure::nfs4 {
 Outcome<Nfsstat4> op_remove(Compound& c, Run& run) {
   const std::string_view name = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  TRY(check_not_covered(c, run, c.registers.current.inode, name));
   TRY(recall_others(c, run, c.registers.current.inode, name));
   const fs::Removed removed = TRY(fs::remove(c.fs(), run, c.principal(), c.registers.current.inode, name));
   put_change_info(c.reply, removed.directory);

@@ -12,6 +12,8 @@ Outcome<Nfsstat4> op_rename(Compound& c, Run& run) {
   const std::string_view from = get_name(c.args);
   const std::string_view to = get_name(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
+  TRY(check_not_covered(c, run, c.registers.saved.inode, from));
+  TRY(check_not_covered(c, run, c.registers.current.inode, to));
   TRY(recall_others(c, run, c.registers.saved.inode, from));
   TRY(recall_others(c, run, c.registers.current.inode, to));
   const fs::Renamed renamed = TRY(

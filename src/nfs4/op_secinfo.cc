@@ -5,6 +5,7 @@
 #include "nfs4/compound.h"
 #include "nfs4/names.h"
 #include "nfs4/operations.h"
+#include "nfs4/service.h"
 
 namespace perdure::nfs4 {
 
@@ -32,7 +33,8 @@ Outcome<Nfsstat4> op_secinfo_no_name(Compound& c, Run& run) {
   constexpr uint32_t current = 0, parent = 1;  // secinfo_style4
   const uint32_t style = c.args.get_u32();
   if (!c.args.ok() || (style != current && style != parent)) return Nfsstat4::NFS4ERR_BADXDR;
-  if (style == parent) TRY(fs::lookup_parent(c.fs(), run, c.principal(), c.registers.current.inode));
+  const InodeId here = c.service().exports().covered_by(c.registers.current.inode);
+  if (style == parent) TRY(fs::lookup_parent(c.fs(), run, c.principal(here), here));
   put_flavors(c.reply);
   c.set_current({});
   return Nfsstat4::NFS4_OK;

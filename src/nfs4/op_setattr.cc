@@ -17,6 +17,9 @@ Outcome<Nfsstat4> op_setattr(Compound& c, Run& run) {
   // RFC 8275: it belongs to the creation of objects alone.
   if (attributes->given.has(Attribute::mode_umask)) return Nfsstat4::NFS4ERR_INVAL;
   TRY(recall_others(c, run, c.registers.current.inode, client::Use::changes));
+  if (attributes->set.size && c.registers.minor_version == 0 &&
+      TRY(c.fs().load(run, c.registers.current.inode)).type == fs::FileType::directory)
+    return Nfsstat4::NFS4ERR_ISDIR;  // later versions do not know it here (RFC 7530 §13.2, RFC 8881 §15.2)
   auto right = fs::SizeRight::by_mode;
   if (attributes->set.size) right = TRY(may_set_size(c, run, stateid));
   TRY(fs::set_attributes(c.fs(), run, c.principal(), c.registers.current.inode, attributes->set, right));

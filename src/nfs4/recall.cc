@@ -150,7 +150,7 @@ Outcome<bool> Recalls::call(state::Run& run, RecallRegisters& registers, Recall&
   operation.put_u32(static_cast<uint32_t>(CallbackOp::OP_CB_RECALL));
   put_stateid(operation, {1, registers.inode, registers.number});
   operation.put_bool(false);  // truncate
-  put_file_handle(operation, {registers.inode}, service_.volume());
+  put_file_handle(operation, {registers.inode}, *service_.volume_of(registers.inode));
   if (!recall.called) give_time(run.transaction(), recall);
   recall.called = path;
   recall.called_at = cs.env().now();

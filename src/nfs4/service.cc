@@ -3,8 +3,8 @@
 namespace perdure::nfs4 {
 
 Service::Service(fs::FileSystem& fs, client::ClientState& clients, processor::Processor& processor,
-                 fs::VolumeId volume, Options options)
-    : fs_(fs), clients_(clients), processor_(processor), volume_(volume), options_(std::move(options)) {
+                 Options options)
+    : fs_(fs), clients_(clients), processor_(processor), options_(std::move(options)) {
   processor_.register_factory(processor::Kind::compound, [this](TransactionId id, Bytes machine) {
     return Compound::restore(*this, id, machine);
   });
@@ -24,16 +24,18 @@ void Service::closed(wire::ConnectionId connection) {
   callbacks_.closed(connection);
 }
 
-fs::Principal Service::squash(const wire::Credential& credential) const {
+fs::Principal Service::squash(const wire::Credential& credential, const Export* exported) {
+  static const Export none{.squash = Squash::all};
+  const Export& e = exported != nullptr ? *exported : none;
   fs::Principal who{.uid = credential.uid, .gid = credential.gid, .groups = {}};
-  const bool anonymous = credential.flavor == wire::AuthFlavor::AUTH_NONE || options_.squash == Squash::all ||
-                         (options_.squash == Squash::root && credential.uid == 0);
-  if (anonymous) return {.uid = options_.anonymous_uid, .gid = options_.anonymous_gid, .groups = {}};
+  const bool anonymous = credential.flavor == wire::AuthFlavor::AUTH_NONE || e.squash == Squash::all ||
+                         (e.squash == Squash::root && credential.uid == 0);
+  if (anonymous) return {.uid = e.anonymous_uid, .gid = e.anonymous_gid, .groups = {}};
   who.groups.assign(credential.gids.begin(), credential.gids.end());
-  if (options_.squash == Squash::root) {
-    if (who.gid == 0) who.gid = options_.anonymous_gid;
+  if (e.squash == Squash::root) {
+    if (who.gid == 0) who.gid = e.anonymous_gid;
     for (uint32_t& group : who.groups)
-      if (group == 0) group = options_.anonymous_gid;
+      if (group == 0) group = e.anonymous_gid;
   }
   return who;
 }

@@ -6,12 +6,11 @@
 
 #include "nfs4/callbacks.h"
 #include "nfs4/compound.h"
+#include "nfs4/exports.h"
 #include "nfs4/recall.h"
 #include "processor/processor.h"
 
 namespace perdure::nfs4 {
-
-enum class Squash : uint8_t { none, root, all };
 
 class Service final : public wire::RpcProgram {
  public:
@@ -19,16 +18,13 @@ class Service final : public wire::RpcProgram {
     std::string server_owner;  // of the vserver, never of the blade
     std::string server_scope;
     uint64_t write_verifier = 0;  // changes when unstable data may have been lost
-    Squash squash = Squash::root;
-    uint32_t anonymous_uid = 65534, anonymous_gid = 65534;
-    bool read_only = false;
+    std::vector<Export> exports{Export{}};
     bool persistent_sessions = true;    // not at durability level memory
     uint32_t io_bytes_max = 1U << 20U;  // of one READ or WRITE
   };
 
-  // `volume` is exported as the root.
-  Service(fs::FileSystem& fs, client::ClientState& clients, processor::Processor& processor,
-          fs::VolumeId volume, Options options);
+  // Before the first call, its exports are to be applied.
+  Service(fs::FileSystem& fs, client::ClientState& clients, processor::Processor& processor, Options options);
 
   // Where replies go. Before the first call.
   void attach(wire::Transport& transport) {
@@ -52,17 +48,18 @@ class Service final : public wire::RpcProgram {
   client::ClientState& clients() { return clients_; }
   processor::Processor& processor() { return processor_; }
   const Options& options() const { return options_; }
-  const fs::VolumeRow& volume() const { return *fs_.volumes.peek({volume_}); }
-  fs::VolumeId volume_id() const { return volume_; }
-  FileHandle root() const { return {volume().root}; }
-  fs::Principal squash(const wire::Credential& credential) const;
+  Exports& exports() { return exports_; }
+  // Of an inode; nullptr: there is no such volume.
+  const fs::VolumeRow* volume_of(InodeId inode) const { return fs_.volumes.peek({fs::volume_of(inode)}); }
+  // Who that is in an export; nullptr: in none, so nobody.
+  static fs::Principal squash(const wire::Credential& credential, const Export* exported);
 
  private:
   fs::FileSystem& fs_;
   client::ClientState& clients_;
   processor::Processor& processor_;
-  fs::VolumeId volume_;
   Options options_;
+  Exports exports_;
   wire::Transport* transport_ = nullptr;
   Callbacks callbacks_{[this](TransactionId id) { processor_.resume(id); }};
   Recalls recalls_{*this};

@@ -115,7 +115,7 @@ Outcome<client::Stateid> resolve_stateid40(Compound& c, Run& run, const client::
                                                                  : Status::stale_stateid;
 }
 
-Nfsstat4 status40(Nfsstat4 status) {
+Nfsstat4 status40(Opnum4 operation, Nfsstat4 status) {
   using enum Nfsstat4;
   switch (status) {
     case NFS4ERR_REP_TOO_BIG:
@@ -124,7 +124,8 @@ Nfsstat4 status40(Nfsstat4 status) {
     case NFS4ERR_TOO_MANY_OPS:
       return NFS4ERR_RESOURCE;
     case NFS4ERR_WRONG_TYPE:
-      return NFS4ERR_INVAL;
+      // RFC 7530 §16.16.5: anything that is neither a file nor a directory.
+      return operation == Opnum4::OP_OPEN ? NFS4ERR_SYMLINK : NFS4ERR_INVAL;
     case NFS4ERR_DELEG_REVOKED:
       return NFS4ERR_BAD_STATEID;
     default:

@@ -35,7 +35,7 @@ Outcome<void> comes_from40(Compound& c, Run& run, client::ClientId client);
 //   stale_stateid    it never named anything here
 Outcome<client::Stateid> resolve_stateid40(Compound& c, Run& run, const client::Stateid& stateid);
 
-// The status as NFSv4.0 knows it.
-Nfsstat4 status40(Nfsstat4 status);
+// The status of an operation as NFSv4.0 knows it.
+Nfsstat4 status40(Opnum4 operation, Nfsstat4 status);
 
 }  // namespace perdure::nfs4

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <ranges>
 #include <span>
 #include <utility>
 
@@ -149,10 +150,31 @@ Result<std::string> parse_url(std::string_view text) {
   return std::string(text);
 }
 
+// An absolute path in its plainest form.
 Result<void> set_export_path(std::string& value, const toml::node& node) {
-  if (node.value_exact<std::string>() != "/")
-    return error(ErrorKind::invalid, "must be \"/\": exports of a part of the volume are not supported yet");
-  value = "/";
+  auto text = node.value_exact<std::string>();
+  constexpr size_t name_bytes_max = 255, path_bytes_max = 1024;
+  const auto good = [](std::string_view name) {
+    return !name.empty() && name != "." && name != ".." && name.size() <= name_bytes_max &&
+           name.find('\0') == std::string_view::npos;
+  };
+  bool fine = text && text->starts_with('/') && text->size() <= path_bytes_max;
+  if (fine && *text != "/")
+    for (const auto part : std::views::split(std::string_view(*text).substr(1), '/'))
+      fine = fine && good(std::string_view(part.begin(), part.end()));
+  if (!fine) return wrong("a path such as \"/\" or \"/home\", without '.', '..' and a slash at the end");
+  value = *text;
+  return {};
+}
+
+// Of a volume, as fs/ and the user can take it.
+Result<void> set_volume(std::string& value, const toml::node& node) {
+  auto text = node.value_exact<std::string>();
+  constexpr size_t longest = 255;
+  if (!text || text->empty() || text->size() > longest || text->starts_with('.') ||
+      text->find('/') != std::string::npos || text->find('\0') != std::string::npos)
+    return wrong("the name of a volume: without '/', and not with '.' at the beginning");
+  value = *text;
   return {};
 }
 
@@ -197,6 +219,8 @@ constexpr Key keys[] = {
     {"vserver", "delegations", [](Config& c, const toml::node& n) { return set_bool(c.delegations, n); }},
     {"vserver", "lease_seconds",
      [](Config& c, const toml::node& n) { return set_number(c.lease_seconds, n, 5, 3600); }},
+    {"vserver", "courtesy_seconds",
+     [](Config& c, const toml::node& n) { return set_number(c.courtesy_seconds, n, 0, 31'536'000); }},
     {"vserver", "checkpoint_records_max",
      [](Config& c, const toml::node& n) {
        return set_number(c.checkpoint_records_max, n, 100, 1'000'000'000);
@@ -229,23 +253,24 @@ constexpr Key keys[] = {
     {"pair", "drop_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->drop, n); }},
     {"pair", "stall_ms", [](Config& c, const toml::node& n) { return set_milliseconds(c.pair->stall, n); }},
 
-    {"export", "path", [](Config& c, const toml::node& n) { return set_export_path(c.exported.path, n); }},
-    {"export", "read_only", [](Config& c, const toml::node& n) { return set_bool(c.exported.read_only, n); }},
+    {"export", "path", [](Config& c, const toml::node& n) { return set_export_path(c.exports.back().path, n); }},
+    {"export", "volume", [](Config& c, const toml::node& n) { return set_volume(c.exports.back().volume, n); }},
+    {"export", "read_only", [](Config& c, const toml::node& n) { return set_bool(c.exports.back().read_only, n); }},
     {"export", "squash",
      [](Config& c, const toml::node& n) {
-       return set_choice<Squash>(c.exported.squash, n,
+       return set_choice<Squash>(c.exports.back().squash, n,
                                  {{"none", Squash::none}, {"root", Squash::root}, {"all", Squash::all}});
      }},
     {"export", "anonymous_uid",
      [](Config& c, const toml::node& n) {
-       return set_number(c.exported.anonymous_uid, n, 0, UINT32_MAX - 1);
+       return set_number(c.exports.back().anonymous_uid, n, 0, UINT32_MAX - 1);
      }},
     {"export", "anonymous_gid",
      [](Config& c, const toml::node& n) {
-       return set_number(c.exported.anonymous_gid, n, 0, UINT32_MAX - 1);
+       return set_number(c.exports.back().anonymous_gid, n, 0, UINT32_MAX - 1);
      }},
     {"export", "clients",
-     [](Config& c, const toml::node& n) { return set_list(c.exported.clients, n, &Network::parse); }},
+     [](Config& c, const toml::node& n) { return set_list(c.exports.back().clients, n, &Network::parse); }},
 
     {"limits", "connections_max",
      [](Config& c, const toml::node& n) { return set_number(c.connections_max, n, 1, 100'000); }},
@@ -304,6 +329,20 @@ Error unknown_key(std::string_view section, std::string_view name) {
 
 // ---- the file
 
+Export default_export() {
+  Export e;
+  e.clients = {*Network::parse("127.0.0.0/8"), *Network::parse("::1")};
+  return e;
+}
+
+// "/" has the volume that every new server makes; "/srv/data" one of the name "srv.data".
+std::string volume_of_path(const std::string& path) {
+  if (path == "/") return "volume1";
+  std::string name = path.substr(1);
+  std::ranges::replace(name, '/', '.');
+  return name;
+}
+
 class Parser {
  public:
   Parser(Config& config, std::string file) : config_(config), file_(std::move(file)) {}
@@ -353,12 +392,32 @@ class Parser {
   Result<void> exports(const toml::node& node, size_t line) {
     const toml::array* list = node.as_array();
     if (list == nullptr) return failed(line, "an export must be written as [[export]], with two brackets");
-    if (list->size() != 1) {
-      return failed(list->get(list->size() - 1)->source().begin.line,
-                    "more than one [[export]] is not supported yet");
+    config_.exports.clear();
+    for (const toml::node& element : *list) {
+      if (!element.is_table()) return failed(line, "an export must be written as [[export]]");
+      config_.exports.push_back(default_export());
+      TRY(section("export", *element.as_table()));
+      TRY(check_export(element.source().begin.line));
     }
-    if (!list->get(0)->is_table()) return failed(line, "an export must be written as [[export]]");
-    return section("export", *list->get(0)->as_table());
+    return {};
+  }
+
+  // The last one, beside those before it.
+  Result<void> check_export(size_t line) {
+    Export& last = config_.exports.back();
+    const std::span<const Export> before(config_.exports.data(), config_.exports.size() - 1);
+    const auto same_path = std::ranges::find(before, last.path, &Export::path);
+    if (last.volume.empty()) {
+      last.volume = same_path != before.end() ? same_path->volume : volume_of_path(last.path);
+    } else if (same_path != before.end() && same_path->volume != last.volume) {
+      return failed(line,
+                    fmt::format("{} is exported already, from volume '{}'", last.path, same_path->volume));
+    }
+    const auto same_volume = std::ranges::find(before, last.volume, &Export::volume);
+    if (same_volume != before.end() && same_volume->path != last.path)
+      return failed(line,
+                    fmt::format("volume '{}' is exported already, as {}", last.volume, same_volume->path));
+    return {};
   }
 
   Result<void> section(std::string_view section, const toml::table& table) {
@@ -404,7 +463,8 @@ Result<void> override_with(Config& config, const Overrides& overrides) {
 
 void set_defaults(Config& config) {
   config.listen = {*parse_address("127.0.0.1:2049")};
-  config.exported.clients = {*Network::parse("127.0.0.0/8"), *Network::parse("::1")};
+  config.exports = {default_export()};
+  config.exports[0].volume = volume_of_path(config.exports[0].path);
   config.log_path = "log";
   config.block_path = "blocks";
   uint64_t half = machine_memory_bytes() / 2;
@@ -447,6 +507,7 @@ Result<void> check_pair(Config& config, const Parser& parser) {
 
 Result<Config> parse_config(std::string_view text, const std::string& file, const Overrides& overrides) {
   Config config;
+  config.file = file;
   set_defaults(config);
   Parser parser(config, file);
   TRY(parser.parse(text));
@@ -478,6 +539,10 @@ Result<Config> parse_config(std::string_view text, const std::string& file, cons
     return parser.failed_at("vserver", "durability",
                             "that needs a pair: see [pair] and `perdure cluster init`");
   return config;
+}
+
+bool Config::admits(const wire::Address& peer) const {
+  return std::ranges::any_of(exports, [&](const Export& e) { return e.admits(peer); });
 }
 
 bool Export::admits(const wire::Address& peer) const {

@@ -29,7 +29,8 @@ enum class Durability : uint8_t {
 enum class Squash : uint8_t { none, root, all };
 
 struct Export {
-  std::string path = "/";
+  std::string path = "/";  // where clients see it
+  std::string volume;      // what they see there
   bool read_only = false;
   Squash squash = Squash::root;
   uint32_t anonymous_uid = 65534;
@@ -53,6 +54,7 @@ struct PairConfig {
 };
 
 struct Config {
+  std::string file;  // from which it comes
   // [server]
   std::string data;  // the data directory
   std::vector<wire::Address> listen;
@@ -72,6 +74,7 @@ struct Config {
   uint64_t blocks_bytes_max = 0;  // 0: as much as the file system holds
   uint64_t blocks_step_bytes = 256ULL << 20U;
   uint32_t lease_seconds = 90;
+  uint32_t courtesy_seconds = 86'400;
   bool delegations = true;
   uint64_t checkpoint_records_max = 60'000;
   uint64_t checkpoint_bytes_max = 128ULL << 20U;
@@ -80,7 +83,10 @@ struct Config {
   std::optional<PairConfig> pair;
 
   // [[export]]
-  Export exported;
+  std::vector<Export>
+      exports;  // never empty; of those with the same path the first that admits a client counts
+
+  bool admits(const wire::Address& peer) const;  // to any of them
 
   // [limits]
   uint32_t connections_max = 4096;

@@ -71,7 +71,7 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
   EXPECT_EQ(to_string(config.listen.at(0)), "127.0.0.1:2049");
   EXPECT_EQ(config.log_path, "/d/log");
   EXPECT_EQ(config.block_path, "/d/blocks");
-  EXPECT_EQ(config.exported.squash, Squash::root);
+  EXPECT_EQ(config.exports.at(0).squash, Squash::root);
   EXPECT_TRUE(config.guardian);
   EXPECT_GE(config.memory_bytes, 128U << 20U);
   EXPECT_LE(config.memory_bytes, std::max<uint64_t>(machine_memory_bytes() / 2, 128U << 20U));
@@ -81,8 +81,8 @@ TEST(Config, AnEmptyFileGivesTheDefaults) {
 TEST(Config, TheFirstFileShowsTheDefaults) {
   std::string first(first_config_text());
   Config config = parse_config(first, "perdure.toml", {.data = "/d"}).value();
-  EXPECT_EQ(config.exported.squash, Squash::none);
-  for (const Network& network : config.exported.clients) EXPECT_TRUE(network.is_loopback());
+  EXPECT_EQ(config.exports.at(0).squash, Squash::none);
+  for (const Network& network : config.exports.at(0).clients) EXPECT_TRUE(network.is_loopback());
 
   std::string shown = std::regex_replace(first, std::regex("\n# ([a-z_]+ = )"), "\n$1");
   ASSERT_NE(shown, first);
@@ -93,6 +93,7 @@ TEST(Config, TheFirstFileShowsTheDefaults) {
   EXPECT_EQ(same.blocks_bytes_max, config.blocks_bytes_max);
   EXPECT_EQ(same.blocks_step_bytes, config.blocks_step_bytes);
   EXPECT_EQ(same.lease_seconds, config.lease_seconds);
+  EXPECT_EQ(same.courtesy_seconds, config.courtesy_seconds);
   EXPECT_EQ(same.checkpoint_records_max, config.checkpoint_records_max);
   EXPECT_EQ(same.checkpoint_bytes_max, config.checkpoint_bytes_max);
   EXPECT_EQ(same.start_seconds, config.start_seconds);
@@ -100,9 +101,9 @@ TEST(Config, TheFirstFileShowsTheDefaults) {
   EXPECT_EQ(same.stop_seconds, config.stop_seconds);
   EXPECT_EQ(same.crashes_max, config.crashes_max);
   EXPECT_EQ(same.crash_seconds, config.crash_seconds);
-  EXPECT_EQ(same.exported.read_only, config.exported.read_only);
-  EXPECT_EQ(same.exported.anonymous_uid, config.exported.anonymous_uid);
-  EXPECT_EQ(same.exported.anonymous_gid, config.exported.anonymous_gid);
+  EXPECT_EQ(same.exports.at(0).read_only, config.exports.at(0).read_only);
+  EXPECT_EQ(same.exports.at(0).anonymous_uid, config.exports.at(0).anonymous_uid);
+  EXPECT_EQ(same.exports.at(0).anonymous_gid, config.exports.at(0).anonymous_gid);
   EXPECT_EQ(same.connections_max, config.connections_max);
   EXPECT_EQ(same.clients_max, config.clients_max);
   EXPECT_EQ(same.slots_max, config.slots_max);
@@ -132,9 +133,33 @@ clients = ["10.0.0.0/8"]
   EXPECT_EQ(config.log_path, "/dev/shm/log");
   EXPECT_EQ(config.block_path, "/etc/data/blocks");
   EXPECT_EQ(config.log_bytes, 256U << 20U);
-  EXPECT_EQ(config.exported.squash, Squash::all);
-  EXPECT_TRUE(config.exported.admits(peer("10.255.0.1")));
-  EXPECT_FALSE(config.exported.admits(peer("127.0.0.1")));
+  EXPECT_EQ(config.exports.at(0).squash, Squash::all);
+  EXPECT_TRUE(config.exports.at(0).admits(peer("10.255.0.1")));
+  EXPECT_FALSE(config.exports.at(0).admits(peer("127.0.0.1")));
+}
+
+TEST(Config, SeveralExports) {
+  const Config config = *parse_config(R"(
+[[export]]
+path = "/home"
+clients = ["192.0.2.7"]
+squash = "none"
+[[export]]
+path = "/home"
+clients = ["192.0.2.0/24"]
+read_only = true
+[[export]]
+path = "/srv/data"
+)",
+                                      "perdure.toml", {.data = "/d"});
+  ASSERT_EQ(config.exports.size(), 3U);
+  EXPECT_EQ(config.exports[0].volume, "home");
+  EXPECT_EQ(config.exports[1].volume, "home");
+  EXPECT_EQ(config.exports[1].squash, Squash::root);
+  EXPECT_EQ(config.exports[2].volume, "srv.data");
+  EXPECT_TRUE(config.admits(peer("192.0.2.9")));
+  EXPECT_TRUE(config.admits(peer("127.0.0.1")));
+  EXPECT_FALSE(config.admits(peer("192.0.3.9")));
 }
 
 TEST(Config, TheCommandLineGoesBeforeTheFile) {
@@ -188,9 +213,17 @@ TEST(Config, WhatCannotWorkTogetherIsAnErrorToo) {
 }
 
 TEST(Config, OneExportOfTheRootAlone) {
-  EXPECT_THAT(error_of("[[export]]\npath = \"/home\"\n"), HasSubstr("perdure.toml:2: path: must be \"/\""));
-  EXPECT_THAT(error_of("[[export]]\npath = \"/\"\n\n[[export]]\n"),
-              HasSubstr("perdure.toml:4: more than one [[export]] is not supported yet"));
+  for (const char* path : {"home", "/home/", "//home", "/a/../b", "/.", ""})
+    EXPECT_THAT(error_of(fmt::format("[[export]]\npath = \"{}\"\n", path)),
+                HasSubstr("perdure.toml:2: path: must be a path such as"));
+  for (const char* volume : {"", "a/b", ".hidden"})
+    EXPECT_THAT(error_of(fmt::format("[[export]]\nvolume = \"{}\"\n", volume)),
+                HasSubstr("perdure.toml:2: volume: must be the name of a volume"));
+  EXPECT_THAT(
+      error_of("[[export]]\npath = \"/a\"\nvolume = \"x\"\n[[export]]\npath = \"/a\"\nvolume = \"y\"\n"),
+      HasSubstr("perdure.toml:4: /a is exported already, from volume 'x'"));
+  EXPECT_THAT(error_of("[[export]]\npath = \"/a\"\n[[export]]\npath = \"/b\"\nvolume = \"a\"\n"),
+              HasSubstr("perdure.toml:3: volume 'a' is exported already, as /a"));
   EXPECT_THAT(error_of("[export]\npath = \"/\"\n"),
               HasSubstr("perdure.toml:1: an export must be written as [[export]]"));
 }

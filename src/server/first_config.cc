@@ -40,6 +40,7 @@ durability = "disk"
 
 # How long a client may be silent before others may take its locks.
 # lease_seconds = 90
+# courtesy_seconds = 86400
 
 # Whether clients may be told that a file is theirs, to be given back when somebody else wants it.
 # delegations = true
@@ -48,8 +49,11 @@ durability = "disk"
 # checkpoint_records_max = 60000
 # checkpoint_bytes_max = "128MiB"
 
+# What clients see. There may be several, each a volume of its own: see docs/operations.md. `perdure reload` makes
+# a running server read them again.
 [[export]]
 path = "/"
+# volume = "volume1"
 # read_only = false
 
 # Whose requests run as the anonymous user: "none", "root" or "all". "root" is the default, and right wherever

@@ -23,7 +23,8 @@ enum class InternalOperation : uint16_t {
   free_blocks = 2004,
   make_volume = 2005,
   begin_epoch = 2006,
-  recall = 2007
+  recall = 2007,
+  set_exports = 2008
 };
 
 template <class Registers>

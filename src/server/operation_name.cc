@@ -21,6 +21,8 @@ std::string operation_name(uint16_t operation) {
       return "free_blocks";
     case InternalOperation::make_volume:
       return "make_volume";
+    case InternalOperation::set_exports:
+      return "set_exports";
     case InternalOperation::begin_epoch:
       return "begin_epoch";
     case InternalOperation::recall:

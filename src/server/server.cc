@@ -14,6 +14,7 @@
 #include "env/linux/linux_env.h"
 #include "env/plain_file.h"
 #include "nfs4/data_place.h"
+#include "server/data_directory.h"
 #include "server/front_end.h"
 #include "server/listener.h"
 #include "server/pair/pair_blade.h"
@@ -139,6 +140,19 @@ class Server final : private wire::RpcProgram {
                            });
   }
 
+  static std::vector<nfs4::Export> exports_of(const Config& config) {
+    std::vector<nfs4::Export> all;
+    for (const Export& e : config.exports)
+      all.push_back({.path = e.path,
+                     .volume = e.volume,
+                     .admits = [e](const wire::Address& peer) { return e.admits(peer); },
+                     .read_only = e.read_only,
+                     .squash = static_cast<nfs4::Squash>(e.squash),
+                     .anonymous_uid = e.anonymous_uid,
+                     .anonymous_gid = e.anonymous_gid});
+    return all;
+  }
+
   VserverOptions vserver_options() const {
     VserverOptions options;
     const auto seconds =
@@ -149,15 +163,13 @@ class Server final : private wire::RpcProgram {
     options.checkpoint.records_max = config_.checkpoint_records_max;
     options.checkpoint.bytes_max = config_.checkpoint_bytes_max;
     options.clients.lease_seconds = config_.lease_seconds;
+    options.clients.courtesy_seconds = config_.courtesy_seconds;
     options.clients.clients_max = config_.clients_max;
     options.clients.slots_per_session_max = config_.slots_max;
     options.clients.delegations = config_.delegations;
     options.clients.persistent = config_.durability != Durability::memory;
     options.clients.request_bytes_max = options.clients.response_bytes_max = config_.io_bytes_max + 8192;
-    options.nfs.squash = static_cast<nfs4::Squash>(config_.exported.squash);
-    options.nfs.anonymous_uid = config_.exported.anonymous_uid;
-    options.nfs.anonymous_gid = config_.exported.anonymous_gid;
-    options.nfs.read_only = config_.exported.read_only;
+    options.nfs.exports = exports_of(config_);
     options.nfs.io_bytes_max = config_.io_bytes_max;
     return options;
   }
@@ -249,9 +261,26 @@ class Server final : private wire::RpcProgram {
       if (pair_ != nullptr) j["pair"] = pair_->status();
       return j;
     }
+    if (question == reload_question) return outcome(reload());
     if (question == switchover_question && pair_ != nullptr)
       return outcome(pair_->serving() ? hand_over() : pair_->want_hand_over());
     return outcome(error(ErrorKind::unsupported, "the server does not understand '{}'", question));
+  }
+
+  // The exports as the configuration file has them now.
+  Result<void> reload() {
+    if (vserver_ == nullptr) return error(ErrorKind::unsupported, "this blade does not serve");
+    const ConfigFile file = TRY(read_config_file(config_.file));
+    Config config = TRY(parse_config(file.text, config_.file, {.data = config_.data}));
+    TRY(supervision_.set_config_text(file.text));
+    config_.exports = std::move(config.exports);
+    vserver_->set_exports(exports_of(config_), [](const Result<void>& applied) {
+      if (applied)
+        spdlog::info("the exports have been read again");
+      else
+        spdlog::error("{}", applied.error().message);
+    });
+    return {};
   }
 
   // ---- clients
@@ -289,7 +318,7 @@ class Server final : private wire::RpcProgram {
   // ---- the program: who may call
 
   void call(wire::RpcCall&& call) override {
-    if (config_.exported.admits(call.peer)) return vserver_->nfs().call(std::move(call));
+    if (config_.admits(call.peer)) return vserver_->nfs().call(std::move(call));
     front_end_->send(call.connection, wire::auth_error_reply(call.xid, wire::AuthStat::AUTH_TOOWEAK));
   }
   void closed(wire::ConnectionId connection) override { vserver_->nfs().closed(connection); }
@@ -311,7 +340,7 @@ class Server final : private wire::RpcProgram {
     });
   }
 
-  const Config& config_;
+  Config config_;
   std::vector<int> listening_;
   Supervision& supervision_;
   std::unique_ptr<env::LinuxEnv> env_;

@@ -103,7 +103,11 @@ nlohmann::json restoration_json(const RestorationFigures& r) {
 
 nlohmann::json status_json(Vserver& v) {
   const fs::BlockAllocator& blocks = v.fs().data().allocator;
+  nlohmann::json exports = nlohmann::json::array();
+  for (const nfs4::Export& e : v.nfs().exports().all())
+    exports.push_back({{"path", e.path}, {"volume", e.volume}, {"read_only", e.read_only}});
   return {{"vserver", v.uuid()},
+          {"exports", std::move(exports)},
           {"log", log_json(v)},
           {"transactions", transactions_json(v)},
           {"client_state", clients_json(v)},

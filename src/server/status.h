@@ -42,6 +42,8 @@ class ControlSocket {
 inline constexpr const char* status_question = "status";
 // Of a pair: the mirror becomes the primary. Either blade may be asked; it has begun when the answer comes.
 inline constexpr const char* switchover_question = "switchover";
+// To read the configuration file again, and export what it says.
+inline constexpr const char* reload_question = "reload";
 
 // What the server on the data directory answers; not_found if none is running there. Blocks.
 Result<std::string> ask_server(const std::string& data_directory, const std::string& question);

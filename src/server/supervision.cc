@@ -55,6 +55,14 @@ Result<std::string> Supervision::config_text() const {
   }
 }
 
+Result<void> Supervision::set_config_text(std::string_view text) {
+  if (config_fd_ < 0) return {};
+  if (ftruncate(config_fd_, 0) == 0 &&
+      pwrite(config_fd_, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()))
+    return {};
+  return error(ErrorKind::io, "the guardian cannot be given the configuration: {}", std::strerror(errno));
+}
+
 void Supervision::ready(std::string_view status) {
   report(Report::ready, status);
   systemd_.notify(fmt::format("READY=1\nSTATUS={}", status));

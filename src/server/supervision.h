@@ -43,6 +43,8 @@ class Supervision {
   // The configuration file as the guardian read it: a restarted server goes on with that one, whatever has
   // happened to the file. Only with a guardian.
   Result<std::string> config_text() const;
+  // What a restarted server is to go on with. Nothing happens without a guardian.
+  Result<void> set_config_text(std::string_view text);
 
   // Clients are answered from now on. `status` is one line for a person.
   void ready(std::string_view status);

@@ -211,15 +211,19 @@ void Vserver::serve(Epoch epoch, env::Done<void> done) {
   const auto ready = [this](env::Done<void> then) {
     open_service();
     if (options_.paired) begin_epoch();
-    Result<size_t> resumed = processor_->restore();
-    if (!resumed) return then(std::move(resumed).error());
-    restoration_.resumed = *resumed;
-    restoration_.total = env_.now() - began_;
-    open_ = true;
-    every(write_back_interval, &Vserver::write_back_aged);
-    leases_checked_ = env_.now();
-    every(lease_check_interval, &Vserver::check_leases);
-    then({});
+    // Requests that were in flight see the same exports as new ones.
+    set_exports(options_.nfs.exports, [this, then = std::move(then)](Result<void> exported) mutable {
+      if (!exported) return then(std::move(exported));
+      Result<size_t> resumed = processor_->restore();
+      if (!resumed) return then(std::move(resumed).error());
+      restoration_.resumed = *resumed;
+      restoration_.total = env_.now() - began_;
+      open_ = true;
+      every(write_back_interval, &Vserver::write_back_aged);
+      leases_checked_ = env_.now();
+      every(lease_check_interval, &Vserver::check_leases);
+      then({});
+    });
   };
   if (vservers_->peek({0}) != nullptr) return ready(std::move(done));
   make_volume([ready, done = std::move(done)](Result<void> made) mutable {
@@ -281,6 +285,20 @@ void Vserver::make_volume(env::Done<void> done) {
       }));
 }
 
+void Vserver::set_exports(std::vector<nfs4::Export> exports, env::Done<void> done) {
+  using SetExports = Job<NoRegisters>;
+  processor_->submit(std::make_unique<SetExports>(
+      *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::set_exports, NoRegisters{},
+      [this, exports = std::move(exports)](Run& run, NoRegisters&) -> Outcome<bool> {
+        TRY(nfs_->exports().apply(*fs_, run, exports));
+        return true;
+      },
+      [done = std::move(done)](Status status) mutable {
+        if (status == Status::ok) return done({});
+        done(error(ErrorKind::invalid, "the exports cannot be made: {}", name(status)));
+      }));
+}
+
 // A new one with each start, but for a start right after a clean stop: then all that was written under the
 // old one is there.
 uint64_t Vserver::write_verifier() const {
@@ -298,7 +316,7 @@ void Vserver::open_service() {
   options_.nfs.server_owner = "perdure-" + uuid_;
   options_.nfs.server_scope = options_.nfs.server_owner;
   options_.nfs.write_verifier = write_verifier();
-  nfs_ = std::make_unique<nfs4::Service>(*fs_, *clients_, *processor_, first_volume, options_.nfs);
+  nfs_ = std::make_unique<nfs4::Service>(*fs_, *clients_, *processor_, options_.nfs);
   processor_->register_factory(Kind::reclaim, [this](TransactionId id, Bytes machine) {
     fs::ReclaimRegisters registers;
     return state::decode(machine, registers) ? reclaim_job(id, registers) : nullptr;

@@ -81,6 +81,8 @@ class Vserver {
   void mirror_applied(Lsn lsn);
 
   nfs4::Service& nfs() { return *nfs_; }  // once it serves
+  // Other exports from now on, while clients work. An error changes nothing.
+  void set_exports(std::vector<nfs4::Export> exports, env::Done<void> done);
   // Makes everything stable and a last checkpoint; then nothing has to be redone. No more requests meanwhile.
   void stop(env::Task done);
 

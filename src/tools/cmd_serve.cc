@@ -111,7 +111,9 @@ void greet(const Config& config, const server::ConfigFile& file, const std::vect
   auto is_local = [](const server::Network& network) { return network.is_loopback(); };
   bool reachable =
       std::ranges::any_of(sockets, [](int s) { return !server::is_loopback(server::local_address(s)); });
-  if (reachable && std::ranges::all_of(config.exported.clients, is_local)) {
+  if (reachable && std::ranges::all_of(config.exports, [&](const auto& e) {
+        return std::ranges::all_of(e.clients, is_local);
+      })) {
     fmt::print(
         "  note            only clients on this machine are admitted; see clients in [[export]] of {}\n",
         file.path);

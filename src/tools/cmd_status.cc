@@ -48,6 +48,9 @@ void print_words(const nlohmann::json& j) {
   if (j.contains("pair")) print_pair(j["pair"]);
   if (!j.contains("vserver")) return;  // it does not serve
   fmt::print("vserver       {}\n", j.value("vserver", ""));
+  for (const nlohmann::json& e : j.value("exports", nlohmann::json::array()))
+    fmt::print("export        {} from volume {}{}\n", e.value("path", ""), e.value("volume", ""),
+               e.value("read_only", false) ? ", read-only" : "");
   print_log(j.at("log"));
   print_transactions(j.at("transactions"));
   const nlohmann::json& c = j.at("client_state");

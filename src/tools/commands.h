@@ -12,6 +12,7 @@ void add_bench(CLI::App& app, int& status);
 void add_cluster(CLI::App& app, int& status);
 void add_check(CLI::App& app, int& status);
 void add_log(CLI::App& app, int& status);
+void add_reload(CLI::App& app, int& status);
 void add_serve(CLI::App& app, int& status);
 void add_status(CLI::App& app, int& status);
 void add_version(CLI::App& app, int& status);

@@ -15,6 +15,7 @@ int main(int count, char** arguments) {
   add_check(app, status);
   add_cluster(app, status);
   add_log(app, status);
+  add_reload(app, status);
   add_serve(app, status);
   add_status(app, status);
   add_version(app, status);

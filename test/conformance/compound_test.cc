@@ -168,7 +168,7 @@ TEST_F(ReadOnly, NothingChanges) {
   alice.mkdir("d");
   alice.ok(alice.seq().fh(f.handle).setxattr(set_either, "x", "value"));
   server.crash();
-  server.options.nfs.read_only = true;
+  server.options.nfs.exports[0].read_only = true;
   server.start();
   alice.expect(NFS4ERR_ROFS, alice.seq().root().mkdir("x"));
   alice.expect(NFS4ERR_ROFS, alice.seq().root().remove("f"));

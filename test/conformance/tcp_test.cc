@@ -44,7 +44,7 @@ class WholeServer final : public server::RequestHandler {
     server::VserverOptions options;
     options.epoch = Epoch(1);
     options.memory_bytes = 64U << 20U;
-    options.nfs.squash = nfs4::Squash::none;
+    options.nfs.exports[0].squash = nfs4::Squash::none;
     server::Vserver::start(
         thread.env(), std::move(parts), options, [](Error error) { ADD_FAILURE() << error.message; },
         [this, &thread](Result<std::unique_ptr<server::Vserver>> vserver) {

@@ -338,6 +338,24 @@ TEST_F(Version40, IdleOwnersMakeRoom) {
   expect(NFS4ERR_RESOURCE, open_ops(alice, 0, "f", 3, "one more"));
 }
 
+// RFC 7530 §9.9: an owner's own reservation is in its way, too.
+TEST_F(Version40, SharesAreKeptByTheirOwnersToo) {
+  OpenCall call{.name = "f", .how = How::unchecked, .access = 3, .deny = 2};
+  call.client = alice;
+  const Reply opened = expect(NFS4_OK, Ops(0).root().open(call).getfh());
+  expect(NFS4_OK, open_confirm(handle_of(opened), stateid_of(opened, OP_OPEN), 1));
+  expect(NFS4ERR_SHARE_DENIED, open_ops(alice, 2, "f", 2));
+  expect(NFS4_OK, open_ops(alice, 3, "f", 1));
+}
+
+TEST_F(Version40, ErrorsHaveTheirOldNames) {
+  expect(NFS4ERR_RESTOREFH, Ops(0).root().restorefh());
+  expect(NFS4ERR_ISDIR, Ops(0).root().setattr(file_size(0)));
+  expect(NFS4_OK, Ops(0).root().create(7, "fifo"));
+  expect(NFS4ERR_SYMLINK, open_ops(alice, 0, "fifo", 1, "owner", How::no_create));
+  expect(NFS4ERR_INVAL, Ops(0).root().lookup("fifo").read(anonymous(), 0, 10));
+}
+
 TEST_F(Version40, VersionsHaveTheirOwnOperations) {
   expect(NFS4ERR_OP_ILLEGAL, Ops(0).op(OP_SEQUENCE));
   expect(NFS4ERR_OP_ILLEGAL, Ops(0).op(static_cast<Opnum4>(2)));
@@ -400,12 +418,12 @@ TEST_F(Version40, WaitsForDelegationsOfOthers) {
 
 // ------------------------------------------------------------------------- the duplicate request cache
 
-struct Case {
+struct DuplicateCase {
   const char* name;
   Ops (*build)(const Client::Opened& file);
 };
 
-const Case cases[] = {
+const DuplicateCase duplicate_cases[] = {
     {"mkdir", [](const Client::Opened&) { return std::move(Ops(0).root().mkdir("new").getfh()); }},
     {"symlink", [](const Client::Opened&) { return std::move(Ops(0).root().symlink("new", "t")); }},
     {"remove", [](const Client::Opened&) { return std::move(Ops(0).root().remove("x")); }},
@@ -429,7 +447,7 @@ const Case cases[] = {
     {"setclientid", [](const Client::Opened&) { return setclientid("new", 1); }},
 };
 
-class DuplicateRequests : public Version40, public ::testing::WithParamInterface<Case> {
+class DuplicateRequests : public Version40, public ::testing::WithParamInterface<DuplicateCase> {
  public:
   void TestBody() override {}
   Client::Opened prepare() {
@@ -489,7 +507,7 @@ TEST_P(DuplicateRequests, AreExecutedOnceWheneverThePowerGoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, DuplicateRequests, ::testing::ValuesIn(cases),
+INSTANTIATE_TEST_SUITE_P(Each, DuplicateRequests, ::testing::ValuesIn(duplicate_cases),
                          [](const auto& each) { return std::string(each.param.name); });
 
 // So many replies are kept for each address, over restarts too, whatever is only read meanwhile.

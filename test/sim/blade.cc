@@ -169,7 +169,7 @@ server::VserverOptions Blade::options() const {
                         .bytes_max = p.log_bytes / 4,
                         .interval = p.checkpoint_interval};
   options.clients.lease_seconds = p.lease_seconds;
-  options.nfs.squash = nfs4::Squash::none;
+  options.nfs.exports[0].squash = nfs4::Squash::none;
   return options;
 }
 

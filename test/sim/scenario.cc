@@ -21,8 +21,8 @@ std::string words(const std::vector<bench::Ace>& acl) {
 
 std::vector<Scenario> all_scenarios() {
   std::vector<Scenario> all;
-  for (auto part :
-       {name_scenarios, xattr_scenarios, data_scenarios, open_scenarios, session_scenarios, job_scenarios})
+  for (auto part : {name_scenarios, xattr_scenarios, data_scenarios, open_scenarios, session_scenarios,
+                    job_scenarios, version40_scenarios})
     for (const Scenario& scenario : part()) all.push_back(scenario);
   return all;
 }
@@ -31,6 +31,7 @@ Stage::Stage(World& world) : Workload(world, "stage") {
   subject_ = &add_client({.slots = 3, .may_expire = true});
   observer_ = &add_client({.slots = 2});
   bare_ = &add_client({.slots = 1});
+  old_ = &add_client({.slots = 1, .may_expire = true, .version40 = true});
   holder_ = &add_client({.slots = 2, .back_channel = true});
 }
 
@@ -58,6 +59,14 @@ Task<> Stage::ask() {
   Slot& slot = subject_->slot(0);
   note(slot.call());
   const std::vector<Op> list(slot.call().list().begin() + 1, slot.call().list().end());
+  Reply& reply = co_await slot.ask();
+  read_answer(reply, list);
+}
+
+Task<> Stage::ask_old() {
+  Slot& slot = old_->slot(0);
+  note(slot.call());
+  const std::vector<Op> list = slot.call().list();
   Reply& reply = co_await slot.ask();
   read_answer(reply, list);
 }
@@ -143,6 +152,10 @@ bool Stage::read_result(Reply& reply, Op op) {
       const bool read = reply.open(stateid, change);
       return ok(read, changes(change) + fmt::format(" seqid {}", stateid.seqid));
     }
+    case Op::SETCLIENTID:
+      return ok(reply.setclientid(client_id, confirm));
+    case Op::OPEN_CONFIRM:
+      return with_seqid(reply.open_confirm(stateid));
     case Op::OPEN_DOWNGRADE:
       return with_seqid(reply.open_downgrade(stateid));
     case Op::CLOSE:

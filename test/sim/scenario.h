@@ -42,6 +42,7 @@ std::vector<Scenario> data_scenarios();
 std::vector<Scenario> open_scenarios();
 std::vector<Scenario> session_scenarios();
 std::vector<Scenario> job_scenarios();
+std::vector<Scenario> version40_scenarios();
 std::vector<Scenario> all_scenarios();
 
 using Operations = std::bitset<128>;  // by number
@@ -68,6 +69,10 @@ class Stage final : public Workload {
   Call& call_bare();
   // `done_before`: how it is answered if it was executed before a crash (there is no cached reply).
   Task<> ask_bare(NfsStatus done_before = NfsStatus::NFS4_OK);
+  // The same of an NFSv4.0 client, once that was started.
+  Client& old() { return *old_; }
+  Call& call_old() { return old_->slot(0).begin(); }
+  Task<> ask_old();
   static void add_write(Call& call, const Stateid& stateid, uint64_t offset, bench::StableHow how,
                         uint32_t bytes, uint64_t value);
   static constexpr Call::Channel channel{.request_bytes_max = 1U << 20U,
@@ -80,6 +85,8 @@ class Stage final : public Workload {
 
   // Of the last answer.
   Stateid stateid;
+  Stateid kept;  // an earlier one
+  uint64_t confirm = 0;
   NfsStatus status{};
   Verifier verifier{};
   FileHandle handle;
@@ -149,7 +156,7 @@ class Stage final : public Workload {
   Task<> look_at_locks(std::string path, FileHandle file);
   Task<> look_at_subject();
 
-  Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr, *holder_ = nullptr;
+  Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr, *old_ = nullptr, *holder_ = nullptr;
   Call* bare_call_ = nullptr;
   bool acting_ = false;
   Operations operations_;

@@ -66,7 +66,7 @@ Nfsstat4 CompoundReply::next(Opnum4 number) {
 
 VserverFixture::VserverFixture(uint64_t seed) : env(seed) {
   options.memory_bytes = 64U << 20U;
-  options.nfs.squash = nfs4::Squash::none;
+  options.nfs.exports[0].squash = nfs4::Squash::none;
 }
 
 VserverFixture::~VserverFixture() {

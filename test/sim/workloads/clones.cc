@@ -14,8 +14,6 @@ namespace {
 
 using bench::StableHow;
 
-constexpr uint64_t block = 4096;
-
 class ClonesWorkload final : public Workload {
  public:
   explicit ClonesWorkload(World& world) : Workload(world, "clones") {}
