@@ -21,6 +21,7 @@ log_bytes = "256MiB"
 blocks_step_bytes = "64MiB"
 checkpoint_bytes_max = "64MiB"
 """
+SEVERAL = CONFIG + '[[export]]\npath = "/home"\n[[export]]\npath = "/old"\nvolume = "volume1"\n'
 PATIENCE_SECONDS = 60
 
 
@@ -81,7 +82,7 @@ def main():
         try:
             server.expect(("/", "volume1"))
 
-            config.write_text(CONFIG + '[[export]]\npath = "/home"\n[[export]]\npath = "/old"\nvolume = "volume1"\n')
+            config.write_text(SEVERAL)
             told = server.reload()
             if told.returncode != 0:
                 sys.exit(f"reload: {told.stderr}")
@@ -94,6 +95,7 @@ def main():
                 sys.exit(f"a wrong configuration: {told.returncode} {told.stderr}")
             server.expect(("/home", "home"), ("/old", "volume1"))
 
+            # The file as it is now counts only when it is right.
             server.kill_server_process()
             server.expect(("/home", "home"), ("/old", "volume1"))
         finally:
@@ -101,6 +103,7 @@ def main():
             ended = server.process.wait(PATIENCE_SECONDS)
         if ended != 0:
             sys.exit(f"it stopped with {ended}")
+        config.write_text(SEVERAL)
         checked = subprocess.run([program, "check", str(data)], capture_output=True, text=True)
         if checked.returncode != 0:
             sys.exit(f"perdure check: {checked.stdout}{checked.stderr}")
