@@ -128,11 +128,12 @@ void ClientState::restored() {
   lock_states.for_each([&](const StateKey&, const LockStateRow& row) {
     if (ClientTwin* client = client_twin(row.client)) ++client->lock_states;
   });
+  std::vector<LockChange> changes;
   locks.for_each([&](const LockRow::Key& key, const LockRow& row) {
     if (planted("a restart forgets locks")) return;
     const LockStateRow* state = lock_states.peek({key.inode, key.number});
     CHECK(state != nullptr);
-    std::vector<LockChange> changes;
+    changes.clear();
     for (const LockRange& range : ranges_of(row))
       changes.push_back({{range.first, range.last, key.number}, range.write, true});
     apply_locks(key.inode, state->client, changes, false, Lsn(0));

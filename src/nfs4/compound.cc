@@ -81,6 +81,10 @@ Progress Compound::execute(Run& run) {
     if (*outcome != Nfsstat4::NFS4_OK)
       spdlog::debug("transaction {} client {:x}: {} on inode {}: {}", id(), registers.client,
                     name(operation_), registers.current.inode, name(*outcome));
+    // What changes something is kept with all of its reply, and no client has agreed on how much that may be.
+    if (registers.minor_version == 0 && run.changed())
+      registers.reply_bytes_max =
+          std::min(registers.reply_bytes_max, clients().options().cached_response_bytes_max);
     registers.step = 0;
     registers.own = {};
     registers.arguments_at = args.position();

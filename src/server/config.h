@@ -91,7 +91,11 @@ struct Config {
   // [limits]
   uint32_t connections_max = 4096;
   uint32_t clients_max = 4096;
-  uint32_t slots_max = 64;            // of one session
+  uint32_t slots_max = 64;     // of one session
+  uint32_t sessions_max = 16;  // of one client, like the rest
+  uint32_t opens_max = 2'000'000;
+  uint32_t locks_max = 4'000'000;
+  uint32_t delegations_max = 100'000;
   uint32_t io_bytes_max = 1U << 20U;  // of one READ or WRITE
   uint32_t request_seconds = 30;  // a connection that takes longer to send one, or to take a reply, is closed
 

@@ -69,6 +69,10 @@ clients = ["127.0.0.0/8", "::1"]
 # connections_max = 4096
 # clients_max = 4096
 # slots_max = 64
+# sessions_max = 16
+# opens_max = 2000000
+# locks_max = 4000000
+# delegations_max = 100000
 # io_bytes_max = "1MiB"
 # request_seconds = 30
 

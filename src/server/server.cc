@@ -166,6 +166,11 @@ class Server final : private wire::RpcProgram {
     options.clients.courtesy_seconds = config_.courtesy_seconds;
     options.clients.clients_max = config_.clients_max;
     options.clients.slots_per_session_max = config_.slots_max;
+    options.clients.sessions_per_client_max = config_.sessions_max;
+    options.clients.opens_per_client_max = config_.opens_max;
+    options.clients.lock_states_per_client_max = config_.locks_max;
+    options.clients.locks_per_client_max = config_.locks_max;
+    options.clients.delegations_per_client_max = config_.delegations_max;
     options.clients.delegations = config_.delegations;
     options.clients.persistent = config_.durability != Durability::memory;
     options.clients.request_bytes_max = options.clients.response_bytes_max = config_.io_bytes_max + 8192;

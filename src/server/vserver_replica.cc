@@ -18,9 +18,9 @@ constexpr size_t rows_at_once = 2048;
 constexpr uint64_t free_part = 4;
 
 // The first key behind `key`.
-ByteVector behind(const ByteVector& key) {
+ByteVector behind(Bytes key) {
   if (key.empty()) return first_key;
-  ByteVector next = key;
+  ByteVector next(key.begin(), key.end());
   next.push_back(std::byte{0});
   return next;
 }
@@ -78,10 +78,11 @@ void VserverReplica::copy_rows(const mirror::Rows& rows, env::Done<void> done) {
               [self = std::move(self)](Result<store::KeyValues> own) mutable {
                 if (!own) return self->done(std::move(own).error());
                 for (const auto& [key, value] : *own) {
-                  const auto it = self->changes.find(key);
+                  ByteVector name(key.begin(), key.end());
+                  const auto it = self->changes.find(name);
                   if (it == self->changes.end())
-                    self->changes.emplace(key, std::nullopt);
-                  else if (it->second == value)
+                    self->changes.emplace(std::move(name), std::nullopt);
+                  else if (it->second && std::ranges::equal(*it->second, value))
                     self->changes.erase(it);
                 }
                 if (own->size() == rows_max) {
@@ -122,23 +123,24 @@ void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::R
   } else if (ring.room() < ring.capacity() / free_part) {
     ring.hold(std::nullopt);
   }
-  store.scan(behind(want.behind), last_key, rows_at_once,
-             [copy_from = copy_from_, from = want.behind,
-              done = std::move(done)](Result<store::KeyValues> found) mutable {
-               if (!found) return done(std::move(found).error());
-               mirror::Rows rows{.read_from = copy_from, .behind = std::move(from), .upto = {}, .rows = {}};
-               size_t bytes = 0;
-               const bool more = found->size() == rows_at_once;
-               for (auto& [key, value] : *found) {
-                 bytes += key.size() + value.size();
-                 rows.rows.push_back({std::move(key), std::move(value)});
-                 if (bytes < mirror::message_bytes_max / 4) continue;
-                 rows.upto = rows.rows.back().key;
-                 return done(std::move(rows));
-               }
-               if (more) rows.upto = rows.rows.back().key;
-               done(std::move(rows));
-             });
+  store.scan(
+      behind(want.behind), last_key, rows_at_once,
+      [copy_from = copy_from_, from = want.behind,
+       done = std::move(done)](Result<store::KeyValues> found) mutable {
+        if (!found) return done(std::move(found).error());
+        mirror::Rows rows{.read_from = copy_from, .behind = std::move(from), .upto = {}, .rows = {}};
+        size_t bytes = 0;
+        const bool more = found->size() == rows_at_once;
+        for (const auto& [key, value] : *found) {
+          bytes += key.size() + value.size();
+          rows.rows.push_back({ByteVector(key.begin(), key.end()), ByteVector(value.begin(), value.end())});
+          if (bytes < mirror::message_bytes_max / 4) continue;
+          rows.upto = rows.rows.back().key;
+          return done(std::move(rows));
+        }
+        if (more) rows.upto = rows.rows.back().key;
+        done(std::move(rows));
+      });
 }
 
 Result<std::vector<mirror::NamedBlocks>> VserverReplica::named_blocks(const mirror::Rows& rows) {

@@ -50,36 +50,49 @@ size_t Database::memory_bytes() const {
 // ------------------------------------------------------------------------------------------------
 // restoration
 
-void Database::load_resident(env::Done<void> done) {
-  load_next_table(0, std::move(done));
+namespace {
+
+constexpr size_t load_rows_max = 16'384;  // of one scan
+
+// Where the next scan begins behind this key: no key lies between.
+ByteVector behind(Bytes key) {
+  ByteVector next(key.begin(), key.end());
+  next.push_back(std::byte{0});
+  return next;
 }
 
-void Database::load_next_table(uint8_t id, env::Done<void> done) {
+}  // namespace
+
+void Database::load_resident(env::Done<void> done) {
+  load_next_table(0, std::make_shared<env::Done<void>>(std::move(done)));
+}
+
+void Database::load_next_table(uint8_t id, std::shared_ptr<env::Done<void>> done) {
   while (id < tables_.size() && (tables_[id] == nullptr || tables_[id]->residence() != Residence::resident))
     ++id;
-  if (id == tables_.size()) return done({});
+  if (id == tables_.size()) return (*done)({});
   load_rows(*tables_[id], ByteVector{std::byte{id}}, std::move(done));
 }
 
-void Database::load_rows(TableBase& table, ByteVector from, env::Done<void> done) {
-  constexpr size_t rows_max = 4096;
+// The next rows are read while these are taken in: the two take about as long. Once `done` has been told of
+// a problem, it is null.
+void Database::load_rows(TableBase& table, ByteVector from, std::shared_ptr<env::Done<void>> done) {
   const auto id = static_cast<uint8_t>(table.id());
   ByteVector last(64, std::byte{0xff});  // behind every key: they are shorter
   last[0] = std::byte{id};
-  store_.scan(std::move(from), std::move(last), rows_max,
-              [this, &table, id, done = std::move(done)](Result<store::KeyValues> rows) mutable {
-                if (!rows) return done(std::move(rows).error());
+  store_.scan(std::move(from), std::move(last), load_rows_max,
+              [this, &table, id, done = std::move(done)](Result<store::KeyValues> rows) {
+                if (!*done) return;
+                if (!rows) return std::exchange(*done, nullptr)(std::move(rows).error());
+                const bool more = rows->size() == load_rows_max;
+                if (more) load_rows(table, behind(rows->back().first), done);
                 for (const auto& [key, value] : *rows)
-                  if (!table.load(Bytes(key).subspan(1), value))
-                    return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} row",
-                                      table.name()));
-                if (rows->size() < rows_max) {
-                  table.loaded();
-                  return load_next_table(static_cast<uint8_t>(id + 1), std::move(done));
-                }
-                ByteVector next = std::move(rows->back().first);
-                next.push_back(std::byte{0});
-                load_rows(table, std::move(next), std::move(done));
+                  if (!table.load(key.subspan(1), value))
+                    return std::exchange(*done, nullptr)(error(
+                        ErrorKind::corrupt, "the checkpoint store holds an invalid {} row", table.name()));
+                if (more) return;
+                table.loaded();
+                load_next_table(static_cast<uint8_t>(id + 1), done);
               });
 }
 

@@ -75,8 +75,8 @@ class Database {
 
  private:
   struct Checkpoint;
-  void load_next_table(uint8_t id, env::Done<void> done);
-  void load_rows(TableBase& table, ByteVector from, env::Done<void> done);
+  void load_next_table(uint8_t id, std::shared_ptr<env::Done<void>> done);
+  void load_rows(TableBase& table, ByteVector from, std::shared_ptr<env::Done<void>> done);
   void continue_checkpoint();
   void settle();
 

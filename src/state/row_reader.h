@@ -83,7 +83,8 @@ Result<bool> RowReader<Row>::peek_store() {
       next_stored_ = 0;
       more_in_store_ = stored_.size() == rows_at_once;
       if (stored_.empty()) return false;
-      from_ = stored_.back().first;
+      const Bytes behind = stored_.back().first;
+      from_.assign(behind.begin(), behind.end());
       from_.push_back(std::byte{0});
     }
     have_stored_ = decode_key(Bytes(stored_[next_stored_].first).subspan(1), stored_key_);

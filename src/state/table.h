@@ -113,6 +113,7 @@ class Table final : public TableBase {
   typename Map::iterator insert_entry(typename Map::iterator hint, const Key& key);
   void remove_entry(typename Map::iterator it);
   void insert_fetched(const Key& key, std::optional<Bytes> value, uint32_t tick);
+  bool insert_fetched(typename Map::iterator it, const Key& key, std::optional<Bytes> value, uint32_t tick);
   void miss_key(Run& run, const Key& key);
   void miss_range(Run& run, const Key& from, const Key& last);
   void fetch_key(Key key, uint32_t tick, env::Done<void> done);

@@ -230,11 +230,17 @@ void Table<Row>::known_empty(const Key& from, const Key& last) {
 template <class Row>
 void Table<Row>::insert_fetched(const Key& key, std::optional<Bytes> value, uint32_t tick) {
   auto it = entries_.lower_bound(key);
-  if (it != entries_.end() && it->first == key) return;
+  if (it == entries_.end() || it->first != key) insert_fetched(it, key, value, tick);
+}
+
+// Before `it`. False: these bytes are no row.
+template <class Row>
+bool Table<Row>::insert_fetched(typename Map::iterator it, const Key& key, std::optional<Bytes> value,
+                                uint32_t tick) {
   std::unique_ptr<Row> row;
   if (value) {
     row = std::make_unique<Row>();
-    if (!decode(*value, *row)) return;
+    if (!decode(*value, *row)) return false;
   }
   it = insert_entry(it, key);
   it->second.touched = tick;
@@ -242,6 +248,7 @@ void Table<Row>::insert_fetched(const Key& key, std::optional<Bytes> value, uint
   memory_bytes_ += memory(row.get());
   rows_ += items(row.get());
   it->second.row = std::move(row);
+  return true;
 }
 
 template <class Row>
@@ -298,9 +305,9 @@ void Table<Row>::fetch_range(Key from, Key last, uint32_t tick, env::Done<void> 
         Key end = last;
         for (const auto& [key_bytes, value] : *result) {
           Key key;
-          if (!decode_key(Bytes(key_bytes).subspan(1), key))
+          if (!decode_key(key_bytes.subspan(1), key))
             return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} key", name()));
-          insert_fetched(key, Bytes(value), tick);
+          insert_fetched(key, value, tick);
           if (entries_.find(key) == entries_.end())
             return done(error(ErrorKind::corrupt, "the checkpoint store holds an invalid {} row", name()));
           if (result->size() == rows_max) end = key;
@@ -385,8 +392,10 @@ template <class Row>
 bool Table<Row>::load(Bytes key_bytes, Bytes row_bytes) {
   Key key;
   if (!decode_key(key_bytes, key)) return false;
-  insert_fetched(key, row_bytes, 0);
-  return entries_.find(key) != entries_.end();
+  // They come in order.
+  auto hint = entries_.end();
+  if (!entries_.empty() && !(std::prev(hint)->first < key)) return false;
+  return insert_fetched(hint, key, row_bytes, 0);
 }
 
 template <class Row>

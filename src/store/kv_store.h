@@ -23,7 +23,47 @@ struct Change {
   std::optional<ByteVector> value;  // none: erase
 };
 
-using KeyValues = std::vector<std::pair<ByteVector, ByteVector>>;
+// Rows in order, in one piece of memory: a restart reads millions of them.
+class KeyValues {
+ public:
+  using Row = std::pair<Bytes, Bytes>;  // views
+
+  void add(Bytes key, Bytes value) {
+    rows_.push_back({bytes_.size(), static_cast<uint32_t>(key.size()), static_cast<uint32_t>(value.size())});
+    bytes_.insert(bytes_.end(), key.begin(), key.end());
+    bytes_.insert(bytes_.end(), value.begin(), value.end());
+  }
+  size_t size() const { return rows_.size(); }
+  bool empty() const { return rows_.empty(); }
+  Row operator[](size_t n) const {
+    const Place& p = rows_[n];
+    const Bytes row = Bytes(bytes_).subspan(p.at, size_t{p.key_bytes} + p.value_bytes);
+    return {row.first(p.key_bytes), row.subspan(p.key_bytes)};
+  }
+  Row back() const { return (*this)[size() - 1]; }
+
+  class Iterator {
+   public:
+    Iterator(const KeyValues& rows, size_t n) : rows_(&rows), n_(n) {}
+    Row operator*() const { return (*rows_)[n_]; }
+    Iterator& operator++() { return ++n_, *this; }
+    bool operator==(const Iterator& other) const { return n_ == other.n_; }
+
+   private:
+    const KeyValues* rows_;
+    size_t n_;
+  };
+  Iterator begin() const { return {*this, 0}; }
+  Iterator end() const { return {*this, size()}; }
+
+ private:
+  struct Place {
+    size_t at;
+    uint32_t key_bytes, value_bytes;
+  };
+  ByteVector bytes_;
+  std::vector<Place> rows_;
+};
 
 // How far the log is contained in the store. Both are LSNs of one instant between two runs.
 struct Applied {

@@ -42,6 +42,8 @@ rocksdb::Slice slice(Bytes b) {
 Bytes bytes(const rocksdb::Slice& s) {
   return bytes_of({s.data(), s.size()});
 }
+constexpr size_t rows_of_a_long_scan = 1024, long_scan_readahead_bytes = 1U << 20U;
+
 ByteVector vector(const rocksdb::Slice& s) {
   return {bytes(s).begin(), bytes(s).end()};
 }
@@ -189,10 +191,11 @@ Result<KeyValues> Database::scan(Bytes from, const ByteVector& last, size_t rows
   const rocksdb::Slice upper_bound = slice(behind_last);
   rocksdb::ReadOptions options;
   options.iterate_upper_bound = &upper_bound;
+  options.readahead_size = rows_max >= rows_of_a_long_scan ? long_scan_readahead_bytes : 0;
   const std::unique_ptr<rocksdb::Iterator> row(db->NewIterator(options));
   KeyValues found;
   for (row->Seek(slice(from)); row->Valid() && found.size() < rows_max; row->Next())
-    found.emplace_back(vector(row->key()), vector(row->value()));
+    found.add(bytes(row->key()), bytes(row->value()));
   if (!row->status().ok()) return failure(path, "scan", row->status());
   return found;
 }

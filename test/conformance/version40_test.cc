@@ -510,6 +510,17 @@ TEST_P(DuplicateRequests, AreExecutedOnceWheneverThePowerGoes) {
 INSTANTIATE_TEST_SUITE_P(Each, DuplicateRequests, ::testing::ValuesIn(duplicate_cases),
                          [](const auto& each) { return std::string(each.param.name); });
 
+// A reply that is kept for long is not a big one.
+TEST_F(Version40, AChangeLimitsWhatIsReadBehindIt) {
+  const Client::Opened file = open(alice, "f");
+  expect(NFS4_OK, Ops(0).fh(file.handle).write(file.stateid, 0, std::string(300'000, 'x')));
+  const auto read = [&](Ops ops) {
+    return data_of(expect(NFS4_OK, ops.fh(file.handle).read(file.stateid, 0, 300'000))).data.size();
+  };
+  EXPECT_EQ(read(Ops(0)), 300'000U);
+  EXPECT_LE(read(std::move(Ops(0).root().mkdir("d"))), 64U << 10U);
+}
+
 // So many replies are kept for each address, over restarts too, whatever is only read meanwhile.
 TEST_F(Version40, KeepsTheNewestReplies) {
   server.crash();

@@ -117,7 +117,7 @@ Result<KeyValues> MemoryKvStore::scan_now(const ByteVector& from, const ByteVect
   const BytesLess less;
   for (auto row = rows_.lower_bound(from); row != rows_.end() && found.size() < rows_max; ++row) {
     if (less(last, row->first)) break;
-    found.emplace_back(row->first, row->second);
+    found.add(row->first, row->second);
   }
   return found;
 }

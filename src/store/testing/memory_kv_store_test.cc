@@ -64,7 +64,7 @@ TEST_F(MemoryKvStoreTest, ScanIncludesBothBoundsAndStopsAtRowsMax) {
   auto scan = [&](std::string_view from, std::string_view last, size_t rows_max) {
     std::string keys;
     store->scan(text(from), text(last), rows_max, [&](Result<KeyValues> r) {
-      for (auto& [key, row] : *r) keys += text_of(key);
+      for (const auto& [key, row] : *r) keys += text_of(key);
     });
     env.advance(env::Duration(10000));
     return keys;
