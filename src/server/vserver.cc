@@ -114,11 +114,25 @@ void Vserver::start(env::Env& env, Parts parts, VserverOptions options,
          Vserver& v = **loaded;
          // It may have been a part of a pair, whose epochs count something else.
          const Epoch last = std::max(v.commit_->epoch(), mirror::newest_epoch(v.history()));
-         v.serve(std::max(epoch, last.next()),
-                 [vserver = std::move(*loaded), done = std::move(done)](Result<void> served) mutable {
-                   if (!served) return done(std::move(served).error());
-                   done(std::move(vserver));
-                 });
+         // While it begins to serve it belongs to the environment, which forgets what is under way at a
+         // crash: a job of its own must not own it.
+         struct Beginning {
+           std::unique_ptr<Vserver> vserver;
+           env::Done<std::unique_ptr<Vserver>> done;
+           env::TimerId owner;
+         };
+         auto beginning = std::make_shared<Beginning>(std::move(*loaded), std::move(done), env::TimerId{});
+         constexpr auto never = std::chrono::hours(24 * 365);
+         beginning->owner = v.env_.after(never, [beginning] {});
+         v.serve(std::max(epoch, last.next()), [weak = std::weak_ptr(beginning)](Result<void> served) {
+           const std::shared_ptr<Beginning> b = weak.lock();
+           CHECK(b != nullptr);
+           b->vserver->env_.cancel(b->owner);
+           if (served) return b->done(std::move(b->vserver));
+           // Not from within one of its jobs: it ends with that.
+           b->vserver->env_.post(
+               [b, problem = std::move(served).error()]() mutable { b->done(std::move(problem)); });
+         });
        });
 }
 
