@@ -80,6 +80,7 @@ ClientState::~ClientState() = default;
 void ClientState::restored() {
   client_twins_.clear(), by_lease_ = {}, session_twins_.clear(), file_twins_.clear(), connections_.clear();
   delegation_waiters_.clear(), back_path_waiters_.clear();
+  leases_judged_ = lease_clock_.now();
   clients.for_each([&](const ClientRow::Key& key, const ClientRow& row) {
     auto twin = std::make_unique<ClientTwin>();
     twin->kind = row.kind;
@@ -273,6 +274,7 @@ bool ClientState::courtesy_has_ended(ClientId client) const {
 }
 
 std::vector<ClientId> ClientState::take_expired(size_t max) {
+  leases_judged_ = lease_clock_.now();
   std::vector<ClientId> expired_clients;
   for (const std::list<ClientId>& all : by_lease_) {
     const uint32_t seconds =
@@ -291,6 +293,8 @@ std::vector<ClientId> ClientState::take_expired(size_t max) {
 
 Outcome<bool> ClientState::gives_way(Run& run, ClientId client) {
   if (!lease_has_ended(client)) return false;
+  const auto lease = std::chrono::seconds(options_.lease_seconds);
+  if (leases_judged_ - client_twin(client)->renewed <= lease) return false;
   const ClientRow* row = TRY(clients.get(run, {client}));
   CHECK(row != nullptr);
   PERDURE_MARK("a client whose lease has ended gives way");

@@ -144,8 +144,9 @@ class ClientState {
   bool courtesy_has_ended(ClientId client) const;
   // Up to `max` of those, each to be given to a job (expire.h). Each is named once, until its job has run.
   std::vector<ClientId> take_expired(size_t max);
-  // The client, which is there, is in somebody's way. True: its lease has ended, and so has, with this run,
-  // the client.
+  // The client, which is there, is in somebody's way. True: its lease had ended when leases were looked at
+  // last (take_expired()), and so has, with this run, the client. Only then is it known that nothing from it
+  // waits where nobody has looked: the process may have stood still a moment ago.
   Outcome<bool> gives_way(Run& run, ClientId client);
   // There is room for one more client; for that, a client whose lease has ended may be ended.
   //   delay
@@ -263,6 +264,7 @@ class ClientState {
   uint32_t last_state_ = 0;
   absl::flat_hash_map<ClientId, std::unique_ptr<ClientTwin>> client_twins_;
   LeaseClock lease_clock_{env_};
+  env::Instant leases_judged_{};  // when take_expired() was called last, by the lease clock
   // Least recently renewed first: those that are due when their lease has ended, and those who are shown
   // courtesy.
   std::array<std::list<ClientId>, 2> by_lease_;
