@@ -266,23 +266,29 @@ bool ClientState::lease_has_ended(ClientId client) const {
   return (twin->in_flight == 0 && was_told(*twin)) || planted("a lease ends while a request is in flight");
 }
 
+namespace {
+
+// How long a client may be silent before it is ended though nobody needs what it has.
+std::chrono::seconds silence_max(const ClientState::Options& options, bool courtesy) {
+  return std::chrono::seconds(options.lease_seconds + (courtesy ? options.courtesy_seconds : 0));
+}
+
+}  // namespace
+
 bool ClientState::courtesy_has_ended(ClientId client) const {
   const ClientTwin* twin = client_twin(client);
   if (twin == nullptr || !lease_has_ended(client)) return false;
-  const uint32_t seconds = options_.lease_seconds + (twin->courtesy ? options_.courtesy_seconds : 0);
-  return lease_clock_.now() - twin->renewed > std::chrono::seconds(seconds);
+  return lease_clock_.now() - twin->renewed > silence_max(options_, twin->courtesy);
 }
 
 std::vector<ClientId> ClientState::take_expired(size_t max) {
   leases_judged_ = lease_clock_.now();
   std::vector<ClientId> expired_clients;
   for (const std::list<ClientId>& all : by_lease_) {
-    const uint32_t seconds =
-        options_.lease_seconds + (&all == &by_lease_.back() ? options_.courtesy_seconds : 0);
     for (const ClientId client : all) {
       ClientTwin& twin = *client_twin(client);
-      if (expired_clients.size() == max || lease_clock_.now() - twin.renewed <= std::chrono::seconds(seconds))
-        break;
+      const bool silent = lease_clock_.now() - twin.renewed > silence_max(options_, twin.courtesy);
+      if (expired_clients.size() == max || !silent) break;
       if (twin.expiring || !lease_has_ended(client)) continue;
       twin.expiring = true;
       expired_clients.push_back(client);

@@ -78,22 +78,19 @@ Outcome<void> make_room(ClientState& cs, Run& run, ClientId client) {
   return Status::resource;
 }
 
-Outcome<const StateOwnerRow*> owner_of(ClientState& cs, Run& run, ClientId client, StateKind kind,
-                                       Bytes owner, StateOwnerRow::Key& key) {
+// Whom a request names. An owner that is not known may become one.
+Outcome<FoundStateOwner> find_named(ClientState& cs, Run& run, ClientId client, StateKind kind, Bytes owner) {
+  if (owner.size() > owner_bytes_max) return Status::invalid_argument;
   const FoundStateOwner found = TRY(find_state_owner(cs, run, client, kind, owner));
-  key = found.key;
-  return found.row;
+  if (found.row == nullptr) TRY(make_room(cs, run, client));
+  return found;
 }
 
 }  // namespace
 
 Outcome<OwnerPlace> place_open(ClientState& cs, Run& run, ClientId client, Bytes owner, uint32_t seqid) {
-  if (owner.size() > owner_bytes_max) return Status::invalid_argument;
-  const FoundStateOwner found = TRY(find_state_owner(cs, run, client, StateKind::open, owner));
-  if (found.row == nullptr) {
-    TRY(make_room(cs, run, client));
-    return OwnerPlace{.key = found.key, .seqid = seqid, .fresh = true};
-  }
+  const FoundStateOwner found = TRY(find_named(cs, run, client, StateKind::open, owner));
+  if (found.row == nullptr) return OwnerPlace{.key = found.key, .seqid = seqid, .fresh = true};
   const bool again = seqid == found.row->seqid && !found.row->result.empty();
   if (found.row->confirmed || again) return place(found.key, *found.row, seqid);
   // §9.1.11: what it has opened, and nobody has confirmed, was perhaps an old request that came late.
@@ -108,33 +105,26 @@ Outcome<OwnerPlace> place_open(ClientState& cs, Run& run, ClientId client, Bytes
 
 Outcome<OwnerPlace> place_stateid(ClientState& cs, Run& run, const Stateid& stateid, uint32_t seqid) {
   const StateKey state{stateid.inode, stateid.number};
-  StateOwnerRow::Key key;
-  const StateOwnerRow* owner = nullptr;
+  FoundStateOwner owner;
   if (stateid.kind() == StateKind::lock) {
-    const LockStateRow* row = TRY(cs.lock_states.get(run, state));
-    if (row != nullptr) owner = TRY(owner_of(cs, run, row->client, StateKind::lock, row->owner, key));
+    if (const LockStateRow* row = TRY(cs.lock_states.get(run, state)))
+      owner = TRY(find_state_owner(cs, run, row->client, StateKind::lock, row->owner));
   } else if (stateid.kind() == StateKind::open) {
-    const OpenRow* row = TRY(cs.opens.get(run, state));
-    if (row != nullptr) {
-      owner = TRY(owner_of(cs, run, row->client, StateKind::open, row->owner, key));
+    if (const OpenRow* row = TRY(cs.opens.get(run, state))) {
+      owner = TRY(find_state_owner(cs, run, row->client, StateKind::open, row->owner));
     } else if (const ClosedOpenRow* closed = TRY(cs.closed_opens.get(run, state))) {
-      key = closed->owner;
-      owner = TRY(cs.state_owners.get(run, key));
+      owner = {closed->owner, TRY(cs.state_owners.get(run, closed->owner))};
       // Whoever closed it may only say so again.
-      if (owner != nullptr && owner->seqid != seqid) return Status::bad_stateid;
+      if (owner.row != nullptr && owner.row->seqid != seqid) return Status::bad_stateid;
     }
   }
-  if (owner == nullptr) return Status::expired;
-  return place(key, *owner, seqid);
+  if (owner.row == nullptr) return Status::expired;
+  return place(owner.key, *owner.row, seqid);
 }
 
 Outcome<OwnerPlace> place_lock(ClientState& cs, Run& run, ClientId client, Bytes owner, uint32_t seqid) {
-  if (owner.size() > owner_bytes_max) return Status::invalid_argument;
-  const FoundStateOwner found = TRY(find_state_owner(cs, run, client, StateKind::lock, owner));
-  if (found.row == nullptr) {
-    TRY(make_room(cs, run, client));
-    return OwnerPlace{.key = found.key, .seqid = seqid, .fresh = true};
-  }
+  const FoundStateOwner found = TRY(find_named(cs, run, client, StateKind::lock, owner));
+  if (found.row == nullptr) return OwnerPlace{.key = found.key, .seqid = seqid, .fresh = true};
   if (seqid != found.row->seqid + 1) return Status::bad_seqid;
   if (found.row->inodes.size() >= files_per_lock_owner_max) return Status::resource;
   return OwnerPlace{.key = found.key, .seqid = seqid};

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include "base/mark.h"
 #include "fs/create.h"
-#include "fs/lookup.h"
 #include "fs/readdir.h"
 #include "fs/remove.h"
 
@@ -36,8 +34,7 @@ Outcome<void> Exports::apply(fs::FileSystem& fs, state::Run& run, const std::vec
   const bool whole = !in_order.empty() && in_order.front()->path == "/";
   places.root =
       TRY(find_or_make_volume(fs, run, whole ? in_order.front()->volume : std::string(pseudo_volume)));
-  const fs::VolumeId top = fs::volume_of(places.root);
-  if (!whole) places.exports[top].push_back(pseudo_export);
+  if (!whole) places.exports[fs::volume_of(places.root)].push_back(pseudo_export);
   for (const Export* e : in_order) {
     const InodeId root = TRY(find_or_make_volume(fs, run, e->volume));
     std::vector<Export>& rules = places.exports[fs::volume_of(root)];
@@ -50,10 +47,7 @@ Outcome<void> Exports::apply(fs::FileSystem& fs, state::Run& run, const std::vec
   }
   if (!whole) TRY(remove_others(fs, run, places, places.root, "/"));
   run.on_commit([this, places = std::move(places), all]() mutable {
-    root_ = places.root;
-    mounted_ = std::move(places.mounted);
-    covers_ = std::move(places.covers);
-    exports_ = std::move(places.exports);
+    places_ = std::move(places);
     all_ = std::move(all);
     ++generation_;
   });
@@ -70,10 +64,6 @@ Outcome<InodeId> Exports::find_or_make_volume(fs::FileSystem& fs, state::Run& ru
 
 Outcome<InodeId> Exports::find_or_make_path(fs::FileSystem& fs, state::Run& run, const Places& places,
                                             std::string_view path) {
-  const auto crossed = [&](InodeId directory) {
-    auto it = places.mounted.find(directory);
-    return it == places.mounted.end() ? directory : it->second;
-  };
   InodeId directory = places.root;
   while (!path.empty()) {
     path.remove_prefix(1);
@@ -81,7 +71,7 @@ Outcome<InodeId> Exports::find_or_make_path(fs::FileSystem& fs, state::Run& run,
     path.remove_prefix(name.size());
     fs::CreateRequest request{.type = fs::FileType::directory, .mode = fs::CreateMode::unchecked};
     request.attributes.mode = 0755;
-    const fs::Created there = TRY(fs::create(fs, run, root_user, crossed(directory), name, request));
+    const fs::Created there = TRY(fs::create(fs, run, root_user, places.crossed(directory), name, request));
     if (there.type != fs::FileType::directory) return Status::not_directory;
     directory = there.inode;
   }
@@ -111,24 +101,24 @@ Outcome<void> Exports::remove_others(fs::FileSystem& fs, state::Run& run, const 
 }
 
 const Export* Exports::find(fs::VolumeId volume, const wire::Address& peer) const {
-  auto it = exports_.find(volume);
-  if (it == exports_.end()) return nullptr;
+  auto it = places_.exports.find(volume);
+  if (it == places_.exports.end()) return nullptr;
   auto rule = std::ranges::find_if(it->second, [&](const Export& e) { return e.admits(peer); });
   return rule == it->second.end() ? nullptr : &*rule;
 }
 
 bool Exports::is_exported(fs::VolumeId volume) const {
-  return exports_.contains(volume);
+  return places_.exports.contains(volume);
 }
 
-InodeId Exports::crossed(InodeId directory) const {
-  auto it = mounted_.find(directory);
-  return it == mounted_.end() ? directory : it->second;
+InodeId Exports::Places::crossed(InodeId directory) const {
+  auto it = mounted.find(directory);
+  return it == mounted.end() ? directory : it->second;
 }
 
 InodeId Exports::covered_by(InodeId root) const {
-  auto it = covers_.find(root);
-  return it == covers_.end() ? root : it->second;
+  auto it = places_.covers.find(root);
+  return it == places_.covers.end() ? root : it->second;
 }
 
 }  // namespace perdure::nfs4

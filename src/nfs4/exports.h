@@ -45,13 +45,13 @@ class Exports {
   // nullptr: the volume is not exported to this client.
   const Export* find(fs::VolumeId volume, const wire::Address& peer) const;
   bool is_exported(fs::VolumeId volume) const;
-  InodeId root() const { return root_; }
+  InodeId root() const { return places_.root; }
   // The root that covers this directory, or the directory itself.
-  InodeId crossed(InodeId directory) const;
-  bool is_covered(InodeId directory) const { return mounted_.contains(directory); }
+  InodeId crossed(InodeId directory) const { return places_.crossed(directory); }
+  bool is_covered(InodeId directory) const { return places_.mounted.contains(directory); }
   // The directory that this root covers, or the root itself.
   InodeId covered_by(InodeId root) const;
-  bool have_mounts() const { return !mounted_.empty(); }
+  bool have_mounts() const { return !places_.mounted.empty(); }
   // As they were applied.
   const std::vector<Export>& all() const { return all_; }
   // Counts the changes.
@@ -62,6 +62,7 @@ class Exports {
     InodeId root;
     absl::flat_hash_map<InodeId, InodeId> mounted, covers;
     absl::flat_hash_map<fs::VolumeId, std::vector<Export>> exports;
+    InodeId crossed(InodeId directory) const;
   };
   static Outcome<InodeId> find_or_make_volume(fs::FileSystem& fs, state::Run& run, const std::string& name);
   static Outcome<InodeId> find_or_make_path(fs::FileSystem& fs, state::Run& run, const Places& places,
@@ -69,9 +70,7 @@ class Exports {
   static Outcome<void> remove_others(fs::FileSystem& fs, state::Run& run, const Places& places,
                                      InodeId directory, const std::string& path);
 
-  InodeId root_;
-  absl::flat_hash_map<InodeId, InodeId> mounted_, covers_;
-  absl::flat_hash_map<fs::VolumeId, std::vector<Export>> exports_;
+  Places places_;
   std::vector<Export> all_;
   uint32_t generation_ = 0;
 };

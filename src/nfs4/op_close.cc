@@ -28,8 +28,7 @@ Outcome<Nfsstat4> op_open_confirm(Compound& c, Run& run) {
   const uint32_t seqid = c.args.get_u32();
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   // What is not confirmed does not count as a stateid yet.
-  const Outcome<std::optional<Nfsstat4>> repeated = take_turn(c, run, given, seqid);
-  if (TRY(repeated)) return **repeated;
+  if (const auto repeated = TRY(take_turn(c, run, given, seqid))) return *repeated;
   put_stateid(c.reply, TRY(client::open_confirm(c.clients(), run, c.registers.current.inode, given)));
   c.turn->request.confirms = true;
   return Nfsstat4::NFS4_OK;

@@ -1,23 +1,13 @@
 // SEQUENCE: RFC 8881 §18.46.
 #include "client/sequence.h"
 
-#include "base/crc32c.h"
 #include "nfs4/compound.h"
 #include "nfs4/operations.h"
+#include "nfs4/results.h"
 
 namespace perdure::nfs4 {
 
 namespace {
-
-// Of what stands behind SEQUENCE, and of who sends it: the Linux client encodes a request anew before it
-// sends it again, and says in sa_highest_slotid which slots it uses then. Another user's request is not a
-// repetition (RFC 8881 §2.10.6.1.3.1).
-uint32_t checksum(const Compound& c) {
-  const Bytes request = c.args.rest();
-  const uint32_t user[] = {static_cast<uint32_t>(c.credential().flavor), c.credential().uid};
-  const PageRun* pages = c.argument_pages();
-  return crc32c(std::as_bytes(std::span(user)), pages != nullptr ? pages->crc(request) : crc32c(request));
-}
 
 // What the session's limits say of this request. Sizes are those of RPC messages, without record marks (RFC
 // 8881 §18.36.3 on ca_maxrequestsize). These are errors of SEQUENCE itself, so the slot must stay as it is
@@ -46,7 +36,9 @@ Outcome<Nfsstat4> op_sequence(Compound& c, Run& run) {
   const uint32_t highest_slot = c.args.get_u32();
   const bool cache_this = c.args.get_bool();
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
-  args.checksum = checksum(c);
+  // Only of what stands behind it: the Linux client encodes a request anew before it sends it again, and says
+  // in sa_highest_slotid which slots it uses then.
+  args.checksum = request_checksum(c, c.args.rest());
   args.connection = client::ConnectionId(c.connection().value);
 
   const client::ChannelAttributes fore = TRY(c.clients().find_session(run, args.session)).row->fore;

@@ -1,6 +1,7 @@
 // Pieces of results that several operations share.
 #pragma once
 
+#include "base/crc32c.h"
 #include "fs/directory.h"
 #include "nfs4/compound.h"
 #include "nfs4/version40.h"
@@ -24,6 +25,14 @@ inline client::Stateid get_stateid(wire::XdrDecoder& in) {
 inline void put_stateid(wire::XdrEncoder& out, const client::Stateid& stateid) {
   out.put_u32(stateid.seqid);
   out.put_opaque_fixed(stateid.other());
+}
+
+// Of a request, or what matters of it, and of who sends it: another user's is not a repetition (RFC 8881
+// §2.10.6.1.3.1).
+inline uint32_t request_checksum(const Compound& c, Bytes request) {
+  const uint32_t user[] = {static_cast<uint32_t>(c.credential().flavor), c.credential().uid};
+  const PageRun* pages = c.argument_pages();
+  return crc32c(std::as_bytes(std::span(user)), pages != nullptr ? pages->crc(request) : crc32c(request));
 }
 
 enum class Handle : uint8_t { current, saved };

@@ -1,9 +1,9 @@
 #include "nfs4/version40.h"
 
-#include "base/crc32c.h"
 #include "client/duplicate_requests.h"
 #include "client/find_state.h"
 #include "client/setclientid.h"
+#include "nfs4/results.h"
 
 namespace perdure::nfs4 {
 
@@ -41,16 +41,11 @@ Nfsstat4 repeat(Compound& c, const client::OwnerPlace& place) {
 
 Outcome<void> admit(Compound& c, Run& run) {
   const wire::Address& peer = c.peer();
-  const uint32_t user[] = {static_cast<uint32_t>(c.credential().flavor), c.credential().uid};
-  const PageRun* pages = c.argument_pages();
-  const Bytes arguments = c.arguments();
-  const uint32_t checksum =
-      crc32c(std::as_bytes(std::span(user)), pages != nullptr ? pages->crc(arguments) : crc32c(arguments));
   const client::AdmittedRequest admitted = TRY(client::admit_request(
       c.clients(), run,
       {.address = std::as_bytes(std::span(peer.ip)).first(peer.is_v6 ? peer.ip.size() : 4),
        .xid = c.xid(),
-       .checksum = checksum}));
+       .checksum = request_checksum(c, c.arguments())}));
   if (admitted.drop)
     c.drop();
   else if (admitted.replay)

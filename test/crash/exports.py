@@ -12,15 +12,8 @@ import sys
 import tempfile
 import time
 
-CONFIG = """\
-[server]
-memory_bytes = "128MiB"
+from first_start import CONFIG
 
-[vserver]
-log_bytes = "256MiB"
-blocks_step_bytes = "64MiB"
-checkpoint_bytes_max = "64MiB"
-"""
 SEVERAL = CONFIG + '[[export]]\npath = "/home"\n[[export]]\npath = "/old"\nvolume = "volume1"\n'
 PATIENCE_SECONDS = 60
 

@@ -78,4 +78,5 @@ def main():
     print(f"{kills} kills during a first start, which takes {longest:.2f} s; each was followed by one that serves")
 
 
-main()
+if __name__ == "__main__":
+    main()
