@@ -21,7 +21,6 @@ struct CheckedSession {
   SessionNumber number;
   ClientId client;
   uint32_t slots = 0;
-  bool named = false;  // by a client_state row
 };
 
 class ClientCheck {
@@ -39,11 +38,11 @@ class ClientCheck {
     auto it = std::ranges::lower_bound(clients_, id, {}, &CheckedClient::id);
     return it != clients_.end() && it->id == id ? &*it : nullptr;
   }
-  CheckedSession* find(SessionNumber number) {
+  const CheckedSession* find(SessionNumber number) {
     auto it = std::ranges::lower_bound(sessions_, number, {}, &CheckedSession::number);
     return it != sessions_.end() && it->number == number ? &*it : nullptr;
   }
-  static CheckedState* find(std::vector<CheckedState>& states, StateKey key) {
+  static const CheckedState* find(const std::vector<CheckedState>& states, StateKey key) {
     auto it = std::ranges::lower_bound(states, key, {}, &CheckedState::key);
     return it != states.end() && it->key == key ? &*it : nullptr;
   }
@@ -57,18 +56,16 @@ class ClientCheck {
   Result<void> check_owners();
   Result<void> check_sessions();
   Result<void> check_delegations();
-  Result<void> check_client_states();
+  void check_holders();
   Result<void> check_state_owners();
   Result<void> check_closed_opens();
   Result<void> check_slots();
-  void check_unnamed();
 
   ClientState& cs_;
   const CheckSurroundings& surroundings_;
   state::Findings& findings_;
   std::vector<CheckedClient> clients_;  // in order, like the rest
   std::vector<CheckedSession> sessions_;
-  std::vector<SessionNumber> ending_;  // sessions whose slots an expiry is removing
   CheckedFiles files_;
   std::map<StateKey, StateOwnerRow::Key> closed_;  // by whose last request
   Checked checked_;
@@ -80,10 +77,9 @@ Result<Checked> ClientCheck::run() {
   TRY(check_sessions());
   files_ = TRY(check_files(cs_, [this](ClientId id) { return alive(id); }, findings_));
   TRY(check_delegations());
-  TRY(check_client_states());
+  check_holders();
   TRY(check_state_owners());
   TRY(check_closed_opens());
-  check_unnamed();
   TRY(check_slots());
   for (const CheckedState& open : files_.opens)
     if (checked_.open.empty() || checked_.open.back() != open.key.inode)
@@ -191,54 +187,15 @@ Result<void> ClientCheck::check_delegations() {
   return {};
 }
 
-// Everything that a client holds is named once; what is left unnamed is found afterwards.
-Result<void> ClientCheck::check_client_states() {
-  state::RowReader<ClientStateRow> rows(cs_.client_states, damaged());
-  while (TRY(rows.next())) {
-    const ClientStateRow::Key& key = rows.key();
-    const auto where = [&] { return fmt::format("client_state row ({})", state::describe(key)); };
-    if (!alive(key.client) && !expiring(key.client))
-      findings_.add("{}: the client does not exist, and nobody removes what is left of it", where());
-    if (key.kind == static_cast<uint8_t>(StateKind::session)) {
-      CheckedSession* session = find(SessionNumber(key.owner_hash));
-      if (session == nullptr && !alive(key.client)) {
-        ending_.push_back(SessionNumber(key.owner_hash));
-        continue;
-      }
-      if (session == nullptr || session->client != key.client || session->named)
-        findings_.add("{}: there is no such session", where());
-      else
-        session->named = true;
-      continue;
-    }
-    std::vector<CheckedState>* states = nullptr;
-    const char* what = "";
-    switch (static_cast<StateKind>(key.kind)) {
-      case StateKind::open:
-        states = &files_.opens, what = "open";
-        break;
-      case StateKind::lock:
-        states = &files_.lock_states, what = "lock state";
-        break;
-      case StateKind::delegation:
-        states = &files_.delegations, what = "delegation";
-        break;
-      case StateKind::session:
-        break;
-    }
-    if (states == nullptr) {
-      findings_.add("{}: unknown kind", where());
-      continue;
-    }
-    CheckedState* state = find(*states, {key.inode, key.number});
-    if (state == nullptr || state->client != key.client || state->owner_hash != key.owner_hash ||
-        state->named)
-      findings_.add("{}: there is no such {}", where(), what);
-    else
-      state->named = true;
-  }
-  std::ranges::sort(ending_);
-  return {};
+// Nothing is left of a client that has ended, or a transaction removes it.
+void ClientCheck::check_holders() {
+  for (const auto& [states, what] : {std::pair(&files_.opens, "open"),
+                                     {&files_.lock_states, "lock state"},
+                                     {&files_.delegations, "delegation"}})
+    for (const CheckedState& state : *states)
+      if (!alive(state.client) && !expiring(state.client))
+        findings_.add("{} {:x} of inode {}: its {} does not exist, and nobody removes what is left of it",
+                      what, state.key.number, state.key.inode, describe(state.client));
 }
 
 // An open-owner knows how much it has open.
@@ -286,20 +243,6 @@ Result<void> ClientCheck::check_closed_opens() {
   return {};
 }
 
-void ClientCheck::check_unnamed() {
-  for (const CheckedSession& session : sessions_)
-    if (!session.named)
-      findings_.add("session {:#x} of {}: the client does not know of it", session.number.value,
-                    describe(session.client));
-  for (const auto& [states, what] : {std::pair(&files_.opens, "open"),
-                                     {&files_.lock_states, "lock state"},
-                                     {&files_.delegations, "delegation"}})
-    for (const CheckedState& state : *states)
-      if (!state.named)
-        findings_.add("{} {:x} of inode {} by {}: the client does not know of it", what, state.key.number,
-                      state.key.inode, describe(state.client));
-}
-
 Result<void> ClientCheck::check_slots() {
   state::RowReader<SlotRow> rows(cs_.slots, damaged());
   std::vector<CheckSurroundings::SlotInUse> in_use;  // as the slots say
@@ -309,11 +252,8 @@ Result<void> ClientCheck::check_slots() {
     ++checked_.figures.slots;
     const auto where = [&] { return fmt::format("slot {} of session {:#x}", key.slot, key.session.value); };
     const CheckedSession* session = find(key.session);
-    if (session == nullptr) {
-      if (!std::ranges::binary_search(ending_, key.session))
-        findings_.add("{}: the session does not exist", where());
-      continue;
-    }
+    if (session == nullptr) findings_.add("{}: the session does not exist", where());
+    if (session == nullptr || !alive(session->client)) continue;
     if (key.slot >= session->slots) findings_.add("{}: it has only {} slots", where(), session->slots);
     if (row.in_progress == TransactionId(0)) {
       if (row.reply.empty()) findings_.add("{}: its last request has no reply", where());
@@ -326,7 +266,8 @@ Result<void> ClientCheck::check_slots() {
   }
   for (const auto& [slot, transaction] : surroundings_.slots) {
     const CheckedSession* session = find(slot.session);
-    if (session == nullptr) continue;  // destroyed meanwhile: nobody waits for the reply
+    // Ended meanwhile: nobody waits for the reply.
+    if (session == nullptr || !alive(session->client)) continue;
     const bool known = std::ranges::any_of(in_use, [&](const auto& other) {
       return other.transaction == transaction && other.slot.session == slot.session &&
              other.slot.slot == slot.slot && other.slot.seqid == slot.seqid;

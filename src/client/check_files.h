@@ -14,7 +14,6 @@ struct CheckedState {
   StateKey key;
   ClientId client;
   uint64_t owner_hash = 0;
-  bool named = false;  // by a client_state row
 };
 
 struct CheckedFiles {

@@ -140,10 +140,8 @@ const Damage damages[] = {
        s.put(s.cs().clients, {s.alice.id}, row);
      },
      "not confirmed, but with a session"},
-    {"SessionGone", [](State& s) { s.erase(s.cs().sessions, {s.alice.number}); }, "there is no such session"},
-    {"SessionUnknown",
-     [](State& s) { s.erase(s.cs().client_states, {s.alice.id, 0, InodeId(0), s.alice.number.value, 0}); },
-     "the client does not know of it"},
+    {"SessionGone", [](State& s) { s.erase(s.cs().sessions, {s.alice.number}); },
+     "the session does not exist"},
     {"SessionId",
      [](State& s) { s.edit(s.cs().sessions, {s.alice.number}, [](SessionRow& r) { ++r.id[0]; }); },
      "its id is not its own"},
@@ -158,12 +156,9 @@ const Damage damages[] = {
      "its last request has no reply"},
     {"OpenGone", [](State& s) { s.erase(s.cs().opens, s.key(s.alice_open)); },
      "the open on which it stands, "},
-    {"OpenUnknown",
-     [](State& s) {
-       s.erase(s.cs().client_states, {s.alice.id, static_cast<uint8_t>(StateKind::open), file,
-                                      s.cs().hash(bytes_of("o")), s.alice_open.number});
-     },
-     "the client does not know of it"},
+    {"OpenOfNobody",
+     [](State& s) { s.edit(s.cs().opens, s.key(s.bob_open), [&](OpenRow& r) { r.client = ClientId(99); }); },
+     "does not exist, and nobody removes what is left of it"},
     {"OpenOfAnother",
      [](State& s) { s.edit(s.cs().opens, s.key(s.alice_open), [&](OpenRow& r) { r.client = s.bob.id; }); },
      "the open on which it stands is another client's"},

@@ -25,7 +25,7 @@ Outcome<bool> is_anothers(ClientState& cs, Run& run, const FoundOwner& owner, st
   const ClientId confirmed = owner.row.confirmed;
   if (confirmed == ClientId(0)) return false;
   if (TRY(cs.clients.get(run, {confirmed}))->principal == principal) return false;
-  if (TRY(cs.has_state(run, confirmed)) && !cs.lease_has_ended(confirmed)) return Status::client_in_use;
+  if (cs.holds_anything(run, confirmed) && !cs.lease_has_ended(confirmed)) return Status::client_in_use;
   return true;
 }
 

@@ -27,6 +27,10 @@ void resume_waiters(Waiters& waiters, Key key, const ClientState::Hooks& hooks) 
   for (const TransactionId id : waiting) hooks.resume(id);
 }
 
+HeldState held_session(SessionNumber session, ClientId client) {
+  return {client, StateKind::session, InodeId(0), session.value, 0};
+}
+
 // After a restart. Which request is the oldest stands nowhere: the hosts that we know count their transaction
 // ids up, so behind the widest gap among them the count began. That decides only which reply is dropped
 // first.
@@ -67,7 +71,6 @@ ClientState::ClientState(env::Env& env, state::Database& database, Options optio
       back_slots(database),
       state_owners(database),
       closed_opens(database),
-      client_states(database),
       env_(env),
       database_(database),
       options_(options),
@@ -81,6 +84,8 @@ void ClientState::restored() {
   client_twins_.clear(), by_lease_ = {}, session_twins_.clear(), file_twins_.clear(), connections_.clear();
   delegation_waiters_.clear(), back_path_waiters_.clear();
   leases_judged_ = lease_clock_.now();
+  std::vector<HeldState> held;
+  held.reserve(sessions.size() + opens.size() + delegations.size() + lock_states.size());
   clients.for_each([&](const ClientRow::Key& key, const ClientRow& row) {
     auto twin = std::make_unique<ClientTwin>();
     twin->kind = row.kind;
@@ -89,6 +94,8 @@ void ClientState::restored() {
     insert_client(key.client, std::move(twin));
   });
   sessions.for_each([&](const SessionRow::Key& key, const SessionRow& row) {
+    held.push_back(held_session(key.session, row.client));
+    if (client_twin(row.client) == nullptr) return;  // it is being removed
     auto twin = std::make_unique<SessionTwin>();
     twin->client = row.client;
     if (row.minor_version == 0)
@@ -102,7 +109,7 @@ void ClientState::restored() {
     if (SessionTwin* session = session_twin(key.session); session != nullptr && session->unsequenced)
       session->slots.resize(std::max<size_t>(session->slots.size(), key.slot + 1));
     SlotTwin* slot = slot_twin({.session = key.session, .slot = key.slot});
-    if (slot == nullptr) return;  // its session has been removed, it comes next
+    if (slot == nullptr) return;  // its client has been removed, it comes next
     slot->used = true;
     slot->seqid = row.seqid;
     slot->checksum = row.checksum;
@@ -118,17 +125,22 @@ void ClientState::restored() {
     if (ClientTwin* client = client_twin(key.client)) ++client->owners;
   });
   opens.for_each([&](const StateKey& key, const OpenRow& row) {
+    held.push_back({row.client, StateKind::open, key.inode, hash(row.owner), key.number});
     if (planted("a restart forgets deny modes"))
       return apply_open(key.inode, row.client, row.access, 0, true, Lsn(0));
     apply_open(key.inode, row.client, row.access, row.deny, true, Lsn(0));
   });
   delegations.for_each([&](const StateKey& key, const DelegationRow& row) {
+    held.push_back({row.client, StateKind::delegation, key.inode, 0, key.number});
     if (planted("a restart forgets delegations")) return;
     apply_delegation(key.inode, row, true);
   });
-  lock_states.for_each([&](const StateKey&, const LockStateRow& row) {
+  lock_states.for_each([&](const StateKey& key, const LockStateRow& row) {
+    held.push_back({row.client, StateKind::lock, key.inode, hash(row.owner), key.number});
     if (ClientTwin* client = client_twin(row.client)) ++client->lock_states;
   });
+  std::sort(held.begin(), held.end());
+  held_ = absl::btree_set<HeldState>(held.begin(), held.end());
   std::vector<LockChange> changes;
   locks.for_each([&](const LockRow::Key& key, const LockRow& row) {
     if (planted("a restart forgets locks")) return;
@@ -178,14 +190,26 @@ void ClientState::add_client(Run& run, ClientId client, ClientKind kind) {
   run.on_undo([this, client] { extract_client(client); });
 }
 
-Outcome<bool> ClientState::has_state(Run& run, ClientId client) {
-  const auto found = TRY(client_states.first(
-      run, {client, 0, InodeId(0), 0, 0}, {client, UINT8_MAX, InodeId(UINT64_MAX), UINT64_MAX, UINT32_MAX}));
-  return static_cast<bool>(found);
+void ClientState::hold(Run& run, const HeldState& held) {
+  CHECK(held_.insert(held).second);
+  if (ClientTwin* twin = client_twin(held.client)) twin->held_changed = run.lsn();
+  run.on_undo([this, held] { held_.erase(held); });
+}
+
+void ClientState::let_go(Run& run, const HeldState& held) {
+  CHECK(held_.erase(held) == 1);
+  if (ClientTwin* twin = client_twin(held.client)) twin->held_changed = run.lsn();
+  run.on_undo([this, held] { held_.insert(held); });
+}
+
+bool ClientState::holds_anything(Run& run, ClientId client) {
+  if (const ClientTwin* twin = client_twin(client)) run.observe(twin->held_changed);
+  const auto it = held_.lower_bound({.client = client});
+  return it != held_.end() && it->client == client;
 }
 
 Outcome<bool> ClientState::has_rows(Run& run, ClientId client) {
-  if (TRY(has_state(run, client))) return true;
+  if (holds_anything(run, client)) return true;
   const auto found =
       TRY(state_owners.first(run, {client, 0, 0, 0}, {client, UINT8_MAX, UINT64_MAX, UINT32_MAX}));
   return static_cast<bool>(found);
@@ -228,6 +252,9 @@ Outcome<void> ClientState::remove_client(Run& run, ClientId client, const Client
     break;
   }
   clients.erase(run, {client});
+  for (auto it = held_.lower_bound({.client = client});
+       it != held_.end() && it->client == client && it->kind == StateKind::session; ++it)
+    drop_session(run, SessionNumber(it->owner_hash), client);
   run.on_undo(
       [this, client, twin = extract_client(client)]() mutable { insert_client(client, std::move(twin)); });
   if (start_job && TRY(has_rows(run, client))) hooks_.start_expire(run, client);
@@ -388,13 +415,19 @@ void ClientState::add_unsequenced_session(Run& run, SessionNumber session, Clien
 }
 
 void ClientState::insert_new_session(Run& run, SessionNumber session, std::unique_ptr<SessionTwin> twin) {
+  hold(run, held_session(session, twin->client));
   insert_session(session, std::move(twin));
   run.on_undo([this, session] { extract_session(session); });
 }
 
+void ClientState::erase_session(Run& run, SessionNumber session, ClientId client) {
+  sessions.erase(run, {session});
+  back_slots.erase(run, {session});
+  let_go(run, held_session(session, client));
+}
+
 // Who waited for a reply on one of its slots is told when the run has been committed: there will be none.
 void ClientState::drop_session(Run& run, SessionNumber session, ClientId client) {
-  back_slots.erase(run, {session});
   auto twin = std::make_shared<std::unique_ptr<SessionTwin>>(extract_session(session));
   run.on_undo([this, session, twin] { insert_session(session, std::move(*twin)); });
   run.on_commit([this, session, client, twin] {
@@ -440,17 +473,13 @@ void ClientState::back_path_found(ClientId client) {
 
 auto ClientState::back_path(Run& run, ClientId client, SessionNumber only)
     -> Outcome<std::optional<BackPath>> {
-  constexpr auto kind = static_cast<uint8_t>(StateKind::session);
-  ClientStateRow::Key from{client, kind, InodeId(0), only.value, 0};
-  const ClientStateRow::Key last{client, kind, InodeId(0), only.value == 0 ? UINT64_MAX : only.value,
-                                 UINT32_MAX};
-  for (auto found = TRY(client_states.first(run, from, last)); found;
-       found = TRY(client_states.next(run, from, last))) {
-    from = found.key;
-    const SessionNumber number(from.owner_hash);
+  const HeldState last = held_session(only.value == 0 ? SessionNumber(UINT64_MAX) : only, client);
+  for (auto it = held_.lower_bound(held_session(only, client)); it != held_.end() && *it <= last; ++it) {
+    const SessionNumber number(it->owner_hash);
     const SessionRow* row = TRY(sessions.get(run, {number}));
-    if (row == nullptr || !row->back_channel) continue;
-    for (const SessionTwin::Connection& c : session_twin(number)->connections)
+    const SessionTwin* twin = session_twin(number);
+    if (row == nullptr || !row->back_channel || twin == nullptr) continue;
+    for (const SessionTwin::Connection& c : twin->connections)
       if (c.back) return std::optional(BackPath{number, c.id});
   }
   return std::optional<BackPath>();
@@ -475,16 +504,6 @@ void ClientState::connection_closed(ConnectionId connection) {
 }
 
 // ------------------------------------------------------------------------------------------ opens and locks
-
-void ClientState::put_client_state(Run& run, ClientId client, StateKind kind, InodeId inode,
-                                   uint64_t owner_hash, uint32_t number) {
-  client_states.put_new(run, {client, static_cast<uint8_t>(kind), inode, owner_hash, number}, {});
-}
-
-void ClientState::erase_client_state(Run& run, ClientId client, StateKind kind, InodeId inode,
-                                     uint64_t owner_hash, uint32_t number) {
-  client_states.erase(run, {client, static_cast<uint8_t>(kind), inode, owner_hash, number});
-}
 
 Outcome<uint32_t> ClientState::new_state_number(Run& run, StateKind kind, InodeId inode) {
   // Each epoch counts from a place of its own, far from those of the epochs before it.
@@ -642,6 +661,9 @@ std::string ClientState::describe_twins() const {
   for (const auto& [session, twin] : session_twins_)
     lines.push_back(
         fmt::format("session {}: client {}, {} slots", session, twin->client, twin->slots.size()));
+  for (const HeldState& held : held_)
+    lines.push_back(fmt::format("client {}: kind {} {} of inode {}, owner {:x}", held.client,
+                                static_cast<int>(held.kind), held.number, held.inode, held.owner_hash));
   for (const auto& [inode, file] : file_twins_) {
     std::string line =
         fmt::format("inode {}: {} opens, access {}/{}, deny {}/{}, {} delegations", inode, file->opens,

@@ -5,13 +5,15 @@
 // Promises: what a client was told to hold is a row, so it is still there after a crash; nobody needs to
 // reclaim anything (DESIGN.md §5). The tables are resident: nothing here faults, except where a hook does.
 // Invariants:
-//   a SessionRow, OpenRow, LockStateRow or DelegationRow is there  <=>  its ClientStateRow is there
+//   a SessionRow, OpenRow, LockStateRow or DelegationRow is there  <=>  held() names it
+//   a session has a SessionTwin  <=>  its client is there
 //   FileTwin::opens == number of the file's OpenRows; its lock indexes hold the locks of its LockRows, but
 //   for those of dead clients that were met and dropped OpenRow::lock_states == number of LockStateRows that
 //   stand on it (of a client that is there)
 // Thread: the vserver's loop. All functions that take a Run are called inside it.
 #pragma once
 
+#include <absl/container/btree_set.h>
 #include <absl/container/flat_hash_map.h>
 
 #include <functional>
@@ -76,7 +78,7 @@ class ClientState {
     CHECK(epoch.value < (uint64_t{1} << 32U));
     epoch_ = epoch;
   }
-  // The vserver's secret: the same at every start. Before anything is hashed, so right after restoration.
+  // The vserver's secret: the same at every start. Before anything is hashed, so before restored().
   void set_key(SipKey key) { key_ = key; }
   // After restoration (the tables are loaded and the log is redone): makes the volatile parts from the rows.
   // Leases run from now.
@@ -173,25 +175,31 @@ class ClientState {
   Outcome<uint32_t> new_state_number(Run& run, StateKind kind, InodeId inode);
   uint64_t hash(Bytes owner) const { return siphash(key_, owner) & options_.hash_mask; }
 
-  // The row is gone from this run on; what belongs to it no longer counts. Its owner's row is kept true.
-  // `start_job`: if there is anything left to remove, starts the job that does it.
+  // The row is gone from this run on, and its sessions answer no more; what belongs to it no longer counts.
+  // Its owner's row is kept true. `start_job`: if there is anything left to remove, starts the job that does
+  // it.
   Outcome<void> remove_client(Run& run, ClientId client, const ClientRow& row, bool start_job);
-  // The client has a session, open or lock.
-  Outcome<bool> has_state(Run& run, ClientId client);
+  // The client, which is there, has a session, open, lock state or delegation.
+  bool holds_anything(Run& run, ClientId client);
   // There is anything of it beside its ClientRow.
   Outcome<bool> has_rows(Run& run, ClientId client);
   void erase_state_owner(Run& run, const StateOwnerRow::Key& key, const StateOwnerRow& row);
-  void put_client_state(Run& run, ClientId client, StateKind kind, InodeId inode, uint64_t owner_hash,
-                        uint32_t number);
-  void erase_client_state(Run& run, ClientId client, StateKind kind, InodeId inode, uint64_t owner_hash,
-                          uint32_t number);
+  // What all clients hold, in order. Looking at it observes nothing: whoever gets the row of what is there
+  // does.
+  const absl::btree_set<HeldState>& held() const { return held_; }
 
   // The volatile parts, changed at once and taken back with the run.
+  // Of a session without slots.
+  void erase_session(Run& run, SessionNumber session, ClientId client);
+  // Together with the row of what is held.
+  void hold(Run& run, const HeldState& held);
+  void let_go(Run& run, const HeldState& held);
   void add_client(Run& run, ClientId client, ClientKind kind);
   // From now on it is shown courtesy.
   void client_confirmed(Run& run, ClientId client);
   void add_session(Run& run, SessionNumber session, ClientId client, size_t slots);
   void add_unsequenced_session(Run& run, SessionNumber session, ClientId client);
+  // Nothing is answered through it any more.
   void drop_session(Run& run, SessionNumber session, ClientId client);
   void count_open(Run& run, InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more);
   void count_lock_state(Run& run, ClientId client, bool more);
@@ -233,7 +241,6 @@ class ClientState {
   state::Table<BackSlotRow> back_slots;
   state::Table<StateOwnerRow> state_owners;
   state::Table<ClosedOpenRow> closed_opens;
-  state::Table<ClientStateRow> client_states;
 
  private:
   void finished(const SlotHandle& slot, TransactionId transaction, Lsn release, Lsn told,
@@ -269,6 +276,7 @@ class ClientState {
   // courtesy.
   std::array<std::list<ClientId>, 2> by_lease_;
   absl::flat_hash_map<SessionNumber, std::unique_ptr<SessionTwin>> session_twins_;
+  absl::btree_set<HeldState> held_;
   absl::flat_hash_map<InodeId, std::unique_ptr<FileTwin>> file_twins_;
   absl::flat_hash_map<ConnectionId, absl::InlinedVector<SessionNumber, 1>> connections_;
   using Waiting = absl::InlinedVector<TransactionId, 1>;

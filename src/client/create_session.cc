@@ -89,7 +89,6 @@ Outcome<CreatedSession> create_session(ClientState& cs, Run& run, const CreateSe
                          .fore = session.fore,
                          .back = session.back};
   cs.sessions.put_new(run, {number}, std::move(session));
-  cs.put_client_state(run, args.client, StateKind::session, InodeId(0), number.value, 0);
   cs.add_session(run, number, args.client, created.fore.slots);
   run.on_commit([&cs, number, connection = args.connection, back = args.back_channel] {
     cs.bind_connection(number, connection, true, back);

@@ -85,7 +85,7 @@ Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId cli
   const DelegationRow row{.client = client, .write = write};
   cs.count_delegation(run, inode, row, true);
   cs.delegations.put_new(run, {inode, number}, row);
-  cs.put_client_state(run, client, StateKind::delegation, inode, 0, number);
+  cs.hold(run, {client, StateKind::delegation, inode, 0, number});
   return std::optional(Stateid{1, inode, number});
 }
 
@@ -116,7 +116,7 @@ Outcome<void> revoke_delegation(ClientState& cs, Run& run, StateKey key, const D
 Outcome<void> erase_delegation(ClientState& cs, Run& run, StateKey key, const DelegationRow& row) {
   const DelegationRow gone = row;
   cs.delegations.erase(run, key);
-  cs.erase_client_state(run, gone.client, StateKind::delegation, key.inode, 0, key.number);
+  cs.let_go(run, {gone.client, StateKind::delegation, key.inode, 0, key.number});
   cs.count_delegation(run, key.inode, gone, false);
   if (gone.revoked) return {};
   return released(cs, run, key.inode);

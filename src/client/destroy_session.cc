@@ -14,8 +14,7 @@ Outcome<void> destroy_session(ClientState& cs, Run& run, const SessionId& id) {
     from = found.key;
     cs.slots.erase(run, from);
   }
-  cs.sessions.erase(run, {number});
-  cs.erase_client_state(run, client, StateKind::session, InodeId(0), number.value, 0);
+  cs.erase_session(run, number, client);
   cs.drop_session(run, number, client);
   return {};
 }

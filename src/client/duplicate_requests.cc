@@ -13,11 +13,9 @@ constexpr size_t followers_max = 32;
 Outcome<SessionNumber> find_session_of(ClientState& cs, Run& run, Bytes address) {
   const FoundOwner owner = TRY(find_owner(cs, run, ClientKind::address, address));
   if (const ClientId client = owner.row.confirmed; client != ClientId(0)) {
-    constexpr auto kind = static_cast<uint8_t>(StateKind::session);
-    const auto found = TRY(cs.client_states.first(run, {client, kind, InodeId(0), 0, 0},
-                                                  {client, kind, InodeId(0), UINT64_MAX, UINT32_MAX}));
-    CHECK(found);
-    return SessionNumber(found.key.owner_hash);
+    const auto session = cs.held().lower_bound({client, StateKind::session, InodeId(0), 0, 0});
+    CHECK(session != cs.held().end() && session->client == client && session->kind == StateKind::session);
+    return SessionNumber(session->owner_hash);
   }
   ClientRow row;
   row.kind = ClientKind::address;
@@ -35,7 +33,6 @@ Outcome<SessionNumber> find_session_of(ClientState& cs, Run& run, Bytes address)
   session.fore.slots = cs.options().requests_per_address_max;
   session.minor_version = 0;
   cs.sessions.put_new(run, {number}, std::move(session));
-  cs.put_client_state(run, client, StateKind::session, InodeId(0), number.value, 0);
   cs.add_unsequenced_session(run, number, client);
   return number;
 }

@@ -14,17 +14,11 @@ namespace {
 
 constexpr int64_t released_rows = 6;  // the file's last open or delegation may end a removed file
 
-// Each gives true when what `key` stands for is gone, with its ClientStateRow, and takes what it changes from
-// `rows`, which never falls below zero by more than a few.
+// Each gives true when what `held` names is gone, and takes what it changes from `rows`, which never falls
+// below zero by more than a few.
 
-Outcome<bool> remove_session(ClientState& cs, Run& run, const ClientStateRow::Key& key, int64_t& rows) {
-  const SessionNumber number(key.owner_hash);
-  // First the session itself: from then on no slot gets a row.
-  if (TRY(cs.sessions.get(run, {number})) != nullptr) {
-    cs.sessions.erase(run, {number});
-    cs.drop_session(run, number, key.client);
-    --rows;
-  }
+Outcome<bool> remove_session(ClientState& cs, Run& run, const HeldState& held, int64_t& rows) {
+  const SessionNumber number(held.owner_hash);
   SlotRow::Key from{number, 0};
   const SlotRow::Key last{number, UINT32_MAX};
   for (auto found = TRY(cs.slots.first(run, from, last)); found;
@@ -34,61 +28,59 @@ Outcome<bool> remove_session(ClientState& cs, Run& run, const ClientStateRow::Ke
     cs.slots.erase(run, from);
     --rows;
   }
-  cs.client_states.erase(run, key);
-  --rows;
-  return true;
-}
-
-Outcome<bool> remove_lock_state(ClientState& cs, Run& run, const ClientStateRow::Key& key, int64_t& rows) {
-  const StateKey state{key.inode, key.number};
-  const size_t before = cs.locks.size();
-  const bool all = TRY(erase_locks(cs, run, state, key.client, static_cast<size_t>(rows)));
-  rows -= static_cast<int64_t>(before - cs.locks.size());
-  if (!all) return false;
-  cs.lock_states.erase(run, state);
-  cs.client_states.erase(run, key);
+  cs.erase_session(run, number, held.client);
   rows -= 2;
   return true;
 }
 
-Outcome<bool> remove_open(ClientState& cs, Run& run, const ClientStateRow::Key& key, int64_t& rows) {
-  const OpenRow* row = TRY(cs.opens.get(run, {key.inode, key.number}));
-  CHECK(row != nullptr);
-  TRY(erase_open(cs, run, {key.inode, key.number}, *row));
-  rows -= 2 + released_rows;
+Outcome<bool> remove_lock_state(ClientState& cs, Run& run, const HeldState& held, int64_t& rows) {
+  const StateKey state{held.inode, held.number};
+  const size_t before = cs.locks.size();
+  const bool all = TRY(erase_locks(cs, run, state, held.client, static_cast<size_t>(rows)));
+  rows -= static_cast<int64_t>(before - cs.locks.size());
+  if (!all) return false;
+  cs.lock_states.erase(run, state);
+  cs.let_go(run, held);
+  --rows;
   return true;
 }
 
-Outcome<bool> remove_delegation(ClientState& cs, Run& run, const ClientStateRow::Key& key, int64_t& rows) {
-  const DelegationRow* row = TRY(cs.delegations.get(run, {key.inode, key.number}));
+Outcome<bool> remove_open(ClientState& cs, Run& run, const HeldState& held, int64_t& rows) {
+  const OpenRow* row = TRY(cs.opens.get(run, {held.inode, held.number}));
   CHECK(row != nullptr);
-  TRY(erase_delegation(cs, run, {key.inode, key.number}, *row));
-  rows -= 2 + released_rows;
+  TRY(erase_open(cs, run, {held.inode, held.number}, *row));
+  rows -= 1 + released_rows;
+  return true;
+}
+
+Outcome<bool> remove_delegation(ClientState& cs, Run& run, const HeldState& held, int64_t& rows) {
+  const DelegationRow* row = TRY(cs.delegations.get(run, {held.inode, held.number}));
+  CHECK(row != nullptr);
+  TRY(erase_delegation(cs, run, {held.inode, held.number}, *row));
+  rows -= 1 + released_rows;
   return true;
 }
 
 Outcome<bool> remove_some(ClientState& cs, Run& run, ClientId client) {
-  const ClientStateRow::Key first{client, 0, InodeId(0), 0, 0};
-  const ClientStateRow::Key last{client, UINT8_MAX, InodeId(UINT64_MAX), UINT64_MAX, UINT32_MAX};
   int64_t rows = expire_rows_max;
-  ClientStateRow::Key from = first;
-  for (auto found = TRY(cs.client_states.first(run, from, last)); found;
-       found = TRY(cs.client_states.next(run, from, last))) {
+  const auto& all = cs.held();
+  HeldState held{.client = client};
+  for (auto it = all.lower_bound(held); it != all.end() && it->client == client; it = all.upper_bound(held)) {
     if (rows <= 0) return false;
-    from = found.key;
+    held = *it;
     bool removed = false;
-    switch (static_cast<StateKind>(from.kind)) {
+    switch (held.kind) {
       case StateKind::session:
-        removed = TRY(remove_session(cs, run, from, rows));
+        removed = TRY(remove_session(cs, run, held, rows));
         break;
       case StateKind::lock:
-        removed = TRY(remove_lock_state(cs, run, from, rows));
+        removed = TRY(remove_lock_state(cs, run, held, rows));
         break;
       case StateKind::open:
-        removed = TRY(remove_open(cs, run, from, rows));
+        removed = TRY(remove_open(cs, run, held, rows));
         break;
       case StateKind::delegation:
-        removed = TRY(remove_delegation(cs, run, from, rows));
+        removed = TRY(remove_delegation(cs, run, held, rows));
         break;
     }
     if (!removed) return false;

@@ -183,13 +183,14 @@ TEST(Expire, CrashedAfterEveryStep) {
       ASSERT_EQ(w.describe_rows(), rows);
       ASSERT_EQ(w.jobs(), jobs);
       EXPECT_EQ(w.cs().clients.peek({a.id}), nullptr);
+      EXPECT_EQ(w.check_twins(), "");
     }
     steps = std::min(steps, n);
     EXPECT_EQ(w.cs().clients.size(), 1U);
     EXPECT_EQ(w.cs().client_owners.size(), 1U);
     EXPECT_EQ(w.cs().sessions.size(), 1U);
     EXPECT_EQ(w.cs().slots.size(), 64U);
-    EXPECT_EQ(w.cs().client_states.size(), 1U);
+    EXPECT_EQ(w.cs().held().size(), 1U);
     EXPECT_EQ(w.cs().opens.size() + w.cs().lock_states.size() + w.cs().locks.size(), 0U);
     EXPECT_EQ(w.check_twins(), "");
   }

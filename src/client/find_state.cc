@@ -21,15 +21,13 @@ Outcome<const Row*> find(state::Table<Row>& table, StateKind kind, Run& run, Cli
 template <class Found, class Row>
 Outcome<Found> find_of(ClientState& cs, state::Table<Row>& table, StateKind kind, Run& run, ClientId client,
                        InodeId inode, Bytes owner) {
-  ClientStateRow::Key from{client, static_cast<uint8_t>(kind), inode, cs.hash(owner), 0};
-  ClientStateRow::Key last = from;
+  const HeldState first{client, kind, inode, cs.hash(owner), 0};
+  HeldState last = first;
   last.number = UINT32_MAX;
-  for (auto found = TRY(cs.client_states.first(run, from, last)); found;
-       found = TRY(cs.client_states.next(run, from, last))) {
-    from = found.key;
-    const Row* row = TRY(table.get(run, {inode, from.number}));
+  for (auto it = cs.held().lower_bound(first); it != cs.held().end() && *it <= last; ++it) {
+    const Row* row = TRY(table.get(run, {inode, it->number}));
     CHECK(row != nullptr);
-    if (std::ranges::equal(row->owner, owner)) return Found{from.number, row};
+    if (std::ranges::equal(row->owner, owner)) return Found{it->number, row};
   }
   return Found{};
 }

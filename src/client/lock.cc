@@ -107,7 +107,7 @@ Outcome<Locked> lock(ClientState& cs, Run& run, const LockArgs& args) {
   const StateKey key{args.inode, target.number};
   TRY(set_range(cs, run, key, target.row, args.range, args.type == LockType::write));
   if (fresh) {
-    cs.put_client_state(run, args.client, StateKind::lock, args.inode, cs.hash(args.owner), target.number);
+    cs.hold(run, {args.client, StateKind::lock, args.inode, cs.hash(args.owner), target.number});
     cs.count_lock_state(run, args.client, true);
   }
   TRY(move_to_open(cs, run, args.inode, fresh ? 0 : target.before->open, target.row.open));
@@ -153,27 +153,24 @@ Outcome<bool> erase_locks(ClientState& cs, Run& run, StateKey key, ClientId clie
 
 Outcome<void> erase_lock_states(ClientState& cs, Run& run, InodeId inode, uint32_t number,
                                 const OpenRow& open) {
-  const auto kind = static_cast<uint8_t>(StateKind::lock);
-  const ClientStateRow::Key first{open.client, kind, inode, 0, 0};
-  const ClientStateRow::Key last{open.client, kind, inode, UINT64_MAX, UINT32_MAX};
-  std::vector<std::pair<ClientStateRow::Key, const LockStateRow*>> states;
+  const HeldState first{open.client, StateKind::lock, inode, 0, 0};
+  const HeldState last{open.client, StateKind::lock, inode, UINT64_MAX, UINT32_MAX};
+  std::vector<std::pair<HeldState, const LockStateRow*>> states;
   size_t rows = 0;
-  ClientStateRow::Key from = first;
-  for (auto found = TRY(cs.client_states.first(run, from, last)); found && rows <= close_rows_max;
-       found = TRY(cs.client_states.next(run, from, last))) {
-    from = found.key;
-    const LockStateRow* state = TRY(cs.lock_states.get(run, {inode, from.number}));
+  for (auto it = cs.held().lower_bound(first); it != cs.held().end() && *it <= last && rows <= close_rows_max;
+       ++it) {
+    const LockStateRow* state = TRY(cs.lock_states.get(run, {inode, it->number}));
     CHECK(state != nullptr);
     if (state->open != number) continue;
-    states.emplace_back(from, state);
+    states.emplace_back(*it, state);
     rows += 2 + state->rows;
   }
   if (rows > close_rows_max) return Status::locks_held;
-  for (const auto& [key, state] : states) {
-    const bool all = TRY(erase_locks(cs, run, {inode, key.number}, open.client, state->rows));
+  for (const auto& [held, state] : states) {
+    const bool all = TRY(erase_locks(cs, run, {inode, held.number}, open.client, state->rows));
     CHECK(all);
-    cs.lock_states.erase(run, {inode, key.number});
-    cs.client_states.erase(run, key);
+    cs.lock_states.erase(run, {inode, held.number});
+    cs.let_go(run, held);
     cs.count_lock_state(run, open.client, false);
   }
   return {};

@@ -65,7 +65,7 @@ Outcome<Stateid> open(ClientState& cs, Run& run, const OpenArgs& args) {
     row.client = args.client;
     row.owner.assign(args.owner.begin(), args.owner.end());
     row.principal = args.principal;
-    cs.put_client_state(run, args.client, StateKind::open, args.inode, cs.hash(args.owner), number);
+    cs.hold(run, {args.client, StateKind::open, args.inode, cs.hash(args.owner), number});
     TRY(count_open_of_owner(cs, run, row, true));
   } else {
     row = *own.row;
@@ -135,7 +135,7 @@ Outcome<void> close(ClientState& cs, Run& run, ClientId client, InodeId inode, c
 
 Outcome<void> erase_open(ClientState& cs, Run& run, StateKey key, const OpenRow& row) {
   cs.opens.erase(run, key);
-  cs.erase_client_state(run, row.client, StateKind::open, key.inode, cs.hash(row.owner), key.number);
+  cs.let_go(run, {row.client, StateKind::open, key.inode, cs.hash(row.owner), key.number});
   cs.count_open(run, key.inode, row.client, row.access, row.deny, false);
   TRY(count_open_of_owner(cs, run, row, false));
   return TRY(is_open(cs, run, key.inode)) ? Outcome<void>() : cs.hooks().released(run, key.inode);

@@ -314,31 +314,4 @@ struct ClosedOpenRow {
   }
 };
 
-// What a client holds: its sessions (inode 0, owner_hash = session number), lock states, opens and
-// delegations. For expiry, and to find an owner's open or lock state in a file. The row itself says nothing
-// more.
-struct ClientStateRow {
-  static constexpr TableId table = TableId::client_state;
-  static constexpr Residence residence = Residence::resident;
-  static constexpr const char* name = "client_state";
-  struct Key {
-    ClientId client;
-    uint8_t kind = 0;  // StateKind
-    InodeId inode;
-    uint64_t owner_hash = 0;
-    uint32_t number = 0;
-    auto operator<=>(const Key&) const = default;
-    template <class Self, class V>
-    static void fields(Self& k, V&& v) {
-      v("client", k.client), v("kind", k.kind), v("inode", k.inode), v("owner_hash", k.owner_hash);
-      v("number", k.number);
-    }
-  };
-  bool present = true;
-  template <class Self, class V>
-  static void fields(Self& r, V&& v) {
-    v("present", r.present);
-  }
-};
-
 }  // namespace perdure::client

@@ -34,7 +34,7 @@ Outcome<void> free_stateid(ClientState& cs, Run& run, ClientId client, const Sta
   --without.lock_states;
   cs.opens.put(run, {inode, row->open}, std::move(without));
   cs.lock_states.erase(run, {inode, stateid.number});
-  cs.erase_client_state(run, client, StateKind::lock, inode, cs.hash(row->owner), stateid.number);
+  cs.let_go(run, {client, StateKind::lock, inode, cs.hash(row->owner), stateid.number});
   cs.count_lock_state(run, client, false);
   return {};
 }

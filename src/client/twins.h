@@ -57,6 +57,17 @@ struct SessionTwin {
   std::unique_ptr<UnsequencedSlots> unsequenced;  // of an address's session
 };
 
+// What a client holds: a session (inode 0, owner_hash its number), a lock state, an open or a delegation
+// (owner_hash 0). For expiry, and to find an owner's open or lock state in a file.
+struct HeldState {
+  ClientId client;
+  StateKind kind{};
+  InodeId inode;
+  uint64_t owner_hash = 0;
+  uint32_t number = 0;
+  auto operator<=>(const HeldState&) const = default;
+};
+
 struct ClientTwin {
   ClientKind kind{};
   bool courtesy = false;  // it may go on beyond its lease: confirmed, and no address
@@ -69,6 +80,7 @@ struct ClientTwin {
   uint64_t opens = 0, lock_states = 0, locks = 0;
   uint64_t delegations = 0;  // revoked ones included
   uint64_t revoked = 0;
+  Lsn held_changed;                 // the newest record that changed what it holds
   uint64_t owners = 0;              // StateOwnerRows
   StateOwnerRow::Key next_owner{};  // where the search for an idle one goes on
 };

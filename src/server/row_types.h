@@ -15,6 +15,6 @@ using WithAllRows =
       fs::PageRow, fs::AllocationRow, fs::FreedRow, fs::BlockReferenceRow, client::ClientRow,
       client::ClientOwnerRow, client::SessionRow, client::SlotRow, client::OpenRow, client::LockStateRow,
       client::LockRow, client::DelegationRow, client::BackSlotRow, client::StateOwnerRow,
-      client::ClosedOpenRow, client::ClientStateRow, processor::TransactionRow, VserverRow, EpochRow>;
+      client::ClosedOpenRow, processor::TransactionRow, VserverRow, EpochRow>;
 
 }  // namespace perdure::server

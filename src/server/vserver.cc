@@ -221,6 +221,7 @@ void Vserver::serve(Epoch epoch, env::Done<void> done) {
   clients_->set_epoch(epoch);
   processor_->set_epoch(epoch);
   fs_->restored();
+  use_secret();
   clients_->restored();
   const auto ready = [this](env::Done<void> then) {
     open_service();
@@ -273,6 +274,11 @@ mirror::History Vserver::history() const {
 void Vserver::prepare_check(Epoch epoch) {
   CHECK(!open_);
   fs_->set_epoch(epoch);
+  use_secret();
+}
+
+// A new vserver has none yet.
+void Vserver::use_secret() {
   if (const VserverRow* row = vservers_->peek({0})) clients_->set_key(row->secret);
 }
 
@@ -324,8 +330,8 @@ uint64_t Vserver::write_verifier() const {
 }
 
 void Vserver::open_service() {
+  use_secret();
   const VserverRow& row = *vservers_->peek({0});
-  clients_->set_key(row.secret);
   uuid_ = fmt::format("{:016x}{:016x}", row.uuid[0], row.uuid[1]);
   options_.nfs.server_owner = "perdure-" + uuid_;
   options_.nfs.server_scope = options_.nfs.server_owner;

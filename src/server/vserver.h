@@ -105,6 +105,7 @@ class Vserver {
   void loaded();
   void begin_epoch();
   void make_volume(env::Done<void> done);
+  void use_secret();
   void open_service();
   void turn();
   std::unique_ptr<processor::Transaction> reclaim_job(TransactionId id, fs::ReclaimRegisters registers);

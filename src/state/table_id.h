@@ -24,7 +24,6 @@ enum class TableId : uint8_t {
   open = 24,
   lock_state = 25,
   lock = 26,
-  client_state = 27,
   delegation = 28,
   back_slot = 29,
   session = 30,

@@ -160,14 +160,14 @@ std::string World::describe_rows() const {
   };
   const ClientState& cs = life_->cs;
   add(cs.clients), add(cs.client_owners), add(cs.sessions), add(cs.slots), add(cs.opens);
-  add(cs.lock_states), add(cs.locks), add(cs.client_states), add(life_->jobs);
+  add(cs.lock_states), add(cs.locks), add(life_->jobs);
   return all;
 }
 
 size_t World::rows() const {
   const ClientState& cs = life_->cs;
   return cs.clients.size() + cs.client_owners.size() + cs.sessions.size() + cs.slots.size() +
-         cs.opens.size() + cs.lock_states.size() + cs.locks.size() + cs.client_states.size();
+         cs.opens.size() + cs.lock_states.size() + cs.locks.size();
 }
 
 std::string World::check_twins() {
