@@ -1,6 +1,7 @@
 #include "client/duplicate_requests.h"
 
 #include "base/mark.h"
+#include "base/planted_bug.h"
 #include "client/client_owner.h"
 
 namespace perdure::client {
@@ -60,7 +61,8 @@ Outcome<AdmittedRequest> admit_request(ClientState& cs, Run& run, const Unsequen
   UnsequencedSlots& known = *session.unsequenced;
   const uint64_t name = UnsequencedSlots::name(request.xid, request.checksum);
   AdmittedRequest result{.replay = {}, .slot = {number, 0, request.xid, request.checksum}};
-  if (auto it = known.by_name.find(name); it != known.by_name.end()) {
+  const auto it = known.by_name.find(name);
+  if (it != known.by_name.end() && !planted("a request outside any session that comes again is a new one")) {
     result.slot.slot = it->second;
     SlotTwin& slot = session.slots[it->second];
     if (slot.in_flight == run.transaction()) return result;  // its run was abandoned, and executes again

@@ -51,7 +51,11 @@ const std::vector<Bug>& bugs() {
        "a first record says that its slot is in use", "files"},
       {"a slot takes any sequence id", "only the next sequence id is new", ""},
       {"a retransmission is executed beside its original", "a retransmission waits for its original", ""},
+      {"a request outside any session that comes again is a new one",
+       "a request that comes again has one effect", "version40"},
       // Client state.
+      {"a restart forgets the requests of an address", "a request that comes again has one effect",
+       "version40"},
       {"a restart forgets deny modes", "opens survive a restart", "shares"},
       {"a restart forgets locks", "locks survive a restart", "counters"},
       {"a lease ends while a request is in flight", "a slow server does not end leases", "leases"},
