@@ -44,7 +44,7 @@ const std::vector<Bug>& bugs() {
       // Steps and replies.
       {"an operation that fails keeps its changes", "an error takes an operation back to its savepoint",
        "shares"},
-      {"an absence does not count as read", "absences count as read for the release of replies", "shares"},
+      {"an absence does not count as read", "absences count as read for the release of replies", "glances"},
       {"a replay does not count as read", "replays wait for what they tell", "glances"},
       {"the slot is not in the record", "effect, slot and reply are one record", ""},
       {"the slot of a transaction in flight is not in its record",

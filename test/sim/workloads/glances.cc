@@ -1,9 +1,12 @@
-// Some slots write numbers that only grow, each its own word of one file, and many others look at them all
-// the time: while the log is slow, and requests arrive twice or on a new connection before what they tell is
-// durable.
+// Some slots write numbers that only grow, and many others look at them all the time: while the log is slow,
+// and requests arrive twice or on a new connection before what they tell is durable. A number is a word of
+// one file, or a symbolic link that says it; that link comes and goes: each odd number is a link, each even
+// one its absence.
 //
 // Judged: who has seen a number, or was told that it is written, never sees a smaller one again; nobody sees
 // one that was not written.
+#include <charconv>
+
 #include "sim/workload.h"
 
 namespace perdure::sim {
@@ -21,7 +24,9 @@ class GlancesWorkload final : public Workload {
     const FileHandle root = co_await make_directory(slot, clients_[0]->root(), name);
     const OpenFile created = co_await create_file(slot, root, name, owner);
     file_ = created.handle;
+    directory_ = root;
     words_.resize(clients_[0]->slots());
+    for (Word& word : words_) word.link = random().one_in(3);
     distance_ = random().pick({8U, 2 * block});
   }
 
@@ -39,6 +44,9 @@ class GlancesWorkload final : public Workload {
 
  private:
   struct Word {
+    bool link = false;
+    FileHandle handle;     // of the newest link that is known to have been made,
+    uint64_t made = 0;     // and its number
     uint64_t asked = 0;    // the newest number that somebody has tried to write
     uint64_t certain = 0;  // the newest that somebody has seen, or was told of
   };
@@ -47,6 +55,10 @@ class GlancesWorkload final : public Workload {
     while (operations_ > 0 && !world_.failed()) {
       --operations_;
       const uint64_t number = ++words_[word].asked;
+      if (words_[word].link) {
+        co_await change_link(slot, word, number);
+        continue;
+      }
       Call& call = slot.begin().putfh(file_);
       std::memcpy(call.write({}, word * distance_, bench::StableHow::FILE_SYNC4, 8).data(), &number, 8);
       Reply& reply = co_await slot.ask();
@@ -61,6 +73,22 @@ class GlancesWorkload final : public Workload {
     }
   }
 
+  static std::string link_name(size_t word) { return fmt::format("word {}", word); }
+
+  Task<> change_link(Slot& slot, size_t word, uint64_t number) {
+    const std::string name = link_name(word), target = fmt::format("{}", number);
+    Call& call = slot.begin().putfh(directory_);
+    number % 2 != 0 ? call.symlink(name, target).getfh() : call.remove(name);
+    Reply& reply = co_await slot.ask();
+    bench::ChangeInfo info;
+    FileHandle handle;
+    if (!(reply.putfh() &&
+          (number % 2 != 0 ? reply.create(info) && reply.getfh(handle) : reply.remove(info))))
+      co_return fail("{} {}: {}", name, number, bench::status_name(reply.error()));
+    if (number % 2 != 0) words_[word].handle = handle, words_[word].made = number;
+    words_[word].certain = std::max(words_[word].certain, number);
+  }
+
   Task<> look(Slot& slot) {
     while (operations_ > 0 && !world_.failed()) {
       co_await look_at(slot, random().below(words_.size()));
@@ -71,6 +99,7 @@ class GlancesWorkload final : public Workload {
 
   Task<> look_at(Slot& slot, size_t word) {
     const uint64_t least = words_[word].certain;
+    if (words_[word].link) co_return co_await look_at_link(slot, word, least);
     slot.begin().putfh(file_).read({}, word * distance_, 8);
     Reply& reply = co_await slot.ask();
     Bytes data;
@@ -79,14 +108,41 @@ class GlancesWorkload final : public Workload {
       co_return fail("read: {}", bench::status_name(reply.error()));
     uint64_t number = 0;  // a hole, or behind the end of the file
     std::memcpy(&number, data.data(), std::min<size_t>(data.size(), 8));
+    seen(word, number, least);
+  }
+
+  // By its name or its handle. Its absence says only that the number is even, or that this link has been
+  // removed, so the number is taken for the smallest that is possible.
+  Task<> look_at_link(Slot& slot, size_t word, uint64_t least) {
+    const std::string name = link_name(word);
+    const uint64_t made = random().one_in(2) ? words_[word].made : 0;
+    if (made != 0)
+      slot.begin().putfh(words_[word].handle).readlink();
+    else
+      slot.begin().putfh(directory_).lookup(name).readlink();
+    Reply& reply = co_await slot.ask();
+    std::string_view target;
+    uint64_t number = made != 0 ? std::max(least, made + 1) : least + least % 2;
+    if (reply.putfh() && (made != 0 || reply.plain(Op::LOOKUP)) && reply.readlink(target)) {
+      number = 0;
+      std::from_chars(target.data(), target.data() + target.size(), number);
+      if (number % 2 == 0) co_return fail("{} says {}", name, target);
+    } else if (reply.error() != (made != 0 ? NfsStatus::NFS4ERR_STALE : NfsStatus::NFS4ERR_NOENT)) {
+      co_return fail("{}: {}", name, bench::status_name(reply.error()));
+    }
+    seen(word, number, least);
+  }
+
+  // `least`: what was certain when it was asked for.
+  void seen(size_t word, uint64_t number, uint64_t least) {
     world_.trace("word {} is {}", word, number);
-    if (number < least) co_return fail("word {} is {} again, and was {}", word, number, least);
-    if (number > words_[word].asked) co_return fail("word {} is {}, which nobody wrote", word, number);
+    if (number < least) return fail("word {} is {} again, and was {}", word, number, least);
+    if (number > words_[word].asked) return fail("word {} is {}, which nobody wrote", word, number);
     words_[word].certain = std::max(words_[word].certain, number);
   }
 
   std::vector<Client*> clients_;
-  FileHandle file_;
+  FileHandle file_, directory_;
   std::vector<Word> words_;
   uint64_t distance_ = 0;  // bytes from word to word
   uint64_t operations_ = 0;
