@@ -184,13 +184,13 @@ class ClientState {
   // There is anything of it beside its ClientRow.
   Outcome<bool> has_rows(Run& run, ClientId client);
   void erase_state_owner(Run& run, const StateOwnerRow::Key& key, const StateOwnerRow& row);
+  // The rows of a session that has no slots any more.
+  void erase_session(Run& run, SessionNumber session, ClientId client);
   // What all clients hold, in order. Looking at it observes nothing: whoever gets the row of what is there
   // does.
   const absl::btree_set<HeldState>& held() const { return held_; }
 
   // The volatile parts, changed at once and taken back with the run.
-  // Of a session without slots.
-  void erase_session(Run& run, SessionNumber session, ClientId client);
   // Together with the row of what is held.
   void hold(Run& run, const HeldState& held);
   void let_go(Run& run, const HeldState& held);
