@@ -16,7 +16,6 @@ WORKLOADS = ["git", "tar", "fileops", "big", "ranges", "names", "locks", "shared
 WORKLOADS_OF_OTHERS = ["names", "locks", "shared", "pinger"]
 # As they run beside each other on an emulated processor, everything may take long; but not for ever.
 START_SECONDS_MAX = 600
-FINISH_SECONDS_MAX = 1800
 
 
 class Failure(Exception):
@@ -53,6 +52,8 @@ class Clients:
             self.finish()
         except BaseException:
             for guest in self.guests:
+                if guest.status is None and guest.process.poll() is None:
+                    guest.write_blocked()
                 shutil.copy(guest.work / "console", self.directory / f"{guest.name}.console")
             raise
         finally:
@@ -132,8 +133,8 @@ class Clients:
         (self.share / "stop").touch()
         begin = time.monotonic()
         while not self.look_after():
-            if time.monotonic() - begin > FINISH_SECONDS_MAX:
-                raise Failure(f"the workloads have not finished after {FINISH_SECONDS_MAX} s: " + ", ".join(
+            if time.monotonic() - begin > self.options.finish_seconds:
+                raise Failure(f"the workloads have not finished after {self.options.finish_seconds} s: " + ", ".join(
                     file.stem for file in self.expected if not file.with_suffix(".log").read_text()))
             time.sleep(0.05)
         if self.server:

@@ -29,7 +29,7 @@ from server import ServerError
 PARTS = {"replay": Replay, "clients": Clients}
 # Long form, short form.
 FORMS = {"kills": (24, 5), "copies": (5, 1), "hangs": (1, 0), "interval": (4.0, 3.0), "guests": (2, 1), "scale": (30, 2),
-         "replay_seconds": (60, 15), "replay_kills_min": (10, 2)}
+         "replay_seconds": (60, 15), "replay_kills_min": (10, 2), "finish_seconds": (1800, 400)}
 
 
 def parse():
@@ -47,6 +47,7 @@ def parse():
     option("--scale", type=int, help="how much a workload does in one round; default 30 (3000 files in git), short 2")
     option("--replay-seconds", type=int, help="default 60, short 15")
     option("--replay-kills-min", type=int, help=argparse.SUPPRESS)
+    option("--finish-seconds", type=int, help="how long the workloads may take to end; default 1800, short 400")
     option("--short", action="store_true", help="the form for every day")
     option("--parts", default=",".join(PARTS), help="default %(default)s")
     option("--workloads", default="", help="only these, of git,tar,fileops,big,ranges,names,locks,shared,pinger")

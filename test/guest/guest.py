@@ -16,6 +16,8 @@ import pathlib
 import shlex
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -200,6 +202,23 @@ class Guest:
     @property
     def is_mounted(self):
         return any(event[0] == "mounted" for event in self.events)
+
+    def write_blocked(self):
+        """Has the guest's kernel write to its console which tasks wait in it (sysrq w) and for which timers (sysrq q), even
+        if no process in it runs any more: for the report of a guest that hangs."""
+        # The management console of user-mode Linux: datagrams of up to 512 bytes (Linux, arch/um/drivers/mconsole.h).
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mconsole:
+            mconsole.bind(str(self.work / "mconsole"))
+            mconsole.settimeout(2)
+            for command in (b"sysrq w", b"sysrq q"):
+                mconsole.sendto(struct.pack("III512s", 0xCAFEBABE, 2, len(command), command),
+                                str(self.work / "uml" / "guest" / "mconsole"))
+                try:
+                    while struct.unpack_from("II", mconsole.recv(1024))[1]:  # more is to come
+                        pass
+                except TimeoutError:  # the last message may be lost
+                    pass
+        (self.work / "mconsole").unlink()
 
     def kill(self):
         """Ends the guest as a power cut would. No process of it is left when this returns."""

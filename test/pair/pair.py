@@ -90,7 +90,7 @@ class LinuxClient:
 
     def finish(self):
         self.process.stdin.close()
-        if self.process.wait(1800) != 0:
+        if self.process.wait(600) != 0:
             raise PairError("the Linux client found something wrong\n" + self.text()[-5000:])
 
     def close(self):
