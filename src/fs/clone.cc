@@ -14,13 +14,14 @@ namespace perdure::fs {
 
 namespace {
 
-// One run's part: source blocks first .. end - 1 become target blocks first + shift ...
+// One run's part: source blocks first .. end - 1 become target blocks to_first ... Of the last one only what
+// lies before end_offset, where the source ends, or has ended: a file that is cloned into itself grows.
 struct CloneChunk {
   FileSystem& fs;
   Run& run;
   const Principal& who;
   const InodeId from, to;
-  const uint64_t first, end_wanted;
+  const uint64_t first, end_offset;
   const uint64_t to_first;
   CloneRegisters& registers;
 
@@ -29,7 +30,7 @@ struct CloneChunk {
     PageRef page;
   };
   InodeRow source{}, target{};
-  uint64_t end = end_wanted;
+  uint64_t end = blocks_for(end_offset);
   std::vector<Overlay> pages{};
   std::vector<MappedBlock> mapped{};
   std::vector<BlockRange> shared{};
@@ -57,7 +58,7 @@ Outcome<uint64_t> CloneChunk::clone() {
   TRY(fs.data().admit_blocks(run, static_cast<int64_t>(pages.size()), registers.write_backs));
   TRY(fs.data().admit_page_rows(run, pages.size()));
 
-  const uint64_t bytes = std::min(end * block_bytes, source.size) - first * block_bytes;
+  const uint64_t bytes = std::min({end * block_bytes, source.size, end_offset}) - first * block_bytes;
   TRY(erase_content(fs, run, to, target, replaced));
   for (const MappedBlock& block : mapped) append_range(shared, block.block, 1);
   TRY(share_blocks(fs, run, shared));
@@ -186,7 +187,7 @@ Outcome<void> clone_chunks(FileSystem& fs, Run& run, const Principal& who, const
                      range.from,
                      range.to,
                      (range.from_offset + registers.done) / block_bytes,
-                     blocks_for(range.from_offset + registers.count),
+                     range.from_offset + registers.count,
                      (range.to_offset + registers.done) / block_bytes,
                      registers};
     const uint64_t done = TRY(chunk.clone());
@@ -238,10 +239,10 @@ Outcome<uint64_t> copy_some(FileSystem& fs, Run& run, const Principal& who, cons
     return copy_bytes(fs, run, who, range, std::min(end - from, block_bytes - from % block_bytes), registers);
   // The source's last block, too, if nothing is behind it in the target's.
   const bool whole = end == source.size && to + (end - from) >= target.size;
-  const uint64_t blocks_end = whole ? blocks_for(end) : end / block_bytes;
-  if (from / block_bytes == blocks_end) return copy_bytes(fs, run, who, range, end - from, registers);
+  const uint64_t shared_end = whole ? end : end / block_bytes * block_bytes;
+  if (from == shared_end) return copy_bytes(fs, run, who, range, end - from, registers);
   return CloneChunk{
-      fs, run, who, range.from, range.to, from / block_bytes, blocks_end, to / block_bytes, registers}
+      fs, run, who, range.from, range.to, from / block_bytes, shared_end, to / block_bytes, registers}
       .clone();
 }
 

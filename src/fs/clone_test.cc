@@ -128,6 +128,22 @@ TEST_P(Cloning, IsOfOneMoment) {
   EXPECT_EQ(*f.read(b, 0, 200 * page), whole);
 }
 
+// The file grows while it is read, in several runs; its clone still ends where the file did.
+TEST_P(Cloning, AFileIntoItself) {
+  constexpr uint64_t bytes = 40 * page + 5, to = 50 * page;
+  const InodeId a = f.new_file();
+  const ByteVector content = pattern(bytes, 1);
+  for (uint64_t at = 0; at < bytes; at += page)  // of page rows a run takes few
+    ASSERT_TRUE(f.write(a, at, Bytes(content).subspan(at, std::min(page, bytes - at)), Stable::file_sync));
+  ASSERT_TRUE(clone(a, a, 0, to));
+  EXPECT_EQ(f.load(a).size, to + bytes);
+  ByteVector whole = content;
+  whole.resize(to);
+  whole.insert(whole.end(), content.begin(), content.end());
+  EXPECT_EQ(*f.read(a, 0, 100 * page), whole);
+  f.verify();
+}
+
 TEST_P(Cloning, HolesAreCloned) {
   const InodeId a = f.new_file(), b = make(40 * page, 2);
   ASSERT_TRUE(f.write(a, 30 * page, pattern(page, 1), Stable::file_sync));

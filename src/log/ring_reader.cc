@@ -1,5 +1,7 @@
 // LogRing::read(): two passes over the ring, each a stream of large chunks.
-//   1. Replay: batch by batch from `from`, until there is none that continues the log. There, at P, it ends.
+//   1. Replay: batch by batch from `from`, until there is none that continues the log. There, at P, it ends,
+//   if
+//      it does so when P is read again: a disk may give wrong bytes once.
 //   2. If what lies at P is not a batch of a dead tail, it is a batch that never became durable, or a durable
 //   one that
 //      is damaged. The header of a later batch says what was durable when that was begun. So look for one
@@ -128,6 +130,13 @@ class Replay {
     return true;
   }
 
+  // What follows end() is given once more.
+  void read_again() {
+    header_.reset();
+    assembled_ = 0;
+    dead_tail_ = false;
+  }
+
   Lsn end() const { return at_; }
   bool dead_tail() const { return dead_tail_; }
   bool unwanted() const { return unwanted_; }
@@ -188,24 +197,34 @@ class Reader : public std::enable_shared_from_this<Reader> {
         replay_(ring, from, applied, since, std::move(each), std::move(wanted)),
         done_(std::move(done)) {}
 
-  void start() {
-    stream(
-        from_, from_ + Lsn(ring_.superblock.capacity),
-        [this](Lsn begin, Bytes chunk) { return replay_.take(begin, chunk); },
-        [self = shared_from_this()](Result<void> read) { self->replayed(std::move(read)); });
-  }
+  void start() { replay(); }
 
  private:
   void stream(Lsn begin, Lsn end, ChunkStream::Consumer consumer, env::Done<void> done) {
     std::make_shared<ChunkStream>(ring_, begin, end, std::move(consumer), std::move(done))->start();
   }
 
-  void replayed(Result<void> read) {
+  void replay() {
+    const Lsn begin = replay_.end();
+    stream(
+        begin, from_ + Lsn(ring_.superblock.capacity),
+        [this](Lsn at, Bytes chunk) { return replay_.take(at, chunk); },
+        [self = shared_from_this(), begin](Result<void> read) { self->replayed(begin, std::move(read)); });
+  }
+
+  void replayed(Lsn read_from, Result<void> read) {
     if (!read) return done_(std::move(read).error());
     if (!replay_.result()) return done_(std::move(replay_.result()).error());
-    if (replay_.dead_tail()) PERDURE_MARK("the log ends at a dead tail");
     if (replay_.unwanted()) return secure();
     const Lsn end = replay_.end();
+    const bool went_on = read_from != end;
+    if (went_on && ended_once_) PERDURE_MARK("the log goes on where it seemed to end");
+    const bool ended_there_before = std::exchange(ended_once_, true) && !went_on;
+    if (!ended_there_before && end < from_ + Lsn(ring_.superblock.capacity)) {
+      replay_.read_again();
+      return replay();
+    }
+    if (replay_.dead_tail()) PERDURE_MARK("the log ends at a dead tail");
     const uint64_t bytes = std::min(in_flight_bytes_max + sector_bytes, ring_.superblock.capacity);
     stream(
         end, end + Lsn(bytes), [this](Lsn begin, Bytes chunk) { return search(begin, chunk); },
@@ -265,6 +284,7 @@ class Reader : public std::enable_shared_from_this<Reader> {
   Replay replay_;
   env::Done<Lsn> done_;
   std::optional<Lsn> later_;
+  bool ended_once_ = false;  // at replay_.end() or before
 };
 
 }  // namespace

@@ -26,6 +26,17 @@ from workloads.workload import Options, Wrong
 COMPLAINTS = re.compile(
     r"\] (?i:nfs|rpc).*(?i:error|fail|lost|stale|bad|unhandled|invalid|corrupt|reclaim)|BUG:|Call Trace")
 SILENT_SECONDS_MAX = 900  # longer than a workload waits for anything
+# Who waits in the kernel, and for what; and the RPCs that are under way, which the kernel lists when this is written.
+WHERE_IT_HANGS = r"""
+for task in /proc/[0-9]*/task/[0-9]*; do
+  [ "$(awk '$1 == "State:" { print $2 }' $task/status 2> /dev/null)" = D ] || continue
+  echo "$task, $(tr '\0' ' ' < $task/cmdline), waits in $(cat $task/wchan)"
+  cat $task/syscall $task/stack
+done
+echo 0 > /proc/sys/sunrpc/rpc_debug
+dmesg | tail -60
+cat /proc/net/tcp /proc/locks /proc/self/mountstats
+"""
 
 
 class Workload:
@@ -69,7 +80,7 @@ class Workload:
         silent = time.monotonic() - int.from_bytes(self.sign[:], "little")
         if silent > SILENT_SECONDS_MAX:
             print(f"{self.name}: FAILED: no sign of life for {silent:.0f} s; where it hangs:", flush=True)
-            subprocess.run("echo w > /proc/sysrq-trigger; dmesg | tail -150", shell=True, check=False)
+            subprocess.run(["bash", "-c", WHERE_IT_HANGS], check=False)
             return False
         return None
 

@@ -109,6 +109,7 @@ class ClonesWorkload final : public Workload {
   }
   // True: it is done. Without space nothing is.
   bool done(const char* what, const File& file, const Reply& reply, bool ok) {
+    world_.trace("clones {}: {}: {}", file.name, what, ok ? "done" : bench::status_name(reply.error()));
     if (ok) return true;
     if (reply.error() != NfsStatus::NFS4ERR_NOSPC)
       fail("{}: {}: {}", file.name, what, bench::status_name(reply.error()));
@@ -124,6 +125,7 @@ class ClonesWorkload final : public Workload {
     const uint64_t number = ++writes_;
     for (size_t i = 0; i < length; ++i)
       bytes[i] = static_cast<std::byte>((number * 7 + (offset + i) * 13 + (offset + i) / 251) | 1U);
+    world_.trace("clones {}: write [{}, +{})", file.name, offset, length);
     for (bool stable = false; !stable && !world_.failed();) {
       Call& call = slot.begin().putfh(file.handle);
       const MutableBytes to = call.write({}, offset, how, length);
@@ -157,6 +159,8 @@ class ClonesWorkload final : public Workload {
       if (target * block + length < to.content.size() && length % block != 0) co_return;
     }
     if (&from == &to && std::max(first, target) * block < std::min(first, target) * block + length) co_return;
+    world_.trace("clones {}: clone [{}, +{}) of {} to {}", to.name, first * block, length, from.name,
+                 target * block);
     slot.begin().putfh(from.handle).savefh().putfh(to.handle);
     slot.call().clone({}, {}, {first * block, target * block, length});
     Reply& reply = co_await slot.ask();
@@ -177,6 +181,7 @@ class ClonesWorkload final : public Workload {
     const uint64_t target = random().one_in(2) ? place() / block * block + first % block : place();
     const uint64_t length = random().between(1, from.content.size() - first);
     if (&from == &to && std::max(first, target) < std::min(first, target) + length) co_return;
+    world_.trace("clones {}: copy [{}, +{}) of {} to {}", to.name, first, length, from.name, target);
     slot.begin().putfh(from.handle).savefh().putfh(to.handle);
     slot.call().copy({}, {}, {first, target, length});
     Reply& reply = co_await slot.ask();
@@ -195,6 +200,7 @@ class ClonesWorkload final : public Workload {
 
   Task<> punch(Slot& slot, File& file) {
     const uint64_t offset = place(), length = random().between(1, blocks_max_ * block);
+    world_.trace("clones {}: punch [{}, +{})", file.name, offset, length);
     slot.begin().putfh(file.handle).deallocate({}, offset, length);
     Reply& reply = co_await slot.ask();
     if (!(reply.putfh() && reply.plain(bench::Op::DEALLOCATE))) {
@@ -206,6 +212,7 @@ class ClonesWorkload final : public Workload {
   }
 
   Task<> truncate(Slot& slot, File& file, uint64_t size) {
+    world_.trace("clones {}: size {}", file.name, size);
     slot.begin().putfh(file.handle).set_size({}, size);
     Reply& reply = co_await slot.ask();
     if (!(reply.putfh() && reply.setattr()))
@@ -215,6 +222,7 @@ class ClonesWorkload final : public Workload {
 
   Task<> allocate(Slot& slot, File& file) {
     const uint64_t offset = place(), length = random().between(1, 10 * block);
+    world_.trace("clones {}: allocate [{}, +{})", file.name, offset, length);
     slot.begin().putfh(file.handle).allocate({}, offset, length);
     Reply& reply = co_await slot.ask();
     if (!done("allocate", file, reply, reply.putfh() && reply.plain(bench::Op::ALLOCATE))) co_return;
