@@ -22,7 +22,9 @@ Outcome<void> released(ClientState& cs, Run& run, InodeId inode) {
   return TRY(is_open(cs, run, inode)) ? Outcome<void>() : cs.hooks().released(run, inode);
 }
 
-// Whether another client's open, or anybody's delegation, speaks against one for `client`.
+// Whether another client's open, or anybody's delegation, speaks against one for `client`. Or a lock-owner of
+// its own: Linux (6.1), whose LOCK is under way while another of its processes gets a delegation and, by that,
+// the same lock, sends it again with a stateid that the first LOCK has made old, and does so for ever.
 Outcome<bool> hindered(ClientState& cs, Run& run, ClientId client, InodeId inode, bool write) {
   constexpr uint32_t opens_looked_at_max = 64;
   const FileTwin* file = cs.file_twin(run, inode);
@@ -32,6 +34,7 @@ Outcome<bool> hindered(ClientState& cs, Run& run, ClientId client, InodeId inode
   const StateKey last{inode, UINT32_MAX};
   for (auto open = TRY(cs.opens.first(run, from, last)); open; open = TRY(cs.opens.next(run, from, last))) {
     from = open.key;
+    if (open.row->lock_states != 0) return true;
     if (open.row->client == client || TRY(cs.clients.get(run, {open.row->client})) == nullptr) continue;
     if (write || (open.row->access & 2U) != 0 || open.row->deny != 0) return true;
   }

@@ -122,6 +122,21 @@ TEST_F(Delegations, ReadersGetThemAndWritersOne) {
   EXPECT_TRUE(server.callbacks.empty());
 }
 
+// Linux would send a LOCK that is under way again and again (client/delegation.cc).
+TEST_F(Delegations, NoneOfAFileWithALockOwner) {
+  constexpr uint32_t write_lock = 2, no_delegation = 0x400;
+  const Delegated a = open(alice, both, "owner", no_delegation);
+  const Reply locked = alice.ok(alice.seq().fh(a.handle).lock_new(write_lock, 0, 1, a.open, "l"));
+  const Bytes lock = locked.in(OP_LOCK).get_opaque_fixed(16);
+  const Stateid stateid(lock.begin(), lock.end());
+  EXPECT_EQ(open(alice, both, "another").type, 0U);
+  const Reply unlocked = alice.ok(alice.seq().fh(a.handle).locku(write_lock, 0, 1, stateid));
+  EXPECT_EQ(open(alice, both, "a third").type, 0U) << "it may lock again";
+  const Bytes free = unlocked.in(OP_LOCKU).get_opaque_fixed(16);
+  alice.ok(alice.seq().free_stateid(Stateid(free.begin(), free.end())));
+  EXPECT_EQ(open(alice, both, "a fourth").type, 2U);
+}
+
 TEST_F(Delegations, AnOpenForWritingWaitsForTheirReturn) {
   const Delegated a = open(alice, read_access);
   const uint32_t xid = send_waiting(bob, open_ops(bob, both));
