@@ -63,7 +63,7 @@ TEST_F(LogFileTest, FindsTheOldestBatchThatTheRingStillHolds) {
 TEST_F(LogFileTest, EndsBeforeALostBatchWhateverLiesBehind) {
   create_and_open(64 << 10);
   ReadRecords all{append_batch(1, 'a')};
-  for (const size_t kept : {0, 1, 2}) {
+  for (const size_t kept : {0U, 1U, 2U}) {
     env_.hold_io(true);
     const Lsn begin = ring_->position();
     for (size_t i = 0; i < 4; ++i) {

@@ -36,7 +36,7 @@ Blade::Blade(World& world, size_t number)
     if (!may_die()) return std::nullopt;  // of which it may die
     if (member_ != nullptr && path == blocks_path && kind == IoKind::flush) return std::nullopt;
     world_.trace("an I/O error: {}, kind {}", path, static_cast<int>(kind));
-    error_injected_ = true;
+    error_injected_ = failing_ = true;
     return ErrorKind::io;
   });
   env_.set_misread([this, &p](const std::string& path) {
@@ -132,7 +132,7 @@ bool Blade::store_fails() {
   const uint64_t one_in = world_.profile().kv_error_one_in;
   if (!dying_ || one_in == 0 || !world_.random().one_in(one_in) || !may_die()) return false;
   world_.trace("an I/O error: the store");
-  error_injected_ = true;
+  error_injected_ = failing_ = true;
   return true;
 }
 
@@ -360,7 +360,7 @@ bool Blade::may_die() const {
   const mirror::Configuration& configuration = world_.pair_net().configuration().configuration;
   if (!configuration.has(member_->self()) || configuration.alone()) return true;
   const Blade& peer = world_.blade(1 - number_);
-  return !peer.down() && peer.member() != nullptr && configuration.has(peer.member()->self());
+  return !peer.down() && !peer.failing_ && peer.member() != nullptr && configuration.has(peer.member()->self());
 }
 
 void Blade::draw_death() {
