@@ -180,7 +180,7 @@ struct ChangeInfo {
 enum class StableHow : uint32_t { UNSTABLE4 = 0, DATA_SYNC4 = 1, FILE_SYNC4 = 2 };
 enum class CreateMode : uint32_t { UNCHECKED4 = 0, GUARDED4 = 1, EXCLUSIVE4_1 = 3 };
 enum class XattrHow : uint32_t { EITHER = 0, CREATE = 1, REPLACE = 2 };
-enum class LockType : uint32_t { READ_LT = 1, WRITE_LT = 2 };
+enum class LockType : uint32_t { READ_LT = 1, WRITE_LT = 2, READW_LT = 3, WRITEW_LT = 4 };
 
 inline constexpr uint32_t share_access_read = 1;
 inline constexpr uint32_t share_access_write = 2;

@@ -82,7 +82,7 @@ ClientState::~ClientState() = default;
 
 void ClientState::restored() {
   client_twins_.clear(), by_lease_ = {}, session_twins_.clear(), file_twins_.clear(), connections_.clear();
-  delegation_waiters_.clear(), back_path_waiters_.clear();
+  delegation_waiters_.clear(), back_path_waiters_.clear(), lock_queues_ = {};
   leases_judged_ = lease_clock_.now();
   std::vector<HeldState> held;
   held.reserve(sessions.size() + opens.size() + delegations.size() + lock_states.size());
@@ -215,6 +215,11 @@ Outcome<bool> ClientState::has_rows(Run& run, ClientId client) {
   const auto found =
       TRY(state_owners.first(run, {client, 0, 0, 0}, {client, UINT8_MAX, UINT64_MAX, UINT32_MAX}));
   return static_cast<bool>(found);
+}
+
+bool ClientState::has_open(ClientId client, InodeId inode) const {
+  auto it = held_.lower_bound({client, StateKind::open, inode, 0, 0});
+  return it != held_.end() && it->client == client && it->kind == StateKind::open && it->inode == inode;
 }
 
 void ClientState::erase_state_owner(Run& run, const StateOwnerRow::Key& key, const StateOwnerRow& row) {
@@ -544,6 +549,7 @@ const FileTwin* ClientState::file_twin(Run& run, InodeId inode) {
 void ClientState::count_open(Run& run, InodeId inode, ClientId client, uint8_t access, uint8_t deny,
                              bool more) {
   apply_open(inode, client, access, deny, more, run.lsn());
+  if (!more && lock_queues_.anybody(inode)) run.on_commit([this, inode] { locks_freed(inode); });
   run.on_undo(
       [this, inode, client, access, deny, more] { apply_open(inode, client, access, deny, !more, Lsn(0)); });
 }
@@ -610,9 +616,17 @@ void ClientState::delegation_ended(Run& run, InodeId inode) {
   run.on_commit([this, inode] { resume_waiters(delegation_waiters_, inode, hooks_); });
 }
 
+void ClientState::locks_freed(InodeId inode) {
+  lock_queues_.for_each(inode, [this](TransactionId id, const LockQueues::Waiter& waiter) {
+    if (!waiter.called) hooks_.resume(id);
+  });
+}
+
 void ClientState::change_locks(Run& run, InodeId inode, ClientId client, std::vector<LockChange> changes) {
   if (changes.empty()) return;
   apply_locks(inode, client, changes, false, run.lsn());
+  if (lock_queues_.anybody(inode) && !std::ranges::all_of(changes, &LockChange::added))
+    run.on_commit([this, inode] { locks_freed(inode); });
   run.on_undo(
       [this, inode, client, undo = std::move(changes)] { apply_locks(inode, client, undo, true, Lsn(0)); });
 }

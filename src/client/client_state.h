@@ -24,6 +24,7 @@
 
 #include "base/siphash.h"
 #include "client/lease_clock.h"
+#include "client/lock_queue.h"
 #include "client/rows.h"
 #include "client/slots.h"
 #include "client/twins.h"
@@ -44,6 +45,9 @@ class ClientState {
     // Starts, within this run, the transaction that recalls a delegation (nfs4/recall.h). Left out: none is
     // given.
     std::function<void(Run&, ClientId, StateKey)> start_recall;
+    // Starts, within this run, the transaction that waits for a lock (nfs4/lock_wait.h). Left out: nobody is
+    // told when he may have it.
+    std::function<void(Run&, WantedLock)> start_lock_wait;
     // A waiting transaction can go on.
     std::function<void(TransactionId)> resume;
   };
@@ -60,6 +64,8 @@ class ClientState {
     uint32_t locks_per_client_max = 4'000'000;
     bool delegations = true;
     uint32_t delegations_per_client_max = 100'000;
+    // Waits for locks of which the server knows; whoever waits beside them asks again and again.
+    uint32_t lock_waits_max = 65'536, lock_waits_per_client_max = 1024, lock_waits_per_file_max = 1024;
     uint32_t lock_rows_per_owner_max = 131'072;  // in one file: all of them fit into one record
     uint32_t request_bytes_max = (1U << 20U) + 8192, response_bytes_max = (1U << 20U) + 8192;
     uint32_t cached_response_bytes_max = 64U << 10U;
@@ -132,6 +138,9 @@ class ClientState {
   bool awaits_delegations(InodeId inode) const { return delegation_waiters_.contains(inode); }
   // When the run commits, whoever waits for the file's delegations looks again.
   void delegation_ended(Run& run, InodeId inode);
+  LockQueues& lock_queues() { return lock_queues_; }
+  // A lock or an open of the file, or somebody's turn to have a lock, has ended: whoever waits looks again.
+  void locks_freed(InodeId inode);
 
   // ---- leases
 
@@ -181,6 +190,8 @@ class ClientState {
   Outcome<void> remove_client(Run& run, ClientId client, const ClientRow& row, bool start_job);
   // The client, which is there, has a session, open, lock state or delegation.
   bool holds_anything(Run& run, ClientId client);
+  // It has the file open, without which it can have no lock there.
+  bool has_open(ClientId client, InodeId inode) const;
   // There is anything of it beside its ClientRow.
   Outcome<bool> has_rows(Run& run, ClientId client);
   void erase_state_owner(Run& run, const StateOwnerRow::Key& key, const StateOwnerRow& row);
@@ -279,6 +290,7 @@ class ClientState {
   absl::btree_set<HeldState> held_;
   absl::flat_hash_map<InodeId, std::unique_ptr<FileTwin>> file_twins_;
   absl::flat_hash_map<ConnectionId, absl::InlinedVector<SessionNumber, 1>> connections_;
+  LockQueues lock_queues_;
   using Waiting = absl::InlinedVector<TransactionId, 1>;
   absl::flat_hash_map<InodeId, Waiting> delegation_waiters_;
   absl::flat_hash_map<ClientId, Waiting> back_path_waiters_;

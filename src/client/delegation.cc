@@ -23,8 +23,8 @@ Outcome<void> released(ClientState& cs, Run& run, InodeId inode) {
 }
 
 // Whether another client's open, or anybody's delegation, speaks against one for `client`. Or a lock-owner of
-// its own: Linux (6.1), whose LOCK is under way while another of its processes gets a delegation and, by that,
-// the same lock, sends it again with a stateid that the first LOCK has made old, and does so for ever.
+// its own: Linux (6.1), whose LOCK is under way while another of its processes gets a delegation and, by
+// that, the same lock, sends it again with a stateid that the first LOCK has made old, and does so for ever.
 Outcome<bool> hindered(ClientState& cs, Run& run, ClientId client, InodeId inode, bool write) {
   constexpr uint32_t opens_looked_at_max = 64;
   const FileTwin* file = cs.file_twin(run, inode);

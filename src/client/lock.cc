@@ -1,5 +1,8 @@
 #include "client/lock.h"
 
+#include <algorithm>
+
+#include "base/mark.h"
 #include "client/find_state.h"
 #include "client/open.h"
 #include "client/reclaim_complete.h"
@@ -79,6 +82,36 @@ Outcome<void> move_to_open(ClientState& cs, Run& run, InodeId inode, uint32_t fr
   return {};
 }
 
+// He was denied a lock for which he would wait. What he has come again for is in the line already.
+Outcome<void> stand_in_line(ClientState& cs, Run& run, WantedLock wanted) {
+  LockQueues& queues = cs.lock_queues();
+  if (const auto id = queues.find(wanted)) {
+    run.on_commit([&cs, id = *id, inode = wanted.inode] {
+      if (LockQueues::Waiter* waiter = cs.lock_queues().find(inode, id)) waiter->asked = true;
+      cs.hooks().resume(id);
+    });
+    return {};
+  }
+  const ClientState::Options& options = cs.options();
+  if (!cs.hooks().start_lock_wait || queues.size() >= options.lock_waits_max ||
+      queues.size(wanted.client) >= options.lock_waits_per_client_max ||
+      queues.size(wanted.inode) >= options.lock_waits_per_file_max || !TRY(cs.back_path(run, wanted.client)))
+    return {};
+  PERDURE_MARK("a client waits for a lock");
+  cs.hooks().start_lock_wait(run, std::move(wanted));
+  return {};
+}
+
+// Whatever it waited for, it may have it now.
+void leave_line(ClientState& cs, Run& run, const WantedLock& got) {
+  if (!cs.lock_queues().anybody(got.inode)) return;
+  run.on_commit([&cs, got] {
+    cs.lock_queues().for_each(got.inode, [&](TransactionId id, const LockQueues::Waiter& waiter) {
+      if (waiter.wanted.client == got.client && waiter.wanted.owner == got.owner) cs.hooks().resume(id);
+    });
+  });
+}
+
 }  // namespace
 
 Outcome<ByteRange> lock_range(uint64_t offset, uint64_t length) {
@@ -95,8 +128,23 @@ Outcome<Locked> lock(ClientState& cs, Run& run, const LockArgs& args) {
   CHECK(open != nullptr);
   if ((open->access & (args.type == LockType::read ? share_read : share_write)) == 0)
     return Status::open_mode;
-  if (auto conflict = TRY(find_conflict(cs, run, args.inode, args.range, args.type, target.number)))
+  const WantedLock wanted{.client = args.client,
+                          .inode = args.inode,
+                          .owner = target.row.owner,
+                          .range = args.range,
+                          .write = args.type == LockType::write};
+  auto conflict = TRY(find_conflict(cs, run, args.inode, args.range, args.type, target.number));
+  if (!conflict && args.waits)
+    if (const LockQueues::Waiter* first = cs.lock_queues().called_before(wanted))
+      conflict = Conflict{.range = first->wanted.range,
+                          .type = first->wanted.write ? LockType::write : LockType::read,
+                          .client = first->wanted.client,
+                          .owner = first->wanted.owner};
+  if (conflict) {
+    if (args.waits) TRY(stand_in_line(cs, run, wanted));
     return Locked{.stateid = {}, .conflict = conflict};
+  }
+  leave_line(cs, run, wanted);
 
   const bool fresh = target.before == nullptr;
   if (fresh) {
@@ -130,6 +178,19 @@ Outcome<Stateid> locku(ClientState& cs, Run& run, ClientId client, InodeId inode
   const Stateid unlocked{row.seqid, inode, stateid.number};
   cs.lock_states.put(run, {inode, stateid.number}, std::move(row));
   return unlocked;
+}
+
+Outcome<bool> has_lock(ClientState& cs, Run& run, const WantedLock& wanted) {
+  const FoundLockState found = TRY(find_lock_state_of(cs, run, wanted.client, wanted.inode, wanted.owner));
+  if (found.row == nullptr) return false;
+  // The row in which a lock that contains the first byte would stand.
+  const auto row = TRY(cs.locks.first(run, {wanted.inode, found.number, ~wanted.range.first},
+                                      {wanted.inode, found.number, UINT64_MAX}));
+  if (!row) return false;
+  return std::ranges::any_of(ranges_of(*row.row), [&](const LockRange& range) {
+    return range.first <= wanted.range.first && wanted.range.last <= range.last &&
+           (range.write || !wanted.write);
+  });
 }
 
 Outcome<bool> erase_locks(ClientState& cs, Run& run, StateKey key, ClientId client, size_t rows_max) {

@@ -1,5 +1,5 @@
-// LOCK, LOCKT, LOCKU: RFC 8881 §18.10 to §18.12. Locks are advisory, and never wait here: a client that wants
-// to wait asks again.
+// LOCK, LOCKT, LOCKU: RFC 8881 §18.10 to §18.12. Locks are advisory, and requests never wait here: a client
+// that wants to wait stands in line (lock_queue.h), and asks again when it is told to.
 #pragma once
 
 #include "client/client_state.h"
@@ -28,12 +28,13 @@ struct LockArgs {
   LockType type{};
   ByteRange range = {};
   bool reclaim = false;
+  bool waits = false;    // READW_LT, WRITEW_LT
   Stateid stateid = {};  // the lock stateid; of a new lock-owner: the open stateid
   bool new_owner = false;
   Bytes owner = {};  // of a new lock-owner
 };
 
-// Either `conflict` is set, and nothing was changed (NFS4ERR_DENIED), or `stateid` is that of the lock state.
+// Either `conflict` is set, and no lock was changed (NFS4ERR_DENIED), or `stateid` is that of the lock state.
 struct Locked {
   Stateid stateid = {};
   std::optional<Conflict> conflict = {};
@@ -60,6 +61,9 @@ Outcome<std::optional<Conflict>> lockt(ClientState& cs, Run& run, const LocktArg
 //   resource     unlocking the middle of a lock makes two, and there are too many
 Outcome<Stateid> locku(ClientState& cs, Run& run, ClientId client, InodeId inode, const Stateid& stateid,
                        ByteRange range);
+
+// The owner has the lock, or more.
+Outcome<bool> has_lock(ClientState& cs, Run& run, const WantedLock& wanted);
 
 // Erases the lock states that stand on an open, with their locks; `open` is not stored.
 //   locks_held     they have more rows than one step may change

@@ -24,11 +24,11 @@ struct CloneRegisters {
   }
 };
 
-// The source as it is at one moment: while it goes on, whoever wants to change one of the files waits (after
-// a crash only once the clone has been resumed). Offsets and count are multiples of block_bytes, but that the
-// count may end with the source if what is behind it in the target is overwritten or nothing: else
-// invalid_argument. Takes a bounded number of rows in a run, then waits, and is called again with the same
-// arguments and registers in a new one. Permissions are the caller's affair.
+// The source as it is at one moment: while it goes on, whoever wants to change one of the files waits.
+// Offsets and count are multiples of block_bytes, but that the count may end with the source if what is
+// behind it in the target is overwritten or nothing: else invalid_argument. Takes a bounded number of rows in
+// a run, then waits, and is called again with the same arguments and registers in a new one. Permissions are
+// the caller's affair.
 Outcome<void> clone(FileSystem& fs, Run& run, const Principal& who, const CloneRange& range,
                     CloneRegisters& registers);
 

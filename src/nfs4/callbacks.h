@@ -1,5 +1,5 @@
 // Callbacks: calls to clients over the back channels of their sessions (RFC 8881 §2.10.3.1, §20), and what
-// comes back. Knows nothing of why: nfs4/recall.h does. Volatile: after a crash whoever had sent something
+// comes back. Knows nothing of why: nfs4/back_call.h does. Volatile: after a crash whoever had sent something
 // sends it again, under the same sequence id, or learns from the client that it had arrived. Thread: the
 // vserver's loop.
 #pragma once
@@ -15,7 +15,7 @@
 namespace perdure::nfs4 {
 
 // Numbers of callback operations that are used (nfs_cb_opnum4).
-enum class CallbackOp : uint32_t { OP_CB_RECALL = 4, OP_CB_SEQUENCE = 11 };
+enum class CallbackOp : uint32_t { OP_CB_RECALL = 4, OP_CB_SEQUENCE = 11, OP_CB_NOTIFY_LOCK = 13 };
 
 class Callbacks final : public wire::CallbackSink {
  public:

@@ -10,18 +10,15 @@ namespace perdure::nfs4 {
 
 namespace {
 
-// nfs_lock_type4: READ_LT 1, WRITE_LT 2, and their waiting forms 3 and 4. Nothing waits in the server.
-std::optional<client::LockType> get_type(wire::XdrDecoder& in) {
-  switch (in.get_u32()) {
-    case 1:
-    case 3:
-      return client::LockType::read;
-    case 2:
-    case 4:
-      return client::LockType::write;
-    default:
-      return std::nullopt;
-  }
+// nfs_lock_type4: READ_LT 1, WRITE_LT 2, and for who would wait READW_LT 3, WRITEW_LT 4.
+struct WantedType {
+  client::LockType type;
+  bool waits;
+};
+std::optional<WantedType> get_type(wire::XdrDecoder& in) {
+  const uint32_t type = in.get_u32();
+  if (type < 1 || type > 4) return std::nullopt;
+  return WantedType{type % 2 == 1 ? client::LockType::read : client::LockType::write, type > 2};
 }
 
 // LOCK4denied
@@ -65,7 +62,8 @@ Outcome<Nfsstat4> op_lock(Compound& c, Run& run) {
     c.turn->request = {.locked = args.inode, .owner = args.owner};
   }
   TRY(check_file(c, run));
-  args.type = *type;
+  args.type = type->type;
+  args.waits = type->waits;
   args.range = TRY(client::lock_range(offset, length));
   args.stateid = TRY(resolve_stateid(c, run, args.stateid));
   args.client = client::ClientId(c.registers.client);
@@ -90,7 +88,7 @@ Outcome<Nfsstat4> op_lockt(Compound& c, Run& run) {
   TRY(comes_from40(c, run, named));
   args.client = client::ClientId(c.registers.client);
   TRY(check_file(c, run));
-  args.type = *type;
+  args.type = type->type;
   args.range = TRY(client::lock_range(offset, length));
   const std::optional<client::Conflict> conflict = TRY(client::lockt(c.clients(), run, args));
   if (!conflict) return Nfsstat4::NFS4_OK;

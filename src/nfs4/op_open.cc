@@ -27,6 +27,7 @@ constexpr uint32_t signal_mask = 0x30000;   // OPEN4_SHARE_ACCESS_WANT_SIGNAL_DE
 constexpr uint32_t result_confirm = 2;      // OPEN4_RESULT_CONFIRM, of NFSv4.0
 constexpr uint32_t result_posix_locks = 4;  // OPEN4_RESULT_LOCKTYPE_POSIX
 constexpr uint32_t result_preserve_unlinked = 8;
+constexpr uint32_t result_may_notify_lock = 32;  // CB_NOTIFY_LOCK may come
 
 enum class CreateHow : uint32_t { unchecked = 0, guarded = 1, exclusive = 2, exclusive_41 = 3 };
 enum class Claim : uint32_t {
@@ -248,7 +249,10 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   c.registers.current_stateid = stateid;
   put_stateid(c.reply, stateid);
   put_change_info(c.reply, target.directory);
-  c.reply.put_u32(result_posix_locks | (c.turn ? to_confirm : result_preserve_unlinked));
+  const bool can_be_called =
+      TRY(c.clients().back_path(run, client::ClientId(c.registers.client))).has_value();
+  c.reply.put_u32(result_posix_locks | (c.turn ? to_confirm : result_preserve_unlinked) |
+                  (can_be_called ? result_may_notify_lock : 0));
   put_bitmap(c.reply, set);
   const bool write = (access & client::share_write) != 0;
   const uint32_t want = args.share_access & want_mask;

@@ -31,7 +31,7 @@ struct Operation {
   uint16_t result_bytes_max =
       0;  // of an operation that changes something: room for its result is made sure first
   bool empty_bitmap_on_error = false;  // SETATTR: its result has a body even when it fails
-  bool keeps_error = false;  // CREATE_SESSION: what it changed before it returned an Nfsstat4 remains
+  bool keeps_error = false;  // CREATE_SESSION, LOCK: what it changed before it returned an Nfsstat4 remains
 };
 
 // Null: known to the protocol, but not supported here.

@@ -6,28 +6,18 @@
 #include <absl/container/btree_map.h>
 
 #include "client/delegation.h"
-#include "nfs4/callbacks.h"
+#include "nfs4/back_call.h"
 
 namespace perdure::nfs4 {
 
-class Service;
-
 struct RecallRegisters {
-  enum class Step : uint8_t {
-    choose,   // a session, and the next sequence id of its back channel
-    call,     // that is durable, or will be: then the call is made, until it is answered
-    waiting,  // the client knows of it
-  };
   client::ClientId client;
   InodeId inode;
   uint32_t number = 0;  // of the delegation
-  Step step = Step::choose;
-  client::SessionNumber session;
-  uint32_t seqid = 0;
+  BackCallRegisters call;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
-    v("client", r.client), v("inode", r.inode), v("number", r.number), v("step", r.step);
-    v("session", r.session), v("seqid", r.seqid);
+    v("client", r.client), v("inode", r.inode), v("number", r.number), v("call", r.call);
   }
 };
 
@@ -45,25 +35,13 @@ class Recalls {
     env::Instant deadline;  // a lease after the first call, or, as long as there is no way to the client, the
                             // beginning
     env::TimerId timer{};
-    Lsn assigned;                                         // the record of the sequence id; 0: durable
-    std::optional<client::ClientState::BackPath> called;  // over which the call went that is under way
-    env::Instant called_at;
   };
   Recall& begin(TransactionId id);
   void give_time(TransactionId id, Recall& recall);
   void end(TransactionId id);
-  Outcome<bool> wait(state::Run& run, const RecallRegisters& registers);
-  Outcome<bool> choose(state::Run& run, RecallRegisters& registers, Recall& recall);
-  Outcome<bool> call(state::Run& run, RecallRegisters& registers, Recall& recall);
-  Outcome<void> answered(state::Run& run, RecallRegisters& registers, const Callbacks::Answer& answer,
-                         bool& call_again);
-  Outcome<void> leave_slot(state::Run& run, RecallRegisters& registers, bool back = false);
-  void resume_later(TransactionId id, env::Duration later);
 
   Service& service_;
   absl::btree_map<TransactionId, Recall> recalls_;
-  absl::btree_map<client::SessionNumber, std::vector<TransactionId>> slot_waiters_;
-  const std::shared_ptr<bool> alive_ = std::make_shared<bool>();
 };
 
 }  // namespace perdure::nfs4

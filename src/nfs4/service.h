@@ -7,6 +7,7 @@
 #include "nfs4/callbacks.h"
 #include "nfs4/compound.h"
 #include "nfs4/exports.h"
+#include "nfs4/lock_wait.h"
 #include "nfs4/recall.h"
 #include "processor/processor.h"
 
@@ -42,7 +43,9 @@ class Service final : public wire::RpcProgram {
 
   // What clients answer to our own calls goes there.
   Callbacks& callbacks() { return callbacks_; }
+  BackCalls& back_calls() { return back_calls_; }
   Recalls& recalls() { return recalls_; }
+  LockWaits& lock_waits() { return lock_waits_; }
 
   fs::FileSystem& fs() { return fs_; }
   client::ClientState& clients() { return clients_; }
@@ -62,7 +65,9 @@ class Service final : public wire::RpcProgram {
   Exports exports_;
   wire::Transport* transport_ = nullptr;
   Callbacks callbacks_{[this](TransactionId id) { processor_.resume(id); }};
+  BackCalls back_calls_{*this};
   Recalls recalls_{*this};
+  LockWaits lock_waits_{*this};
 };
 
 }  // namespace perdure::nfs4

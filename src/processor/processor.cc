@@ -32,7 +32,7 @@ void Processor::submit(std::unique_ptr<Transaction> transaction) {
   transaction->since_ = env_.now();
   if (transaction->kind() != Kind::compound)
     ready_.push_back(std::move(transaction));
-  else if (executing_ != nullptr || requests_wait() || !admits())
+  else if (executing_ != nullptr || resuming_ != 0 || requests_wait() || !admits())
     queued_.push_back(std::move(transaction));
   else
     execute(std::move(transaction));
@@ -50,6 +50,9 @@ void Processor::start(state::Run& run, std::unique_ptr<Transaction> transaction)
 void Processor::put_machine(state::Run& run, Transaction& transaction) {
   Encoder machine;
   transaction.encode_machine(machine);
+  // One that was woken for nothing is as it was.
+  const TransactionRow* old = run.changed() ? nullptr : transactions_.peek({transaction.id()});
+  if (old != nullptr && std::ranges::equal(old->machine, machine.bytes())) return;
   transactions_.put(run, {transaction.id()}, {transaction.kind(), transaction.control(), machine.copy()});
 }
 
@@ -165,6 +168,7 @@ void Processor::turn() {
   for (size_t n = ready_.size(); n > 0 && !ready_.empty(); --n) {
     std::unique_ptr<Transaction> next = std::move(ready_.front());
     ready_.pop_front();
+    if (resuming_ != 0) --resuming_;
     const bool job = next->kind() == Kind::reclaim || next->kind() == Kind::expire_client;
     if (job && !admits_jobs()) {
       PERDURE_MARK("a job waits for room in the log");
@@ -173,8 +177,10 @@ void Processor::turn() {
       execute(std::move(next));
     }
   }
-  execute_admitted(returned_);
-  if (returned_.empty()) execute_admitted(queued_);
+  if (resuming_ == 0) {
+    execute_admitted(returned_);
+    if (returned_.empty()) execute_admitted(queued_);
+  }
   if (requests_wait() && !admits()) PERDURE_MARK("requests wait for room in the log");
   database_.commit().flush();
   if (!ready_.empty() || (requests_wait() && admits())) env_.post([] {});  // another turn
@@ -215,6 +221,7 @@ Result<size_t> Processor::restore() {
     ++resumed;
   });
   if (!result) return std::move(result).error();
+  resuming_ = ready_.size();
   return resumed;
 }
 

@@ -53,7 +53,8 @@ class Processor {
   void start(state::Run& run, std::unique_ptr<Transaction> transaction);
 
   // Restoration: rebuilds the machine of each row in `transactions` and makes it ready. `factories[kind]`
-  // gives null for a machine that it cannot read. Returns how many were resumed.
+  // gives null for a machine that it cannot read. Returns how many were resumed. Each of them has had a run,
+  // in which it takes hold of what it must have, before any request executes.
   using Factory = std::function<std::unique_ptr<Transaction>(TransactionId, Bytes machine)>;
   void register_factory(Kind kind, Factory factory) { factories_[kind] = std::move(factory); }
   Result<size_t> restore();
@@ -110,6 +111,7 @@ class Processor {
   absl::btree_map<TransactionId, std::unique_ptr<Transaction>> waiting_;
   absl::btree_map<Kind, Factory> factories_;
   Transaction* executing_ = nullptr;
+  size_t resuming_ = 0;  // so many of ready_ come before any request: among them are the restored ones
   Epoch epoch_;
   uint64_t last_id_ = 0;
   uint64_t reserved_bytes_ = 0;  // of log room, for requests in flight

@@ -20,6 +20,7 @@ enum class Kind : uint8_t {
   reclaim = 2,        // frees what a removal or truncation cut off (fs/)
   expire_client = 3,  // removes a dead client's sessions, opens and locks (client/)
   recall = 5,         // sees to the return of a delegation (nfs4/)
+  lock_wait = 6,      // stands in line for a lock (nfs4/)
   unlogged = 4,       // nothing is lost if it ends with the process: each of its runs is complete in itself
 };
 

@@ -4,6 +4,7 @@
 
 #include "client/expire.h"
 #include "fs/reclaim.h"
+#include "nfs4/lock_wait.h"
 #include "nfs4/machine.h"
 #include "nfs4/recall.h"
 #include "server/operation_name.h"
@@ -46,6 +47,10 @@ bool take(InFlight& in_flight, TransactionId id, const processor::TransactionRow
       if (!state::decode(row.machine, registers)) return false;
       in_flight.clients.recalls.push_back({registers.inode, registers.number});
       return true;
+    }
+    case processor::Kind::lock_wait: {
+      nfs4::LockWaitRegisters registers;
+      return state::decode(row.machine, registers);
     }
     case processor::Kind::unlogged:
       return false;

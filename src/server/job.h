@@ -24,7 +24,8 @@ enum class InternalOperation : uint16_t {
   make_volume = 2005,
   begin_epoch = 2006,
   recall = 2007,
-  set_exports = 2008
+  set_exports = 2008,
+  lock_wait = 2009
 };
 
 template <class Registers>

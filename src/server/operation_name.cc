@@ -23,6 +23,8 @@ std::string operation_name(uint16_t operation) {
       return "make_volume";
     case InternalOperation::set_exports:
       return "set_exports";
+    case InternalOperation::lock_wait:
+      return "lock_wait";
     case InternalOperation::begin_epoch:
       return "begin_epoch";
     case InternalOperation::recall:

@@ -66,6 +66,9 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
   client_hooks.start_recall = [this](Run& run, client::ClientId client, client::StateKey key) {
     processor_->start(run, recall_job(processor_->new_id(), {client, key.inode, key.number}));
   };
+  client_hooks.start_lock_wait = [this](Run& run, client::WantedLock wanted) {
+    processor_->start(run, lock_wait_job(processor_->new_id(), {.wanted = std::move(wanted)}));
+  };
   client_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
   clients_ =
       std::make_unique<client::ClientState>(env, *database_, options_.clients, std::move(client_hooks));
@@ -349,6 +352,10 @@ void Vserver::open_service() {
     nfs4::RecallRegisters registers;
     return state::decode(machine, registers) ? recall_job(id, registers) : nullptr;
   });
+  processor_->register_factory(Kind::lock_wait, [this](TransactionId id, Bytes machine) {
+    nfs4::LockWaitRegisters registers;
+    return state::decode(machine, registers) ? lock_wait_job(id, std::move(registers)) : nullptr;
+  });
   fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
   fs_->data().hooks.failed = [this](const Error& error) { fail(error); };
   fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything); };
@@ -380,6 +387,7 @@ void Vserver::turn() {
 using ReclaimJob = Job<fs::ReclaimRegisters>;
 using ExpireJob = Job<client::ExpireRegisters>;
 using RecallJob = Job<nfs4::RecallRegisters>;
+using LockWaitJob = Job<nfs4::LockWaitRegisters>;
 using WriteBackJob = Job<fs::WriteBackRegisters>;
 using FreeJob = Job<NoRegisters>;
 
@@ -404,6 +412,13 @@ std::unique_ptr<processor::Transaction> Vserver::recall_job(TransactionId id,
   return std::make_unique<RecallJob>(
       *processor_, id, Kind::recall, InternalOperation::recall, registers,
       [this](Run& run, nfs4::RecallRegisters& r) { return nfs_->recalls().step(run, r); });
+}
+
+std::unique_ptr<processor::Transaction> Vserver::lock_wait_job(TransactionId id,
+                                                               nfs4::LockWaitRegisters registers) {
+  return std::make_unique<LockWaitJob>(
+      *processor_, id, Kind::lock_wait, InternalOperation::lock_wait, std::move(registers),
+      [this](Run& run, nfs4::LockWaitRegisters& r) { return nfs_->lock_waits().step(run, r); });
 }
 
 // One pass at a time. A pass that fails has lost nothing: what it left is moved by a later one, or goes

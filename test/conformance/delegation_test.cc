@@ -1,12 +1,11 @@
 // Delegations (RFC 8881 §10.4), their recall over the back channel (§20.2), DELEGRETURN (§18.6).
-#include "conformance/conformance.h"
+#include "conformance/callbacks.h"
 
 namespace perdure::conformance {
 namespace {
 
 constexpr uint32_t keep_session = 1, with_back_channel = 2;
 constexpr uint32_t read_access = 1, both = 3;
-constexpr uint32_t cb_recall = 4, cb_sequence = 11;
 
 struct Delegated {
   uint32_t type = 0;  // 0 none, 1 read, 2 write
@@ -68,18 +67,10 @@ class Delegations : public WithClients {
     uint32_t seqid = 0;
   };
   static Recall recall_of(const server::testing::VserverFixture::Callback& callback) {
-    wire::XdrDecoder in(callback.arguments);
-    in.get_opaque(1024);
-    EXPECT_EQ(in.get_u32(), 2U);  // the minor version of the session
-    in.get_u32();
-    EXPECT_EQ(in.get_u32(), 2U);
-    EXPECT_EQ(in.get_u32(), cb_sequence);
-    Recall r;
-    const Bytes session = in.get_opaque_fixed(16);
-    r.session.assign(session.begin(), session.end());
-    r.seqid = in.get_u32();
-    for (int i = 0; i < 4; ++i) in.get_u32();
-    EXPECT_EQ(in.get_u32(), cb_recall);
+    const CalledBack called = CalledBack::of(callback);
+    EXPECT_EQ(called.operation, cb_recall);
+    Recall r{.session = called.session, .stateid = {}, .handle = {}, .seqid = called.seqid};
+    wire::XdrDecoder in(called.arguments);
     const Bytes stateid = in.get_opaque_fixed(16);
     r.stateid.assign(stateid.begin(), stateid.end());
     in.get_bool();
@@ -89,22 +80,7 @@ class Delegations : public WithClients {
     return r;
   }
   void answer(Nfsstat4 sequence, Nfsstat4 operation = NFS4_OK) {
-    ASSERT_FALSE(server.callbacks.empty());
-    const auto callback = server.callbacks.back();
-    const Recall recall = recall_of(callback);
-    wire::XdrEncoder out;
-    out.put_u32(static_cast<uint32_t>(sequence != NFS4_OK ? sequence : operation));
-    out.put_u32(0);
-    out.put_u32(sequence != NFS4_OK ? 1 : 2);
-    out.put_u32(cb_sequence);
-    out.put_u32(static_cast<uint32_t>(sequence));
-    if (sequence == NFS4_OK) {
-      out.put_opaque_fixed(recall.session);
-      for (int i = 0; i < 4; ++i) out.put_u32(0);
-      out.put_u32(cb_recall);
-      out.put_u32(static_cast<uint32_t>(operation));
-    }
-    server.answer(callback, out.flatten());
+    answer_callback(server, sequence, operation);
   }
   Ops give_back(const Delegated& d) {
     return alice.seq(1).fh(d.handle).op(OP_DELEGRETURN).fixed(d.delegation);

@@ -360,7 +360,8 @@ bool Blade::may_die() const {
   const mirror::Configuration& configuration = world_.pair_net().configuration().configuration;
   if (!configuration.has(member_->self()) || configuration.alone()) return true;
   const Blade& peer = world_.blade(1 - number_);
-  return !peer.down() && !peer.failing_ && peer.member() != nullptr && configuration.has(peer.member()->self());
+  return !peer.down() && !peer.failing_ && peer.member() != nullptr &&
+         configuration.has(peer.member()->self());
 }
 
 void Blade::draw_death() {

@@ -257,9 +257,10 @@ void Client::received(Bytes message) {
   world_.fail("{}: an answer to nothing that was asked", name_);
 }
 
-// CB_COMPOUND of CB_SEQUENCE and CB_RECALL (RFC 8881 §20). What was executed once is not executed again.
+// CB_COMPOUND of CB_SEQUENCE and CB_RECALL or CB_NOTIFY_LOCK (RFC 8881 §20). What was executed once is not
+// executed again.
 void Client::called(Bytes message) {
-  constexpr uint32_t cb_recall = 4, cb_sequence = 11, nfs_ok = 0;
+  constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, nfs_ok = 0;
   const auto call = wire::parse_call(message);
   if (!call || !options_.back_channel) return world_.fail("{}: a call that it does not understand", name_);
   wire::XdrDecoder in(call->arguments);
@@ -272,16 +273,24 @@ void Client::called(Bytes message) {
   for (int i = 0; i < 4; ++i) in.get_u32();
   const uint32_t second = in.get_u32();
   Stateid stateid;
-  stateid.seqid = in.get_u32();
-  const Bytes other = in.get_opaque_fixed(stateid.other.size());
-  if (!in.ok() || minor_version != 2 || operations != 2 || first != cb_sequence || second != cb_recall)
+  std::string_view lock_owner;
+  if (second == cb_recall) {
+    stateid.seqid = in.get_u32();
+    const Bytes other = in.get_opaque_fixed(stateid.other.size());
+    if (in.ok()) std::copy(other.begin(), other.end(), stateid.other.begin());
+  } else if (second == cb_notify_lock) {
+    in.get_opaque(128);
+    if (in.get_u64() != clientid_) return world_.fail("{}: a callback about another client's lock", name_);
+    lock_owner = in.get_string(1024);
+  }
+  if (!in.ok() || minor_version != 2 || operations != 2 || first != cb_sequence ||
+      (second != cb_recall && second != cb_notify_lock))
     return world_.fail("{}: a callback that it does not understand", name_);
-  std::copy(other.begin(), other.end(), stateid.other.begin());
 
   wire::Reply reply;
   wire::begin_reply(reply, call->xid);
-  const auto put = [&](uint32_t sequence, uint32_t recall) {
-    reply.put_u32(sequence != nfs_ok ? sequence : recall);
+  const auto put = [&](uint32_t sequence, uint32_t status) {
+    reply.put_u32(sequence != nfs_ok ? sequence : status);
     reply.put_u32(0);
     reply.put_u32(sequence != nfs_ok ? 1 : 2);
     reply.put_u32(cb_sequence);
@@ -289,15 +298,17 @@ void Client::called(Bytes message) {
     if (sequence != nfs_ok) return;
     reply.put_opaque_fixed(session);
     for (const uint32_t value : {seqid, 0U, 0U, 0U}) reply.put_u32(value);
-    reply.put_u32(cb_recall);
-    reply.put_u32(recall);
+    reply.put_u32(second);
+    reply.put_u32(status);
   };
   const uint32_t ahead = seqid - callback_seqid_;
   if (ahead == 0)
     put(static_cast<uint32_t>(NfsStatus::NFS4ERR_RETRY_UNCACHED_REP), 0);
   else if (ahead != 1)
     put(static_cast<uint32_t>(NfsStatus::NFS4ERR_SEQ_MISORDERED), 0);
-  else if (callback_seqid_ = seqid; on_recall)
+  else if (callback_seqid_ = seqid; second == cb_notify_lock)
+    put(nfs_ok, nfs_ok), on_lock_free(lock_owner);
+  else if (on_recall)
     put(nfs_ok, static_cast<uint32_t>(on_recall(stateid)));
   else
     put(nfs_ok, static_cast<uint32_t>(NfsStatus::NFS4ERR_BAD_STATEID));

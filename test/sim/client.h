@@ -83,7 +83,7 @@ class Client final : private ClientEnd {
     unsigned renew_percent = 50;
     // Its lease may end while it is cut off: then the session's loss is no failure, but stops it.
     bool may_expire = false;
-    // It can be called back: on_recall says what it does.
+    // It can be called back: on_recall and on_lock_free say what it does.
     bool back_channel = false;
     // An NFSv4.0 client, without a session: its requests are what comes again under the same transaction id.
     bool version40 = false;
@@ -94,6 +94,8 @@ class Client final : private ClientEnd {
 
   // CB_RECALL of a delegation; what it returns is the answer.
   std::function<NfsStatus(const Stateid&)> on_recall;
+  // CB_NOTIFY_LOCK for one of its lock-owners.
+  std::function<void(std::string_view owner)> on_lock_free;
   // SEQUENCE has told that a delegation was revoked.
   std::function<void()> on_revoked;
 

@@ -323,6 +323,36 @@ Task<> Stage::give_back(FileHandle file, Stateid delegation) {
     fail("DELEGRETURN: {}", bench::status_name(reply.error()));
 }
 
+Task<> Stage::open_as_holder(const char* name) {
+  co_await holder_->start();
+  if (world_.failed()) co_return;
+  const std::string file = name, owner = "holder";
+  const OpenFile opened = co_await open_file(holder_->slot(0), root(), file, owner);
+  holders_open_ = opened.stateid;
+}
+
+Task<> Stage::wait_for_lock(const char* name) {
+  const FileHandle file = handles[name];
+  holder_->on_lock_free = [this, file](std::string_view) { spawn(holder_locks(file, NfsStatus::NFS4_OK)); };
+  co_await holder_locks(file, NfsStatus::NFS4ERR_DENIED);
+}
+
+Task<> Stage::holder_locks(FileHandle file, NfsStatus expected) {
+  Slot& slot = holder_->slot(0);
+  slot.begin().putfh(file).lock_new(holders_open_, {holder_->id(), "waiter"}, bench::LockType::WRITEW_LT, 0,
+                                    10);
+  note(slot.call());
+  Reply& reply = co_await slot.ask();
+  Stateid lock;
+  const bool locked = reply.putfh() && reply.lock(lock);
+  if (reply.error() != expected) fail("LOCK that waits: {}", bench::status_name(reply.error()));
+  holder_has_lock_ = locked;
+}
+
+Task<> Stage::until_holder_has_lock() {
+  while (!holder_has_lock_ && !world_.failed()) co_await holder_->sleep(std::chrono::milliseconds(10));
+}
+
 Task<> Stage::write_unstable(const char* name, uint64_t blocks) {
   constexpr uint64_t at_once = 64;
   Slot& slot = subject_->slot(0);

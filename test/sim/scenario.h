@@ -106,6 +106,11 @@ class Stage final : public Workload {
   Task<> open_as(const char* name, const char* owner);  // leaves stateids[owner]
   // A fourth client is delegated the file, and gives it back when it is recalled.
   Task<> delegate(const char* name);
+  // The fourth client opens the file; then it asks for a lock of its first bytes, is denied it, and waits
+  // until it is told that it may come.
+  Task<> open_as_holder(const char* name);
+  Task<> wait_for_lock(const char* name);
+  Task<> until_holder_has_lock();
   // A client and a session of the third client, which is otherwise without.
   Task<> make_bare_session();
   // Extended attributes of handles[name], of so many bytes each: "0", "1", ...
@@ -147,6 +152,7 @@ class Stage final : public Workload {
  private:
   void note(const Call& call);
   Task<> give_back(FileHandle file, Stateid delegation);
+  Task<> holder_locks(FileHandle file, NfsStatus expected);
   void read_answer(Reply& reply, const std::vector<Op>& list);
   bool read_result(Reply& reply, Op op);
   Task<> look_at_directory(std::string path, FileHandle directory);
@@ -158,6 +164,8 @@ class Stage final : public Workload {
 
   Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr, *old_ = nullptr, *holder_ = nullptr;
   Call* bare_call_ = nullptr;
+  Stateid holders_open_;
+  bool holder_has_lock_ = false;
   bool acting_ = false;
   Operations operations_;
   std::vector<std::string> lines_;

@@ -98,6 +98,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"ring", make_ring, {}},
       {"exclusive", make_exclusive, {}},
       {"counters", make_counters, {}},
+      {"lines", make_lines, {}},
       {"shares", make_shares, {}},
       {"leases", make_leases, {}, adjust_leases},
       {"acls", make_acls, {}},

@@ -94,6 +94,7 @@ std::unique_ptr<Workload> make_tree(World&);
 std::unique_ptr<Workload> make_ring(World&);
 std::unique_ptr<Workload> make_exclusive(World&);
 std::unique_ptr<Workload> make_counters(World&);
+std::unique_ptr<Workload> make_lines(World&);
 std::unique_ptr<Workload> make_shares(World&);
 std::unique_ptr<Workload> make_version40(World&);
 std::unique_ptr<Workload> make_xattrs(World&);

@@ -86,6 +86,18 @@ std::vector<Scenario> open_scenarios() {
          s.call().putfh(s.root()).remove("f");
          co_await s.ask();
        }},
+      {.name = "lock-waited-for",
+       .prepare = [](Stage& s) -> Task<> {
+         co_await lock_file(s);
+         co_await s.open_as_holder("f");
+       },
+       .act = [](Stage& s) -> Task<> {
+         co_await s.wait_for_lock("f");
+         s.call().putfh(s.handles["f"]).locku(s.stateids["locker"], 0, 10);
+         co_await s.ask();
+         s.stateids["locker"] = s.stateid;
+         co_await s.until_holder_has_lock();
+       }},
       {.name = "open-denied",
        .prepare = [](Stage& s) -> Task<> {
          co_await make_file(s);

@@ -1,0 +1,71 @@
+// One call to a client over the back channel of one of its sessions (RFC 8881 §2.10.3.1, §20), as a part of a
+// transaction: a session is chosen and the next sequence id of its back channel taken; when that is durable
+// the call is made, again and again, until the client has answered. After a crash it is made again under the
+// same sequence id, so that the client executes it once.
+#pragma once
+
+#include <absl/container/btree_map.h>
+#include <absl/functional/function_ref.h>
+
+#include "nfs4/callbacks.h"
+#include "state/run.h"
+
+namespace perdure::nfs4 {
+
+class Service;
+
+struct BackCallRegisters {
+  enum class Step : uint8_t {
+    choose,    // a session, and the next sequence id of its back channel
+    call,      // that is durable, or will be: then the call is made, until it is answered
+    answered,  // the client knows of it
+  };
+  Step step = Step::choose;
+  client::SessionNumber session;
+  uint32_t seqid = 0;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("step", r.step), v("session", r.session), v("seqid", r.seqid);
+  }
+};
+
+// What only the running process knows of such calls, one at a time for each transaction. Thread: the
+// vserver's loop.
+class BackCalls {
+ public:
+  explicit BackCalls(Service& service) : service_(service) {}
+
+  // The part of one run. `operation` writes its number and arguments. The status of the operation, once it
+  // has been answered; nullopt: the transaction is to wait, and is resumed when there is more to do.
+  Outcome<std::optional<Nfsstat4>> step(state::Run& run, client::ClientId client,
+                                        BackCallRegisters& registers,
+                                        absl::FunctionRef<void(wire::XdrEncoder&)> operation);
+  // Again from the beginning, a moment later.
+  void again(state::Run& run, BackCallRegisters& registers);
+  // The transaction has no use for its call any more, answered or not.
+  Outcome<void> end(state::Run& run, BackCallRegisters& registers);
+
+  // This process has made the call at least once.
+  bool was_made(TransactionId id) const;
+  // The log has not yet taken the sequence id.
+  bool waits_for_log(TransactionId id) const;
+
+ private:
+  struct Call {
+    Lsn assigned;                                         // the record of the sequence id; 0: durable
+    std::optional<client::ClientState::BackPath> called;  // over which the call went that is under way
+    env::Instant called_at;
+  };
+  Outcome<void> choose(state::Run& run, client::ClientId client, BackCallRegisters& registers, Call& call);
+  Outcome<std::optional<Nfsstat4>> answered(state::Run& run, client::ClientId client,
+                                            BackCallRegisters& registers, const Callbacks::Answer& answer);
+  Outcome<void> leave_slot(state::Run& run, BackCallRegisters& registers, bool back = false);
+  void resume_later(TransactionId id, env::Duration later);
+
+  Service& service_;
+  absl::btree_map<TransactionId, Call> calls_;
+  absl::btree_map<client::SessionNumber, std::vector<TransactionId>> slot_waiters_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>();
+};
+
+}  // namespace perdure::nfs4
