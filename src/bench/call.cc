@@ -351,12 +351,24 @@ Call& Call::clone(const Stateid& from, const Stateid& to, const CopyRange& range
   return *this;
 }
 
-Call& Call::copy(const Stateid& from, const Stateid& to, const CopyRange& range) {
+Call& Call::copy(const Stateid& from, const Stateid& to, const CopyRange& range, bool synchronous) {
   op(Op::COPY);
   put_copy(from, to, range);
   put_bool(true);  // consecutive
-  put_bool(true);  // synchronous
-  put_u32(0);      // no other servers
+  put_bool(synchronous);
+  put_u32(0);  // no other servers
+  return *this;
+}
+
+Call& Call::offload_status(const Stateid& stateid) {
+  op(Op::OFFLOAD_STATUS);
+  put_stateid(stateid);
+  return *this;
+}
+
+Call& Call::offload_cancel(const Stateid& stateid) {
+  op(Op::OFFLOAD_CANCEL);
+  put_stateid(stateid);
   return *this;
 }
 

@@ -103,7 +103,9 @@ class Call {
     uint64_t from = 0, to = 0, length = 0;
   };
   Call& clone(const Stateid& from, const Stateid& to, const CopyRange& range);
-  Call& copy(const Stateid& from, const Stateid& to, const CopyRange& range);
+  Call& copy(const Stateid& from, const Stateid& to, const CopyRange& range, bool synchronous = true);
+  Call& offload_status(const Stateid& stateid);
+  Call& offload_cancel(const Stateid& stateid);
   // The first lock of a lock owner on a file, through its open; and further ones.
   Call& lock_new(const Stateid& open, const Owner& owner, LockType type, uint64_t offset, uint64_t length);
   Call& lock_more(const Stateid& lock, LockType type, uint64_t offset, uint64_t length);

@@ -88,6 +88,10 @@ std::string_view op_name(Op op) {
       return "RECLAIM_COMPLETE";
     case Op::ALLOCATE:
       return "ALLOCATE";
+    case Op::OFFLOAD_CANCEL:
+      return "OFFLOAD_CANCEL";
+    case Op::OFFLOAD_STATUS:
+      return "OFFLOAD_STATUS";
     case Op::COPY:
       return "COPY";
     case Op::DEALLOCATE:

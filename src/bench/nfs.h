@@ -61,6 +61,8 @@ enum class Op : uint32_t {
   COPY = 60,
   DEALLOCATE = 62,
   IO_ADVISE = 63,
+  OFFLOAD_CANCEL = 66,
+  OFFLOAD_STATUS = 67,
   READ_PLUS = 68,
   SEEK = 69,
   CLONE = 71,

@@ -228,14 +228,23 @@ bool Reply::seek(uint64_t& offset, bool& eof) {
   return done();
 }
 
-bool Reply::copy(uint64_t& count, StableHow& stable, Verifier& verifier) {
+bool Reply::copy(uint64_t& count, StableHow& stable, Verifier& verifier, std::optional<Stateid>& copy) {
   if (!next(Op::COPY)) return false;
-  if (decoder_.get_u32() != 0) return fail(NfsStatus::malformed, Op::COPY);  // asked for a synchronous one
+  copy.reset();
+  if (decoder_.get_count(1, 16) != 0) get_stateid(copy.emplace());
   count = decoder_.get_u64();
   stable = static_cast<StableHow>(decoder_.get_u32());
   get_array(verifier);
   decoder_.get_bool();
   decoder_.get_bool();
+  return done();
+}
+
+bool Reply::offload_status(uint64_t& count, std::optional<NfsStatus>& ended) {
+  if (!next(Op::OFFLOAD_STATUS)) return false;
+  count = decoder_.get_u64();
+  ended.reset();
+  if (decoder_.get_count(1, 4) != 0) ended = static_cast<NfsStatus>(decoder_.get_u32());
   return done();
 }
 

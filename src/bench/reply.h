@@ -52,7 +52,10 @@ class Reply {
   bool write(uint32_t& count, StableHow& stable, Verifier& verifier);
   bool commit(Verifier& verifier);
   bool seek(uint64_t& offset, bool& eof);
-  bool copy(uint64_t& count, StableHow& stable, Verifier& verifier);
+  // `copy`: the stateid of an asynchronous one.
+  bool copy(uint64_t& count, StableHow& stable, Verifier& verifier, std::optional<Stateid>& copy);
+  // `ended`: with which status.
+  bool offload_status(uint64_t& count, std::optional<NfsStatus>& ended);
   // READ_PLUS: the segments are read with next_segment() until it returns false.
   bool read_plus(bool& eof);
   struct Segment {

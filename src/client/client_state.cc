@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <ranges>
 
 #include "base/mark.h"
 #include "base/planted_bug.h"
@@ -265,6 +266,7 @@ Outcome<void> ClientState::remove_client(Run& run, ClientId client, const Client
   run.on_undo(
       [this, client, twin = extract_client(client)]() mutable { insert_client(client, std::move(twin)); });
   if (start_job && TRY(has_rows(run, client))) hooks_.start_expire(run, client);
+  run.on_commit([this, client] { resume_waiters(back_path_waiters_, client, hooks_); });
   return {};
 }
 
@@ -486,10 +488,20 @@ auto ClientState::back_path(Run& run, ClientId client, SessionNumber only)
     const SessionRow* row = TRY(sessions.get(run, {number}));
     const SessionTwin* twin = session_twin(number);
     if (row == nullptr || !row->back_channel || twin == nullptr) continue;
-    for (const SessionTwin::Connection& c : twin->connections)
+    // The newest: of an older one the client may know nothing any more.
+    for (const SessionTwin::Connection& c : std::views::reverse(twin->connections))
       if (c.back) return std::optional(BackPath{number, c.id});
   }
   return std::optional<BackPath>();
+}
+
+Outcome<bool> ClientState::may_be_called(Run& run, ClientId client) {
+  const HeldState last = held_session(SessionNumber(UINT64_MAX), client);
+  for (auto it = held_.lower_bound(held_session({}, client)); it != held_.end() && *it <= last; ++it) {
+    const SessionRow* row = TRY(sessions.get(run, {SessionNumber(it->owner_hash)}));
+    if (row != nullptr && row->back_channel) return true;
+  }
+  return false;
 }
 
 void ClientState::back_path_failed(const BackPath& path) {
@@ -549,7 +561,7 @@ const FileTwin* ClientState::file_twin(Run& run, InodeId inode) {
 void ClientState::count_open(Run& run, InodeId inode, ClientId client, uint8_t access, uint8_t deny,
                              bool more) {
   apply_open(inode, client, access, deny, more, run.lsn());
-  if (!more && lock_queues_.anybody(inode)) run.on_commit([this, inode] { locks_freed(inode); });
+  if (!more && lock_queues_.anybody(inode)) run.on_commit([this, inode] { locks_freed(inode, true); });
   run.on_undo(
       [this, inode, client, access, deny, more] { apply_open(inode, client, access, deny, !more, Lsn(0)); });
 }
@@ -616,9 +628,9 @@ void ClientState::delegation_ended(Run& run, InodeId inode) {
   run.on_commit([this, inode] { resume_waiters(delegation_waiters_, inode, hooks_); });
 }
 
-void ClientState::locks_freed(InodeId inode) {
-  lock_queues_.for_each(inode, [this](TransactionId id, const LockQueues::Waiter& waiter) {
-    if (!waiter.called) hooks_.resume(id);
+void ClientState::locks_freed(InodeId inode, bool called) {
+  lock_queues_.for_each(inode, [&](TransactionId id, const LockQueues::Waiter& waiter) {
+    if (called || !waiter.called) hooks_.resume(id);
   });
 }
 

@@ -65,7 +65,7 @@ class ClientState {
     bool delegations = true;
     uint32_t delegations_per_client_max = 100'000;
     // Waits for locks of which the server knows; whoever waits beside them asks again and again.
-    uint32_t lock_waits_max = 65'536, lock_waits_per_client_max = 1024, lock_waits_per_file_max = 1024;
+    uint32_t lock_waits_max = 16'384, lock_waits_per_client_max = 256, lock_waits_per_file_max = 256;
     uint32_t lock_rows_per_owner_max = 131'072;  // in one file: all of them fit into one record
     uint32_t request_bytes_max = (1U << 20U) + 8192, response_bytes_max = (1U << 20U) + 8192;
     uint32_t cached_response_bytes_max = 64U << 10U;
@@ -124,6 +124,8 @@ class ClientState {
     ConnectionId connection;
   };
   Outcome<std::optional<BackPath>> back_path(Run& run, ClientId client, SessionNumber session = {});
+  // It has a session with a back channel, though perhaps no connection for that now.
+  Outcome<bool> may_be_called(Run& run, ClientId client);
   // The connection has not carried a call to the client.
   void back_path_failed(const BackPath& path);
 
@@ -140,7 +142,8 @@ class ClientState {
   void delegation_ended(Run& run, InodeId inode);
   LockQueues& lock_queues() { return lock_queues_; }
   // A lock or an open of the file, or somebody's turn to have a lock, has ended: whoever waits looks again.
-  void locks_freed(InodeId inode);
+  // `called`: also who was told that it is his turn.
+  void locks_freed(InodeId inode, bool called = false);
 
   // ---- leases
 

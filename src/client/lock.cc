@@ -82,24 +82,30 @@ Outcome<void> move_to_open(ClientState& cs, Run& run, InodeId inode, uint32_t fr
   return {};
 }
 
+// He is in the line already, or may join it. All others can only try again and again, and are given what is
+// free.
+Outcome<bool> may_stand_in_line(ClientState& cs, Run& run, const WantedLock& wanted) {
+  const LockQueues& queues = cs.lock_queues();
+  if (queues.find(wanted)) return true;
+  const ClientState::Options& options = cs.options();
+  return cs.hooks().start_lock_wait && queues.size() < options.lock_waits_max &&
+         queues.size(wanted.client) < options.lock_waits_per_client_max &&
+         queues.size(wanted.inode) < options.lock_waits_per_file_max &&
+         TRY(cs.may_be_called(run, wanted.client));
+}
+
 // He was denied a lock for which he would wait. What he has come again for is in the line already.
-Outcome<void> stand_in_line(ClientState& cs, Run& run, WantedLock wanted) {
+void stand_in_line(ClientState& cs, Run& run, const WantedLock& wanted) {
   LockQueues& queues = cs.lock_queues();
   if (const auto id = queues.find(wanted)) {
     run.on_commit([&cs, id = *id, inode = wanted.inode] {
       if (LockQueues::Waiter* waiter = cs.lock_queues().find(inode, id)) waiter->asked = true;
       cs.hooks().resume(id);
     });
-    return {};
+    return;
   }
-  const ClientState::Options& options = cs.options();
-  if (!cs.hooks().start_lock_wait || queues.size() >= options.lock_waits_max ||
-      queues.size(wanted.client) >= options.lock_waits_per_client_max ||
-      queues.size(wanted.inode) >= options.lock_waits_per_file_max || !TRY(cs.back_path(run, wanted.client)))
-    return {};
   PERDURE_MARK("a client waits for a lock");
-  cs.hooks().start_lock_wait(run, std::move(wanted));
-  return {};
+  cs.hooks().start_lock_wait(run, wanted);
 }
 
 // Whatever it waited for, it may have it now.
@@ -134,14 +140,15 @@ Outcome<Locked> lock(ClientState& cs, Run& run, const LockArgs& args) {
                           .range = args.range,
                           .write = args.type == LockType::write};
   auto conflict = TRY(find_conflict(cs, run, args.inode, args.range, args.type, target.number));
-  if (!conflict && args.waits)
+  const bool waits = args.waits && TRY(may_stand_in_line(cs, run, wanted));
+  if (!conflict && waits)
     if (const LockQueues::Waiter* first = cs.lock_queues().called_before(wanted))
       conflict = Conflict{.range = first->wanted.range,
                           .type = first->wanted.write ? LockType::write : LockType::read,
                           .client = first->wanted.client,
                           .owner = first->wanted.owner};
   if (conflict) {
-    if (args.waits) TRY(stand_in_line(cs, run, wanted));
+    if (waits) stand_in_line(cs, run, wanted);
     return Locked{.stateid = {}, .conflict = conflict};
   }
   leave_line(cs, run, wanted);

@@ -19,11 +19,11 @@ bool is_new(const SlotTwin& slot, uint32_t seqid) {
   return ahead == 1 || (slot.may_jump && ahead > 1 && ahead < (uint32_t{1} << 31U));
 }
 
-uint32_t status_flags(ClientState& cs, const SessionRow& session, const SessionTwin& twin,
-                      const ClientTwin& client) {
+uint32_t status_flags(const SessionRow& session, const SessionTwin& twin, const ClientTwin& client) {
   const uint32_t revoked = client.revoked != 0 ? seq4_status_recallable_state_revoked : 0;
+  // An open may be delegated, and locked, and then somebody may have to be told something of it.
   const bool may_be_called =
-      client.delegations != client.revoked || cs.lock_queues().size(session.client) != 0;
+      client.delegations != client.revoked || client.opens != 0 || client.async_copies != 0;
   if (!may_be_called || !session.back_channel) return revoked;
   for (const SessionTwin::Connection& c : twin.connections)
     if (c.back) return revoked;
@@ -72,7 +72,7 @@ Outcome<Sequenced> sequence(ClientState& cs, Run& run, const SequenceArgs& args)
   }
   cs.renew_lease(row->client);
   cs.bind_connection(number, args.connection, true, false);
-  result.status_flags = status_flags(cs, *row, session, client);
+  result.status_flags = status_flags(*row, session, client);
   return result;
 }
 

@@ -80,6 +80,7 @@ struct ClientTwin {
   uint64_t opens = 0, lock_states = 0, locks = 0;
   uint64_t delegations = 0;  // revoked ones included
   uint64_t revoked = 0;
+  uint32_t async_copies = 0;        // that are under way (nfs4/async_copy.h)
   Lsn held_changed;                 // the newest record that changed what it holds
   uint64_t owners = 0;              // StateOwnerRows
   StateOwnerRow::Key next_owner{};  // where the search for an idle one goes on

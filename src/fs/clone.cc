@@ -133,21 +133,6 @@ Outcome<void> CloneChunk::find_extents() {
   return {};
 }
 
-// Checks the range and gives its length.
-Outcome<uint64_t> begin_clone(FileSystem& fs, Run& run, const CloneRange& range) {
-  const InodeRow source = TRY(fs.load(run, range.from));
-  TRY(check_regular(source));
-  TRY(check_regular(TRY(fs.load(run, range.to))));
-  if (range.from_offset > source.size) return Status::invalid_argument;
-  const uint64_t count = range.count == 0 ? source.size - range.from_offset : range.count;
-  if (count > source.size - range.from_offset) return Status::invalid_argument;
-  if (count > file_bytes_max - std::min(range.to_offset, file_bytes_max)) return Status::too_big;
-  const uint64_t apart =
-      std::max(range.from_offset, range.to_offset) - std::min(range.from_offset, range.to_offset);
-  if (range.from == range.to && apart < count) return Status::invalid_argument;
-  return count;
-}
-
 Outcome<void> hold(FileSystem& fs, Run& run, const CloneRange& range) {
   HeldFiles& cloning = fs.data().cloning;
   for (const InodeId id : {range.from, range.to})
@@ -167,7 +152,7 @@ Stop go_on(FileSystem& fs, Run& run) {
 Outcome<void> clone_chunks(FileSystem& fs, Run& run, const Principal& who, const CloneRange& range,
                            CloneRegisters& registers) {
   if (!registers.started) {
-    const uint64_t count = TRY(begin_clone(fs, run, range));
+    const uint64_t count = TRY(clone_count(fs, run, range));
     const InodeRow source = TRY(fs.load(run, range.from));
     const InodeRow target = TRY(fs.load(run, range.to));
     if (range.from_offset % block_bytes != 0 || range.to_offset % block_bytes != 0)
@@ -248,6 +233,20 @@ Outcome<uint64_t> copy_some(FileSystem& fs, Run& run, const Principal& who, cons
 
 }  // namespace
 
+Outcome<uint64_t> clone_count(FileSystem& fs, Run& run, const CloneRange& range) {
+  const InodeRow source = TRY(fs.load(run, range.from));
+  TRY(check_regular(source));
+  TRY(check_regular(TRY(fs.load(run, range.to))));
+  if (range.from_offset > source.size) return Status::invalid_argument;
+  const uint64_t count = range.count == 0 ? source.size - range.from_offset : range.count;
+  if (count > source.size - range.from_offset) return Status::invalid_argument;
+  if (count > file_bytes_max - std::min(range.to_offset, file_bytes_max)) return Status::too_big;
+  const uint64_t apart =
+      std::max(range.from_offset, range.to_offset) - std::min(range.from_offset, range.to_offset);
+  if (range.from == range.to && apart < count) return Status::invalid_argument;
+  return count;
+}
+
 Outcome<void> clone(FileSystem& fs, Run& run, const Principal& who, const CloneRange& range,
                     CloneRegisters& registers) {
   const Outcome<void> cloned = clone_chunks(fs, run, who, range, registers);
@@ -264,7 +263,7 @@ Outcome<void> clone(FileSystem& fs, Run& run, const Principal& who, const CloneR
 Outcome<uint64_t> copy(FileSystem& fs, Run& run, const Principal& who, const CloneRange& range,
                        CloneRegisters& registers) {
   if (!registers.started) {
-    const uint64_t count = TRY(begin_clone(fs, run, range));
+    const uint64_t count = TRY(clone_count(fs, run, range));
     registers = {.started = true, .count = count};
   }
   const Outcome<uint64_t> done = copy_some(fs, run, who, range, registers);

@@ -24,6 +24,11 @@ struct CloneRegisters {
   }
 };
 
+// Checks the range, and gives its count of bytes.
+//   invalid_argument    it begins or ends behind the source, or overlaps itself
+//   too_big
+Outcome<uint64_t> clone_count(FileSystem& fs, Run& run, const CloneRange& range);
+
 // The source as it is at one moment: while it goes on, whoever wants to change one of the files waits.
 // Offsets and count are multiples of block_bytes, but that the count may end with the source if what is
 // behind it in the target is overwritten or nothing: else invalid_argument. Takes a bounded number of rows in

@@ -1,5 +1,7 @@
 #include "nfs4/back_call.h"
 
+#include <algorithm>
+
 #include <spdlog/spdlog.h>
 
 #include "base/mark.h"
@@ -11,7 +13,8 @@ namespace perdure::nfs4 {
 using client::BackSlotRow;
 using client::ClientState;
 using client::SessionRow;
-using Step = BackCallRegisters::Step;
+
+using CallStep = BackCallRegisters::Step;
 
 namespace {
 constexpr env::Duration call_again_after = std::chrono::milliseconds(100);
@@ -41,13 +44,15 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
   Callbacks& callbacks = service_.callbacks();
   Call& call = calls_[run.transaction()];
   const std::optional<Nfsstat4> none;
-  if (registers.step == Step::answered) return std::optional(Nfsstat4::NFS4_OK);
+  if (registers.step == CallStep::answered) return std::optional(Nfsstat4::NFS4_OK);
   const SessionRow* session =
-      registers.step == Step::choose ? nullptr : TRY(cs.sessions.get(run, {registers.session}));
+      registers.step == CallStep::choose ? nullptr : TRY(cs.sessions.get(run, {registers.session}));
   if (session == nullptr) {
-    // What a sequence id waited for is of no use any more, and must not hold back a deadline.
+    // What a sequence id waited for is of no use any more, and must not hold back a deadline. Nor must a slot
+    // that is gone hold back others.
     call.assigned = Lsn(0);
-    registers.step = Step::choose;
+    TRY(leave_slot(run, registers));
+    registers.step = CallStep::choose;
     TRY(choose(run, client, registers, call));
     return none;
   }
@@ -92,13 +97,14 @@ Outcome<void> BackCalls::choose(state::Run& run, client::ClientId client, BackCa
   const BackSlotRow* old = TRY(cs.back_slots.get(run, {path->session}));
   BackSlotRow slot = old != nullptr ? *old : BackSlotRow{};
   if (slot.holder != TransactionId(0)) {
-    slot_waiters_[path->session].push_back(run.transaction());
+    std::vector<TransactionId>& waiters = slot_waiters_[path->session];
+    if (std::ranges::find(waiters, run.transaction()) == waiters.end()) waiters.push_back(run.transaction());
     return {};
   }
   slot.holder = run.transaction();
   ++slot.seqid;
   cs.back_slots.put(run, {path->session}, slot);
-  registers = {.step = Step::call, .session = path->session, .seqid = slot.seqid};
+  registers = {.step = CallStep::call, .session = path->session, .seqid = slot.seqid};
   call.assigned = run.lsn();
   run.on_commit([this, id = run.transaction(), lsn = run.lsn()] {
     service_.clients().when_durable(lsn, [this, id, alive = std::weak_ptr(alive_)] {
@@ -128,7 +134,7 @@ auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegis
     case NFS4ERR_RETRY_UNCACHED_REP:  // it was executed, and its answer is lost
       PERDURE_MARK("a client says that a callback had arrived");
       TRY(leave_slot(run, registers));
-      registers.step = Step::answered;
+      registers.step = CallStep::answered;
       return std::optional(NFS4_OK);
     case NFS4ERR_DELAY:
       call_again();
@@ -147,7 +153,7 @@ auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegis
       return none;
   }
   TRY(leave_slot(run, registers));
-  registers.step = Step::answered;
+  registers.step = CallStep::answered;
   return std::optional(answer.operation);
 }
 
@@ -177,16 +183,22 @@ Outcome<void> BackCalls::leave_slot(state::Run& run, BackCallRegisters& register
     slot.holder = TransactionId(0);
     if (back) slot.seqid = registers.seqid - 2;
     cs.back_slots.put(run, {session}, slot);
-    run.on_commit([this, session] {
-      auto it = slot_waiters_.find(session);
-      if (it == slot_waiters_.end()) return;
-      const std::vector<TransactionId> waiting = std::move(it->second);
-      slot_waiters_.erase(it);
-      for (const TransactionId id : waiting) service_.processor().resume(id);
-    });
+    wake_slot_waiters(run, session);
+  } else if (old == nullptr) {
+    wake_slot_waiters(run, session);  // with its session
   }
   registers = {};
   return {};
+}
+
+void BackCalls::wake_slot_waiters(state::Run& run, client::SessionNumber session) {
+  run.on_commit([this, session] {
+    auto it = slot_waiters_.find(session);
+    if (it == slot_waiters_.end()) return;
+    const std::vector<TransactionId> waiting = std::move(it->second);
+    slot_waiters_.erase(it);
+    for (const TransactionId id : waiting) service_.processor().resume(id);
+  });
 }
 
 void BackCalls::resume_later(TransactionId id, env::Duration later) {

@@ -60,6 +60,7 @@ class BackCalls {
   Outcome<std::optional<Nfsstat4>> answered(state::Run& run, client::ClientId client,
                                             BackCallRegisters& registers, const Callbacks::Answer& answer);
   Outcome<void> leave_slot(state::Run& run, BackCallRegisters& registers, bool back = false);
+  void wake_slot_waiters(state::Run& run, client::SessionNumber session);
   void resume_later(TransactionId id, env::Duration later);
 
   Service& service_;

@@ -15,7 +15,12 @@
 namespace perdure::nfs4 {
 
 // Numbers of callback operations that are used (nfs_cb_opnum4).
-enum class CallbackOp : uint32_t { OP_CB_RECALL = 4, OP_CB_SEQUENCE = 11, OP_CB_NOTIFY_LOCK = 13 };
+enum class CallbackOp : uint32_t {
+  OP_CB_RECALL = 4,
+  OP_CB_SEQUENCE = 11,
+  OP_CB_NOTIFY_LOCK = 13,
+  OP_CB_OFFLOAD = 15
+};
 
 class Callbacks final : public wire::CallbackSink {
  public:

@@ -40,10 +40,18 @@ struct Export;
 struct Operation;
 struct OwnerTurn;
 
+struct OffloadCancelRegisters {
+  bool waits = false;  // for the copy's end
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("waits", r.waits);
+  }
+};
+
 // The registers of the operations that take more than one step. Plain data.
 using OperationRegisters =
     std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters, fs::SeekRegisters,
-                 fs::AllocateRegisters, fs::DeallocateRegisters, fs::CloneRegisters>;
+                 fs::AllocateRegisters, fs::DeallocateRegisters, fs::CloneRegisters, OffloadCancelRegisters>;
 
 class Compound final : public processor::Transaction {
  public:

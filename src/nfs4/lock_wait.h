@@ -36,16 +36,16 @@ class LockWaits {
   Outcome<bool> step(state::Run& run, LockWaitRegisters& registers);
 
  private:
-  struct Turn {
+  struct Time {
     env::Instant ends;
     env::TimerId timer{};
   };
   Outcome<bool> end(state::Run& run, LockWaitRegisters& registers);
-  void begin_turn(TransactionId id);
-  void end_turn(TransactionId id);
+  void set_time(TransactionId id, env::Duration duration);
+  bool time_is_up(TransactionId id);
 
   Service& service_;
-  absl::btree_map<TransactionId, Turn> turns_;  // of those that are being called, or were
+  absl::btree_map<TransactionId, Time> times_;  // of the step that each is in
 };
 
 }  // namespace perdure::nfs4

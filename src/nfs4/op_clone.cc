@@ -1,6 +1,7 @@
 // CLONE: RFC 7862 §15.13. COPY: §15.2. Saved file handle: the source; current: the target. COPY is always
-// within this server, synchronous and consecutive: blocks are shared, so that it is fast, and a client goes
-// on where a long one has ended.
+// within this server and consecutive. Blocks are shared, so that it is fast, and most of the time done with
+// the answer; where it takes longer, it is asynchronous if the client allows that (async_copy.h), and else a
+// client goes on where a long one has ended.
 #include "fs/clone.h"
 
 #include "nfs4/io_access.h"
@@ -64,19 +65,30 @@ Outcome<Nfsstat4> op_clone(Compound& c, Run& run) {
 Outcome<Nfsstat4> op_copy(Compound& c, Run& run) {
   const CloneArguments a = get_clone(c);
   c.args.get_bool();  // ca_consecutive
-  c.args.get_bool();  // ca_synchronous
+  const bool synchronous = c.args.get_bool();
   const bool between_servers = get_servers(c.args);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (between_servers) return Nfsstat4::NFS4ERR_NOTSUPP;
   auto& registers = own_registers<fs::CloneRegisters>(c);
   TRY(may_clone(c, run, a, registers));
-  const uint64_t count = TRY(fs::copy(c.fs(), run, c.principal(), a.range, registers));
-  c.reply.put_u32(0);  // wr_callback_id: none, it is done
+  std::optional<client::Stateid> copy;
+  uint64_t count = 0;
+  if (!synchronous && !registers.started) {
+    const client::ClientId client(c.registers.client);
+    fs::CloneRange whole = a.range;
+    whole.count = TRY(fs::clone_count(c.fs(), run, a.range));
+    AsyncCopies& copies = c.service().async_copies();
+    if (TRY(copies.may_begin(run, client, whole)))
+      copy = TRY(copies.begin(run, client, c.principal(), whole));
+  }
+  if (!copy) count = TRY(fs::copy(c.fs(), run, c.principal(), a.range, registers));
+  c.reply.put_u32(copy ? 1 : 0);  // wr_callback_id: none, if it is done
+  if (copy) put_stateid(c.reply, *copy);
   c.reply.put_u64(count);
   c.reply.put_u32(static_cast<uint32_t>(fs::Stable::file_sync));
   c.reply.put_u64(c.service().options().write_verifier);
-  c.reply.put_bool(true);  // cr_consecutive
-  c.reply.put_bool(true);  // cr_synchronous
+  c.reply.put_bool(true);   // cr_consecutive
+  c.reply.put_bool(!copy);  // cr_synchronous
   return Nfsstat4::NFS4_OK;
 }
 

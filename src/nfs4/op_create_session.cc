@@ -113,7 +113,15 @@ Outcome<Nfsstat4> op_create_session(Compound& c, Run& run) {
   c.comes_from(args.client);
   if (created.replay) {
     c.reply.put_raw(created.replay->subspan(4));
-    return static_cast<Nfsstat4>(wire::XdrDecoder(*created.replay).get_u32());
+    wire::XdrDecoder result(*created.replay);
+    const auto status = static_cast<Nfsstat4>(result.get_u32());
+    if (status != Nfsstat4::NFS4_OK) return status;
+    // It may have come over a new connection, which then belongs to the session, if that is still there.
+    constexpr uint32_t fore_or_both = 3;
+    const auto bound =
+        client::bind_conn_to_session(c.clients(), run, get_session_id(result), args.connection, fore_or_both);
+    if (!bound && !bound.error().is_status()) return bound.error();
+    return status;
   }
   const Nfsstat4 status = to_nfsstat4(created.refused);
   if (status == Nfsstat4::NFS4_OK) put_created(c.reply, created);

@@ -249,10 +249,9 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   c.registers.current_stateid = stateid;
   put_stateid(c.reply, stateid);
   put_change_info(c.reply, target.directory);
-  const bool can_be_called =
-      TRY(c.clients().back_path(run, client::ClientId(c.registers.client))).has_value();
+  const bool may_be_called = TRY(c.clients().may_be_called(run, client::ClientId(c.registers.client)));
   c.reply.put_u32(result_posix_locks | (c.turn ? to_confirm : result_preserve_unlinked) |
-                  (can_be_called ? result_may_notify_lock : 0));
+                  (may_be_called ? result_may_notify_lock : 0));
   put_bitmap(c.reply, set);
   const bool write = (access & client::share_write) != 0;
   const uint32_t want = args.share_access & want_mask;

@@ -119,13 +119,17 @@ constexpr std::array operations{
               .needs_current = yes,
               .needs_saved = yes,
               .writes = yes,
-              .result_bytes_max = 32},
+              .result_bytes_max = 48},
     Operation{.number = OP_DEALLOCATE,
               .execute = op_deallocate,
               .minor_version = 2,
               .needs_current = yes,
               .writes = yes},
     Operation{.number = OP_IO_ADVISE, .execute = op_io_advise, .minor_version = 2, .needs_current = yes},
+    Operation{
+        .number = OP_OFFLOAD_CANCEL, .execute = op_offload_cancel, .minor_version = 2, .needs_current = yes},
+    Operation{
+        .number = OP_OFFLOAD_STATUS, .execute = op_offload_status, .minor_version = 2, .needs_current = yes},
     Operation{.number = OP_READ_PLUS, .execute = op_read_plus, .minor_version = 2, .needs_current = yes},
     Operation{.number = OP_SEEK, .execute = op_seek, .minor_version = 2, .needs_current = yes},
     Operation{.number = OP_CLONE,

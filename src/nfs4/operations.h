@@ -68,6 +68,8 @@ PERDURE_OPERATION(op_locku);
 PERDURE_OPERATION(op_lookup);
 PERDURE_OPERATION(op_lookupp);
 PERDURE_OPERATION(op_nverify);
+PERDURE_OPERATION(op_offload_cancel);
+PERDURE_OPERATION(op_offload_status);
 PERDURE_OPERATION(op_open);
 PERDURE_OPERATION(op_open_confirm);
 PERDURE_OPERATION(op_open_downgrade);

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "nfs4/async_copy.h"
 #include "nfs4/callbacks.h"
 #include "nfs4/compound.h"
 #include "nfs4/exports.h"
@@ -22,6 +23,9 @@ class Service final : public wire::RpcProgram {
     std::vector<Export> exports{Export{}};
     bool persistent_sessions = true;    // not at durability level memory
     uint32_t io_bytes_max = 1U << 20U;  // of one READ or WRITE
+    // A COPY of as many bytes is asynchronous, if the client allows it. A block that is shared costs a small
+    // part of one that is moved.
+    uint64_t async_shared_bytes_min = uint64_t{1} << 30U, async_moved_bytes_min = uint64_t{16} << 20U;
   };
 
   // Before the first call, its exports are to be applied.
@@ -46,6 +50,7 @@ class Service final : public wire::RpcProgram {
   BackCalls& back_calls() { return back_calls_; }
   Recalls& recalls() { return recalls_; }
   LockWaits& lock_waits() { return lock_waits_; }
+  AsyncCopies& async_copies() { return async_copies_; }
 
   fs::FileSystem& fs() { return fs_; }
   client::ClientState& clients() { return clients_; }
@@ -68,6 +73,7 @@ class Service final : public wire::RpcProgram {
   BackCalls back_calls_{*this};
   Recalls recalls_{*this};
   LockWaits lock_waits_{*this};
+  AsyncCopies async_copies_{*this};
 };
 
 }  // namespace perdure::nfs4

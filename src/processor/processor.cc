@@ -169,7 +169,8 @@ void Processor::turn() {
     std::unique_ptr<Transaction> next = std::move(ready_.front());
     ready_.pop_front();
     if (resuming_ != 0) --resuming_;
-    const bool job = next->kind() == Kind::reclaim || next->kind() == Kind::expire_client;
+    const bool job = next->kind() == Kind::reclaim || next->kind() == Kind::expire_client ||
+                     next->kind() == Kind::async_copy || next->kind() == Kind::lock_wait;
     if (job && !admits_jobs()) {
       PERDURE_MARK("a job waits for room in the log");
       postponed_.push_back(std::move(next));

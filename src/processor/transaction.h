@@ -21,6 +21,7 @@ enum class Kind : uint8_t {
   expire_client = 3,  // removes a dead client's sessions, opens and locks (client/)
   recall = 5,         // sees to the return of a delegation (nfs4/)
   lock_wait = 6,      // stands in line for a lock (nfs4/)
+  async_copy = 7,     // copies without a client's waiting for it (nfs4/)
   unlogged = 4,       // nothing is lost if it ends with the process: each of its runs is complete in itself
 };
 

@@ -4,6 +4,7 @@
 
 #include "client/expire.h"
 #include "fs/reclaim.h"
+#include "nfs4/async_copy.h"
 #include "nfs4/lock_wait.h"
 #include "nfs4/machine.h"
 #include "nfs4/recall.h"
@@ -50,6 +51,10 @@ bool take(InFlight& in_flight, TransactionId id, const processor::TransactionRow
     }
     case processor::Kind::lock_wait: {
       nfs4::LockWaitRegisters registers;
+      return state::decode(row.machine, registers);
+    }
+    case processor::Kind::async_copy: {
+      nfs4::AsyncCopyRegisters registers;
       return state::decode(row.machine, registers);
     }
     case processor::Kind::unlogged:

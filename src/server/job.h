@@ -25,7 +25,8 @@ enum class InternalOperation : uint16_t {
   begin_epoch = 2006,
   recall = 2007,
   set_exports = 2008,
-  lock_wait = 2009
+  lock_wait = 2009,
+  async_copy = 2010
 };
 
 template <class Registers>

@@ -25,6 +25,8 @@ std::string operation_name(uint16_t operation) {
       return "set_exports";
     case InternalOperation::lock_wait:
       return "lock_wait";
+    case InternalOperation::async_copy:
+      return "async_copy";
     case InternalOperation::begin_epoch:
       return "begin_epoch";
     case InternalOperation::recall:

@@ -11,6 +11,7 @@
 #include "fs/rows.h"
 #include "fs/words.h"
 #include "fs/write.h"
+#include "nfs4/async_copy.h"
 #include "nfs4/lock_wait.h"
 #include "nfs4/machine.h"
 #include "nfs4/recall.h"
@@ -215,6 +216,11 @@ std::string machine_words(const processor::TransactionRow& row) {
     }
     case processor::Kind::lock_wait: {
       nfs4::LockWaitRegisters registers;
+      return state::decode(row.machine, registers) ? state::describe(registers)
+                                                   : "its machine cannot be read";
+    }
+    case processor::Kind::async_copy: {
+      nfs4::AsyncCopyRegisters registers;
       return state::decode(row.machine, registers) ? state::describe(registers)
                                                    : "its machine cannot be read";
     }

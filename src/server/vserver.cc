@@ -356,6 +356,13 @@ void Vserver::open_service() {
     nfs4::LockWaitRegisters registers;
     return state::decode(machine, registers) ? lock_wait_job(id, std::move(registers)) : nullptr;
   });
+  processor_->register_factory(Kind::async_copy, [this](TransactionId id, Bytes machine) {
+    nfs4::AsyncCopyRegisters registers;
+    return state::decode(machine, registers) ? async_copy_job(id, std::move(registers)) : nullptr;
+  });
+  nfs_->async_copies().start = [this](Run& run, nfs4::AsyncCopyRegisters registers) {
+    processor_->start(run, async_copy_job(processor_->new_id(), std::move(registers)));
+  };
   fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
   fs_->data().hooks.failed = [this](const Error& error) { fail(error); };
   fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything); };
@@ -388,6 +395,7 @@ using ReclaimJob = Job<fs::ReclaimRegisters>;
 using ExpireJob = Job<client::ExpireRegisters>;
 using RecallJob = Job<nfs4::RecallRegisters>;
 using LockWaitJob = Job<nfs4::LockWaitRegisters>;
+using AsyncCopyJob = Job<nfs4::AsyncCopyRegisters>;
 using WriteBackJob = Job<fs::WriteBackRegisters>;
 using FreeJob = Job<NoRegisters>;
 
@@ -419,6 +427,13 @@ std::unique_ptr<processor::Transaction> Vserver::lock_wait_job(TransactionId id,
   return std::make_unique<LockWaitJob>(
       *processor_, id, Kind::lock_wait, InternalOperation::lock_wait, std::move(registers),
       [this](Run& run, nfs4::LockWaitRegisters& r) { return nfs_->lock_waits().step(run, r); });
+}
+
+std::unique_ptr<processor::Transaction> Vserver::async_copy_job(TransactionId id,
+                                                                nfs4::AsyncCopyRegisters registers) {
+  return std::make_unique<AsyncCopyJob>(
+      *processor_, id, Kind::async_copy, InternalOperation::async_copy, std::move(registers),
+      [this](Run& run, nfs4::AsyncCopyRegisters& r) { return nfs_->async_copies().step(run, r); });
 }
 
 // One pass at a time. A pass that fails has lost nothing: what it left is moved by a later one, or goes

@@ -112,6 +112,8 @@ class Vserver {
   std::unique_ptr<processor::Transaction> expire_job(TransactionId id, client::ExpireRegisters registers,
                                                      std::move_only_function<void(Status)> ended = nullptr);
   std::unique_ptr<processor::Transaction> recall_job(TransactionId id, nfs4::RecallRegisters registers);
+  std::unique_ptr<processor::Transaction> async_copy_job(TransactionId id,
+                                                         nfs4::AsyncCopyRegisters registers);
   std::unique_ptr<processor::Transaction> lock_wait_job(TransactionId id, nfs4::LockWaitRegisters registers);
   void write_back(fs::WriteBackScope scope, env::Task done = nullptr);
   void begin_write_back();

@@ -6,7 +6,8 @@
 
 namespace perdure::conformance {
 
-constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13;
+constexpr uint32_t keep_session = 1, with_back_channel = 2;  // flags of CREATE_SESSION
+constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, cb_offload = 15;
 
 struct CalledBack {
   ByteVector session;

@@ -4,7 +4,6 @@
 namespace perdure::conformance {
 namespace {
 
-constexpr uint32_t keep_session = 1, with_back_channel = 2;
 constexpr uint32_t read_access = 1, both = 3;
 
 struct Delegated {

@@ -4,7 +4,6 @@
 namespace perdure::conformance {
 namespace {
 
-constexpr uint32_t keep_session = 1, with_back_channel = 2;
 constexpr uint32_t writew = write_lock_waiting, readw = read_lock_waiting;
 
 class LockWait : public WithClients {
@@ -199,6 +198,7 @@ TEST_F(LockWait, TheLineSurvivesARestart) {
   ASSERT_EQ(called(), "b");
   answer();
   restart();  // it is still b's turn
+  alice.expect(NFS4_OK, bind_conn(alice.session(), 3));
   is_denied(a, writew);
   gets(b, writew);
   bob.expect(NFS4_OK, bind_conn(bob.session(), 3));

@@ -158,6 +158,10 @@ void skip_success(wire::XdrDecoder& in, Opnum4 operation) {
     case OP_COPY:
       skip_copied(in);
       break;
+    case OP_OFFLOAD_STATUS:
+      in.get_u64();
+      skip_array_u32(in);
+      break;
     case OP_READ_PLUS:
       skip_segments(in);
       break;

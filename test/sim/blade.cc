@@ -169,6 +169,8 @@ server::VserverOptions Blade::options() const {
                         .bytes_max = p.log_bytes / 4,
                         .interval = p.checkpoint_interval};
   options.clients.lease_seconds = p.lease_seconds;
+  options.nfs.async_shared_bytes_min = 16 * block_bytes;
+  options.nfs.async_moved_bytes_min = 4 * block_bytes;
   options.nfs.exports[0].squash = nfs4::Squash::none;
   return options;
 }

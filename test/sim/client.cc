@@ -257,10 +257,10 @@ void Client::received(Bytes message) {
   world_.fail("{}: an answer to nothing that was asked", name_);
 }
 
-// CB_COMPOUND of CB_SEQUENCE and CB_RECALL or CB_NOTIFY_LOCK (RFC 8881 §20). What was executed once is not
-// executed again.
+// CB_COMPOUND of CB_SEQUENCE and CB_RECALL, CB_NOTIFY_LOCK (RFC 8881 §20) or CB_OFFLOAD (RFC 7862 §16.1).
+// What was executed once is not executed again.
 void Client::called(Bytes message) {
-  constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, nfs_ok = 0;
+  constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, cb_offload = 15, nfs_ok = 0;
   const auto call = wire::parse_call(message);
   if (!call || !options_.back_channel) return world_.fail("{}: a call that it does not understand", name_);
   wire::XdrDecoder in(call->arguments);
@@ -274,17 +274,28 @@ void Client::called(Bytes message) {
   const uint32_t second = in.get_u32();
   Stateid stateid;
   std::string_view lock_owner;
-  if (second == cb_recall) {
+  NfsStatus copy_status{};
+  uint64_t copied = 0;
+  const auto get_stateid = [&] {
     stateid.seqid = in.get_u32();
     const Bytes other = in.get_opaque_fixed(stateid.other.size());
     if (in.ok()) std::copy(other.begin(), other.end(), stateid.other.begin());
+  };
+  if (second == cb_recall) {
+    get_stateid();
+  } else if (second == cb_offload) {
+    in.get_opaque(128);
+    get_stateid();
+    copy_status = static_cast<NfsStatus>(in.get_u32());
+    if (copy_status == NfsStatus::NFS4_OK) in.get_u32();  // no stateid
+    copied = in.get_u64();
   } else if (second == cb_notify_lock) {
     in.get_opaque(128);
     if (in.get_u64() != clientid_) return world_.fail("{}: a callback about another client's lock", name_);
     lock_owner = in.get_string(1024);
   }
   if (!in.ok() || minor_version != 2 || operations != 2 || first != cb_sequence ||
-      (second != cb_recall && second != cb_notify_lock))
+      (second != cb_recall && second != cb_notify_lock && second != cb_offload))
     return world_.fail("{}: a callback that it does not understand", name_);
 
   wire::Reply reply;
@@ -308,6 +319,8 @@ void Client::called(Bytes message) {
     put(static_cast<uint32_t>(NfsStatus::NFS4ERR_SEQ_MISORDERED), 0);
   else if (callback_seqid_ = seqid; second == cb_notify_lock)
     put(nfs_ok, nfs_ok), on_lock_free(lock_owner);
+  else if (second == cb_offload)
+    put(nfs_ok, nfs_ok), on_copied(stateid, copy_status, copied);
   else if (on_recall)
     put(nfs_ok, static_cast<uint32_t>(on_recall(stateid)));
   else

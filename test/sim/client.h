@@ -83,7 +83,7 @@ class Client final : private ClientEnd {
     unsigned renew_percent = 50;
     // Its lease may end while it is cut off: then the session's loss is no failure, but stops it.
     bool may_expire = false;
-    // It can be called back: on_recall and on_lock_free say what it does.
+    // It can be called back: on_recall, on_lock_free and on_copied say what it does.
     bool back_channel = false;
     // An NFSv4.0 client, without a session: its requests are what comes again under the same transaction id.
     bool version40 = false;
@@ -96,6 +96,8 @@ class Client final : private ClientEnd {
   std::function<NfsStatus(const Stateid&)> on_recall;
   // CB_NOTIFY_LOCK for one of its lock-owners.
   std::function<void(std::string_view owner)> on_lock_free;
+  // CB_OFFLOAD of an asynchronous COPY.
+  std::function<void(const Stateid&, NfsStatus, uint64_t bytes)> on_copied;
   // SEQUENCE has told that a delegation was revoked.
   std::function<void()> on_revoked;
 

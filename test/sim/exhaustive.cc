@@ -30,7 +30,7 @@ constexpr Opnum4 without_effect[] = {
     Opnum4::OP_TEST_STATEID, Opnum4::OP_SECINFO_NO_NAME,
     Opnum4::OP_READ_PLUS,    Opnum4::OP_IO_ADVISE,
     Opnum4::OP_GETXATTR,     Opnum4::OP_LISTXATTRS,
-    Opnum4::OP_RENEW,
+    Opnum4::OP_RENEW,        Opnum4::OP_OFFLOAD_STATUS,
 };
 
 // As some minor version has it.

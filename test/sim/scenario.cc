@@ -177,7 +177,8 @@ bool Stage::read_result(Reply& reply, Op op) {
     case Op::COPY: {
       uint64_t count = 0;
       bench::StableHow stable{};
-      const bool read = reply.copy(count, stable, verifier);
+      std::optional<Stateid> asynchronous;
+      const bool read = reply.copy(count, stable, verifier, asynchronous);
       return ok(read, fmt::format(" {} bytes, level {}", count, std::to_underlying(stable)));
     }
     case Op::READ: {
@@ -351,6 +352,56 @@ Task<> Stage::holder_locks(FileHandle file, NfsStatus expected) {
 
 Task<> Stage::until_holder_has_lock() {
   while (!holder_has_lock_ && !world_.failed()) co_await holder_->sleep(std::chrono::milliseconds(10));
+}
+
+Task<> Stage::start_holder() {
+  holder_->on_copied = [this](const Stateid&, NfsStatus ended, uint64_t bytes) {
+    say("copied: {}, {} bytes", bench::status_name(ended), bytes);
+    copied_ = true;
+  };
+  return holder_->start();
+}
+
+// nullopt: it was done at once, because the server could not have called.
+Task<std::optional<Stateid>> Stage::begin_copy(const char* from, const char* to, Call::CopyRange range) {
+  Slot& slot = holder_->slot(0);
+  slot.begin().putfh(handles[from]).savefh().putfh(handles[to]);
+  slot.call().copy({}, {}, range, false);
+  note(slot.call());
+  Reply& reply = co_await slot.ask();
+  uint64_t count = 0;
+  bench::StableHow stable{};
+  Verifier now{};
+  std::optional<Stateid> copy;
+  if (!(reply.putfh() && reply.plain(Op::SAVEFH) && reply.putfh() && reply.copy(count, stable, now, copy)))
+    fail("COPY: {}", bench::status_name(reply.error()));
+  else if (!copy)
+    holder_->on_copied({}, NfsStatus::NFS4_OK, count);
+  co_return copy;
+}
+
+Task<> Stage::copy_as_holder(const char* from, const char* to, Call::CopyRange range) {
+  co_await begin_copy(from, to, range);
+  while (!copied_ && !world_.failed()) co_await holder_->sleep(std::chrono::milliseconds(10));
+}
+
+Task<> Stage::copy_and_cancel(const char* from, const char* to, Call::CopyRange range) {
+  holder_->on_copied = [](const Stateid&, NfsStatus, uint64_t) {};  // it may have ended before
+  const std::optional<Stateid> copy = co_await begin_copy(from, to, range);
+  if (world_.failed()) co_return;
+  Slot& slot = holder_->slot(0);
+  if (copy) {
+    slot.begin().putfh(handles[to]).offload_cancel(*copy);
+    note(slot.call());
+    Reply& cancelled = co_await slot.ask();
+    if (!(cancelled.putfh() && cancelled.plain(Op::OFFLOAD_CANCEL)) &&
+        cancelled.error() != NfsStatus::NFS4ERR_BAD_STATEID)
+      co_return fail("OFFLOAD_CANCEL: {}", bench::status_name(cancelled.error()));
+  }
+  slot.begin().putfh(handles[to]).set_size({}, 0);
+  note(slot.call());
+  Reply& cut = co_await slot.ask();
+  if (!(cut.putfh() && cut.setattr())) fail("SETATTR: {}", bench::status_name(cut.error()));
 }
 
 Task<> Stage::write_unstable(const char* name, uint64_t blocks) {

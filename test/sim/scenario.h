@@ -111,6 +111,11 @@ class Stage final : public Workload {
   Task<> open_as_holder(const char* name);
   Task<> wait_for_lock(const char* name);
   Task<> until_holder_has_lock();
+  // It copies, asynchronously, and waits until it is told that this is done.
+  Task<> start_holder();
+  Task<> copy_as_holder(const char* from, const char* to, Call::CopyRange range);
+  // The same; but it cancels the copy, and cuts the file to nothing.
+  Task<> copy_and_cancel(const char* from, const char* to, Call::CopyRange range);
   // A client and a session of the third client, which is otherwise without.
   Task<> make_bare_session();
   // Extended attributes of handles[name], of so many bytes each: "0", "1", ...
@@ -152,6 +157,7 @@ class Stage final : public Workload {
  private:
   void note(const Call& call);
   Task<> give_back(FileHandle file, Stateid delegation);
+  Task<std::optional<Stateid>> begin_copy(const char* from, const char* to, Call::CopyRange range);
   Task<> holder_locks(FileHandle file, NfsStatus expected);
   void read_answer(Reply& reply, const std::vector<Op>& list);
   bool read_result(Reply& reply, Op op);
@@ -165,7 +171,7 @@ class Stage final : public Workload {
   Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr, *old_ = nullptr, *holder_ = nullptr;
   Call* bare_call_ = nullptr;
   Stateid holders_open_;
-  bool holder_has_lock_ = false;
+  bool holder_has_lock_ = false, copied_ = false;
   bool acting_ = false;
   Operations operations_;
   std::vector<std::string> lines_;

@@ -65,6 +65,11 @@ Task<> make_two(Stage& s) {
   co_await s.ask();
 }
 
+Task<> make_two_for_holder(Stage& s) {
+  co_await make_two(s);
+  co_await s.start_holder();
+}
+
 // Two files after it: the clone, and what shares its blocks is changed.
 Task<> change_both(Stage& s) {
   for (const char* name : {"f", "g"}) {
@@ -119,6 +124,18 @@ std::vector<Scenario> data_scenarios() {
        .prepare = make_two,
        .act = clone<100, 3 * block, 300'000, false>,
        .cold = true},
+      {.name = "copy-asynchronous",
+       .prepare = make_two_for_holder,
+       .act = [](Stage& s) -> Task<> {
+         const Call::CopyRange range{100, 3 * block, 20 * block};
+         co_await s.copy_as_holder("f", "g", range);
+       }},
+      {.name = "copy-cancelled",
+       .prepare = make_two_for_holder,
+       .act = [](Stage& s) -> Task<> {
+         const Call::CopyRange range{100, 3 * block, 20 * block};
+         co_await s.copy_and_cancel("f", "g", range);
+       }},
       {.name = "punch", .prepare = make_on_blocks, .act = punch<10 * block + 100, 100 * block>},
       {.name = "punch-many-rows",
        .prepare = make_fragmented_on_blocks,

@@ -6,6 +6,8 @@
 // sizes; where SEEK says that data and holes are. A clone that lacks space may have been made in part: the
 // file is cut to nothing then. What is unstable is committed before anything else is done with the file.
 #include <deque>
+#include <map>
+#include <optional>
 
 #include "sim/workload.h"
 
@@ -19,7 +21,16 @@ class ClonesWorkload final : public Workload {
   explicit ClonesWorkload(World& world) : Workload(world, "clones") {}
 
   Task<> setup() override {
-    clients_ = co_await start_clients(random().between(1, 2), 1, 2);
+    const uint64_t count = random().between(1, 2);
+    for (uint64_t i = 0; i < count && !world_.failed(); ++i) {
+      Client& client =
+          add_client({.slots = static_cast<uint32_t>(random().between(1, 2)), .back_channel = true});
+      client.on_copied = [this](const Stateid& stateid, NfsStatus status, uint64_t bytes) {
+        copied_[stateid.other] = {status, bytes};
+      };
+      clients_.push_back(&client);
+      co_await client.start();
+    }
     if (world_.failed()) co_return;
     blocks_max_ = random().pick({6U, 40U, 200U});
     const std::string name = "clones", owner = "owner";
@@ -183,19 +194,76 @@ class ClonesWorkload final : public Workload {
     if (&from == &to && std::max(first, target) < std::min(first, target) + length) co_return;
     world_.trace("clones {}: copy [{}, +{}) of {} to {}", to.name, first, length, from.name, target);
     slot.begin().putfh(from.handle).savefh().putfh(to.handle);
-    slot.call().copy({}, {}, {first, target, length});
+    slot.call().copy({}, {}, {first, target, length}, random().one_in(2));
     Reply& reply = co_await slot.ask();
     uint64_t count = 0;
     StableHow level{};
     Verifier verifier{};
+    std::optional<Stateid> asynchronous;
     const bool ok = reply.putfh() && reply.plain(bench::Op::SAVEFH) && reply.putfh() &&
-                    reply.copy(count, level, verifier);
+                    reply.copy(count, level, verifier, asynchronous);
     if (!done("copy", to, reply, ok)) co_return;
+    if (asynchronous) {
+      const bool whole = co_await await_copy(slot, to, *asynchronous, length, count);
+      if (world_.failed()) co_return;
+      if (!whole) co_return co_await truncate(slot, to, 0);
+    }
     if (count > length || level != StableHow::FILE_SYNC4)
       fail("{}: {} bytes copied of {}", to.name, count, length);
     const ByteVector bytes(from.content.begin() + static_cast<ptrdiff_t>(first),
                            from.content.begin() + static_cast<ptrdiff_t>(first + count));
     put(to, target, bytes);
+  }
+
+  // Until the server says that the copy has ended, or it is cancelled: then, and where space was lacking, it
+  // may have been made in part, and the result is false.
+  Task<bool> await_copy(Slot& slot, File& to, Stateid copy, uint64_t length, uint64_t& count) {
+    env::Duration passed{};
+    const bool cancels = random().one_in(6);
+    const env::Duration patience = random().exponential(std::chrono::milliseconds(20));
+    bool gone = false;
+    while (!copied_.contains(copy.other) && !world_.failed()) {
+      const env::Duration step = random().exponential(std::chrono::milliseconds(10));
+      co_await slot.client().sleep(step);
+      passed += step;
+      if (cancels && passed > patience) {
+        slot.begin().putfh(to.handle).offload_cancel(copy);
+        Reply& reply = co_await slot.ask();
+        const bool ok = reply.putfh() && reply.plain(bench::Op::OFFLOAD_CANCEL);
+        if (!ok && reply.error() != NfsStatus::NFS4ERR_BAD_STATEID)
+          fail("{}: OFFLOAD_CANCEL: {}", to.name, bench::status_name(reply.error()));
+        world_.trace("clones {}: copy: cancelled: {}", to.name, bench::status_name(reply.error()));
+        co_return false;
+      }
+      if (!random().one_in(4)) continue;
+      slot.begin().putfh(to.handle).offload_status(copy);
+      Reply& reply = co_await slot.ask();
+      uint64_t so_far = 0;
+      std::optional<NfsStatus> ended;
+      if (reply.putfh() && reply.offload_status(so_far, ended)) {
+        if (gone) fail("{}: a copy has come back", to.name);
+        if (so_far > length) fail("{}: {} bytes copied of {}", to.name, so_far, length);
+        if (so_far < count) fail("{}: {} bytes copied, and {} before", to.name, so_far, count);
+        count = so_far;
+      } else if (reply.error() == NfsStatus::NFS4ERR_BAD_STATEID) {
+        gone = true;  // the call that says so must have been answered, or is on its way
+        if (!copied_.contains(copy.other)) fail("{}: a copy has ended without a word", to.name);
+      } else {
+        fail("{}: OFFLOAD_STATUS: {}", to.name, bench::status_name(reply.error()));
+      }
+    }
+    if (world_.failed()) co_return false;
+    const auto [status, bytes] = copied_[copy.other];
+    world_.trace("clones {}: copy: ended: {}, {} bytes", to.name, bench::status_name(status), bytes);
+    count = bytes;
+    if (status == NfsStatus::NFS4_OK) {
+      if (bytes != length) fail("{}: {} bytes copied of {}", to.name, bytes, length);
+      co_return true;
+    }
+    const bool disk = status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0;
+    if (status != NfsStatus::NFS4ERR_NOSPC && !disk)
+      fail("{}: copy: {}", to.name, bench::status_name(status));
+    co_return false;
   }
 
   Task<> punch(Slot& slot, File& file) {
@@ -298,6 +366,11 @@ class ClonesWorkload final : public Workload {
   std::vector<Client*> clients_;
   std::deque<Worker> workers_;
   uint64_t blocks_max_ = 0, writes_ = 0;
+  struct Copied {
+    NfsStatus status{};
+    uint64_t bytes = 0;
+  };
+  std::map<std::array<std::byte, 12>, Copied> copied_;  // by what the server's calls say
 };
 
 }  // namespace
