@@ -23,9 +23,10 @@ class Service final : public wire::RpcProgram {
     std::vector<Export> exports{Export{}};
     bool persistent_sessions = true;    // not at durability level memory
     uint32_t io_bytes_max = 1U << 20U;  // of one READ or WRITE
-    // A COPY of as many bytes is asynchronous, if the client allows it. A block that is shared costs a small
-    // part of one that is moved.
-    uint64_t async_shared_bytes_min = uint64_t{1} << 30U, async_moved_bytes_min = uint64_t{16} << 20U;
+    // A COPY of as many bytes is asynchronous, if the client allows it: what a synchronous one would do in
+    // several requests anyway. Not less: after a crash a client that waits for an answer sends its request
+    // again at once, but one that waits for a call has no reason to connect before it renews its lease.
+    uint64_t async_shared_bytes_min = fs::copy_bytes_max, async_moved_bytes_min = uint64_t{1} << 30U;
   };
 
   // Before the first call, its exports are to be applied.
