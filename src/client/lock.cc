@@ -134,24 +134,26 @@ Outcome<Locked> lock(ClientState& cs, Run& run, const LockArgs& args) {
   CHECK(open != nullptr);
   if ((open->access & (args.type == LockType::read ? share_read : share_write)) == 0)
     return Status::open_mode;
-  const WantedLock wanted{.client = args.client,
-                          .inode = args.inode,
-                          .owner = target.row.owner,
-                          .range = args.range,
-                          .write = args.type == LockType::write};
+  std::optional<WantedLock> wanted;  // if there is a line, or may be one
+  if (args.waits || cs.lock_queues().anybody(args.inode))
+    wanted = {.client = args.client,
+              .inode = args.inode,
+              .owner = target.row.owner,
+              .range = args.range,
+              .write = args.type == LockType::write};
   auto conflict = TRY(find_conflict(cs, run, args.inode, args.range, args.type, target.number));
-  const bool waits = args.waits && TRY(may_stand_in_line(cs, run, wanted));
+  const bool waits = args.waits && TRY(may_stand_in_line(cs, run, *wanted));
   if (!conflict && waits)
-    if (const LockQueues::Waiter* first = cs.lock_queues().called_before(wanted))
+    if (const LockQueues::Waiter* first = cs.lock_queues().called_before(*wanted))
       conflict = Conflict{.range = first->wanted.range,
                           .type = first->wanted.write ? LockType::write : LockType::read,
                           .client = first->wanted.client,
                           .owner = first->wanted.owner};
   if (conflict) {
-    if (waits) stand_in_line(cs, run, wanted);
+    if (waits) stand_in_line(cs, run, *wanted);
     return Locked{.stateid = {}, .conflict = conflict};
   }
-  leave_line(cs, run, wanted);
+  if (wanted) leave_line(cs, run, *wanted);
 
   const bool fresh = target.before == nullptr;
   if (fresh) {

@@ -1,11 +1,9 @@
 // LogRing::read(): two passes over the ring, each a stream of large chunks.
-//   1. Replay: batch by batch from `from`, until there is none that continues the log. There, at P, it ends,
-//   if
-//      it does so when P is read again: a disk may give wrong bytes once.
+//   1. Replay: batch by batch from `from`, until there is none that continues the log. There, at P, it ends:
+//      if it does so when P is read again, as a disk may give wrong bytes once.
 //   2. If what lies at P is not a batch of a dead tail, it is a batch that never became durable, or a durable
-//   one that
-//      is damaged. The header of a later batch says what was durable when that was begun. So look for one
-//      that says it of P, wherever it could be.
+//      one that is damaged. The header of a later batch says what was durable when that was begun. So look
+//      for one that says it of P, wherever it could be.
 // Then what is not known to be on stable storage is written once more, since it counts as durable from now
 // on.
 #include <deque>

@@ -193,37 +193,32 @@ std::string step_words(const log::ControlValues& control) {
   return fmt::format("{}, step {}", name, control.step);
 }
 
+namespace {
+constexpr const char* unreadable_machine = "its machine cannot be read";
+
+template <class Registers>
+std::string registers_words(Bytes machine) {
+  Registers registers;
+  return state::decode(machine, registers) ? state::describe(registers) : unreadable_machine;
+}
+}  // namespace
+
 std::string machine_words(const processor::TransactionRow& row) {
   switch (row.kind) {
     case processor::Kind::compound: {
       const auto machine = nfs4::decode_machine(row.machine);
-      return machine ? nfs4::describe(*machine) : "its machine cannot be read";
+      return machine ? nfs4::describe(*machine) : unreadable_machine;
     }
-    case processor::Kind::reclaim: {
-      fs::ReclaimRegisters registers;
-      return state::decode(row.machine, registers) ? state::describe(registers)
-                                                   : "its machine cannot be read";
-    }
-    case processor::Kind::expire_client: {
-      client::ExpireRegisters registers;
-      return state::decode(row.machine, registers) ? state::describe(registers)
-                                                   : "its machine cannot be read";
-    }
-    case processor::Kind::recall: {
-      nfs4::RecallRegisters registers;
-      return state::decode(row.machine, registers) ? state::describe(registers)
-                                                   : "its machine cannot be read";
-    }
-    case processor::Kind::lock_wait: {
-      nfs4::LockWaitRegisters registers;
-      return state::decode(row.machine, registers) ? state::describe(registers)
-                                                   : "its machine cannot be read";
-    }
-    case processor::Kind::async_copy: {
-      nfs4::AsyncCopyRegisters registers;
-      return state::decode(row.machine, registers) ? state::describe(registers)
-                                                   : "its machine cannot be read";
-    }
+    case processor::Kind::reclaim:
+      return registers_words<fs::ReclaimRegisters>(row.machine);
+    case processor::Kind::expire_client:
+      return registers_words<client::ExpireRegisters>(row.machine);
+    case processor::Kind::recall:
+      return registers_words<nfs4::RecallRegisters>(row.machine);
+    case processor::Kind::lock_wait:
+      return registers_words<nfs4::LockWaitRegisters>(row.machine);
+    case processor::Kind::async_copy:
+      return registers_words<nfs4::AsyncCopyRegisters>(row.machine);
     case processor::Kind::unlogged:
       break;
   }

@@ -211,12 +211,12 @@ class Guest:
             mconsole.bind(str(self.work / "mconsole"))
             mconsole.settimeout(2)
             for command in (b"sysrq w", b"sysrq q"):
-                mconsole.sendto(struct.pack("III512s", 0xCAFEBABE, 2, len(command), command),
-                                str(self.work / "uml" / "guest" / "mconsole"))
                 try:
+                    mconsole.sendto(struct.pack("III512s", 0xCAFEBABE, 2, len(command), command),
+                                    str(self.work / "uml" / "guest" / "mconsole"))
                     while struct.unpack_from("II", mconsole.recv(1024))[1]:  # more is to come
                         pass
-                except TimeoutError:  # the last message may be lost
+                except OSError:  # the last message may be lost, or the guest be gone meanwhile
                     pass
         (self.work / "mconsole").unlink()
 

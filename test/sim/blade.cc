@@ -323,6 +323,7 @@ void Blade::die(bool power, std::optional<env::SectorFate> fate) {
   world_.trace("blade {}: {}", name(), power ? "THE POWER IS CUT" : "THE SERVER PROCESS DIES");
   world_.note(power ? 1 : 2);
   state_ = State::down;
+  failing_ = false;
   ++deaths_;
   world_.network().server_down(*this);
   world_.pair_net().process_died(number_, power);
