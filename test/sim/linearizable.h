@@ -19,9 +19,9 @@ struct Timed {
   Op op;
 };
 
-// Model: copyable, ordered (in whatever way); `bool apply(const Op&)` executes an operation and says whether the answer that
-// was seen is the model's (if not, the model is of no use any more). Op: `bool changes() const`, false if it
-// surely changes nothing; `std::string words() const`. Returns what is wrong, or nothing.
+// Model: copyable, ordered (in whatever way); `bool apply(const Op&)` executes an operation and says whether
+// the answer that was seen is the model's (if not, the model is of no use any more). Op: `bool changes()
+// const`, false if it surely changes nothing; `std::string words() const`. Returns what is wrong, or nothing.
 template <class Model, class Op>
 std::string check_linearizable(const Model& initial, const std::vector<Timed<Op>>& history) {
   struct Event {
