@@ -129,7 +129,8 @@ Outcome<bool> AsyncCopies::copy(state::Run& run, AsyncCopyRegisters& registers) 
 
 Outcome<bool> AsyncCopies::end(state::Run& run, AsyncCopyRegisters& registers) {
   TRY(service_.back_calls().end(run, registers.call));
-  run.on_commit([this, key = key_of(registers.stateid), client = registers.client] {
+  run.on_commit([this, key = key_of(registers.stateid), client = registers.client, lsn = run.lsn()] {
+    ended_ = lsn;
     auto it = copies_.find(key);
     for (const TransactionId id : it->second.waiting) service_.processor().resume(id);
     copies_.erase(it);
@@ -146,7 +147,10 @@ auto AsyncCopies::find(client::ClientId client, const client::Stateid& stateid) 
 Outcome<std::optional<CopyProgress>> AsyncCopies::progress(state::Run& run, client::ClientId client,
                                                            const client::Stateid& stateid) {
   const Copy* copy = find(client, stateid);
-  if (copy == nullptr) return std::optional<CopyProgress>();
+  if (copy == nullptr) {
+    run.observe(ended_);
+    return std::optional<CopyProgress>();
+  }
   TRY(service_.processor().transactions().get(run, {copy->id}));  // what is told of it must be durable
   return std::optional(copy->progress);
 }
@@ -154,7 +158,10 @@ Outcome<std::optional<CopyProgress>> AsyncCopies::progress(state::Run& run, clie
 Outcome<void> AsyncCopies::cancel(state::Run& run, client::ClientId client, const client::Stateid& stateid,
                                   bool& began) {
   Copy* copy = find(client, stateid);
-  if (copy == nullptr) return began ? Outcome<void>() : Status::bad_stateid;
+  if (copy == nullptr) {
+    run.observe(ended_);
+    return began ? Outcome<void>() : Status::bad_stateid;
+  }
   began = true;
   copy->cancelled = true;
   copy->waiting.push_back(run.transaction());

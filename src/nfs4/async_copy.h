@@ -79,6 +79,7 @@ class AsyncCopies {
 
   Service& service_;
   absl::btree_map<client::StateKey, Copy> copies_;
+  Lsn ended_;  // the newest record that ended one: whoever is told that there is none waits for it
 };
 
 }  // namespace perdure::nfs4
