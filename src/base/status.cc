@@ -31,6 +31,7 @@ const char* name(Status status) {
     PERDURE_STATUS(bad_character)
     PERDURE_STATUS(not_empty)
     PERDURE_STATUS(stale)
+    PERDURE_STATUS(moved)
     PERDURE_STATUS(bad_handle)
     PERDURE_STATUS(bad_cookie)
     PERDURE_STATUS(not_supported)

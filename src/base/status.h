@@ -34,6 +34,7 @@ enum class Status : uint8_t {
   bad_character,  // '/' or NUL in a name
   not_empty,
   stale,       // the object was removed
+  moved,       // its file system is somewhere else
   bad_handle,  // never a handle of this server
   bad_cookie,  // READDIR cookie that this server did not give
   not_supported,

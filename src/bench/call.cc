@@ -452,7 +452,7 @@ Call& Call::create_session(uint64_t clientid, uint32_t sequence, uint32_t flags,
                .response_bytes_cached_max = 4096,
                .operations_max = 2,
                .requests_max = 1});
-  put_u32(0x40000000);  // callback program; there is no back channel
+  put_u32(callback_program);
   put_u32(1);
   put_u32(0);  // AUTH_NONE
   return *this;
@@ -559,14 +559,14 @@ void Call::put_channel(const Channel& channel) {
   put_u32(0);  // no RDMA
 }
 
-Call& Call::setclientid(const Verifier& verifier, std::string_view id) {
+Call& Call::setclientid(const Verifier& verifier, std::string_view id, std::string_view callback_address) {
   op(Op::SETCLIENTID);
   put_fixed(verifier);
   put_string(id);
-  put_u32(0);  // no callbacks
+  put_u32(callback_program);
   put_string("tcp");
-  put_string("0.0.0.0.0.0");
-  put_u32(0);
+  put_string(callback_address);
+  put_u32(callback_ident);
   return *this;
 }
 

@@ -130,7 +130,9 @@ class Call {
   Call& destroy_clientid(uint64_t clientid);
   Call& reclaim_complete();
   // NFSv4.0.
-  Call& setclientid(const Verifier& verifier, std::string_view id);
+  // `callback_address`: a universal address (RFC 5665 §5.2.3.3) where callbacks of callback_ident are taken.
+  Call& setclientid(const Verifier& verifier, std::string_view id,
+                    std::string_view callback_address = "0.0.0.0.0.0");
   Call& setclientid_confirm(uint64_t clientid, uint64_t confirm);
   Call& renew(uint64_t clientid);
   Call& open_confirm(const Stateid& stateid);

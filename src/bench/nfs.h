@@ -98,6 +98,8 @@ enum class NfsStatus : uint32_t {
   NFS4ERR_REP_TOO_BIG_TO_CACHE = 10067,
   NFS4ERR_BAD_STATEID = 10025,
   NFS4ERR_RETRY_UNCACHED_REP = 10068,
+  NFS4ERR_EXPIRED = 10011,
+  NFS4ERR_CB_PATH_DOWN = 10048,
   NFS4ERR_DELEG_REVOKED = 10087,
   NFS4ERR_NOXATTR = 10095,
   NFS4ERR_XATTR2BIG = 10096,
@@ -194,6 +196,8 @@ inline constexpr uint32_t access_all = 0x3f;  // ACCESS4_READ to ACCESS4_EXECUTE
 
 inline constexpr uint32_t create_session_persist = 1;
 inline constexpr uint32_t create_session_back_channel = 2;
+inline constexpr uint32_t callback_program = 0x40000000;
+inline constexpr uint32_t callback_ident = 1;  // of NFSv4.0
 
 inline constexpr uint64_t lock_to_end = UINT64_MAX;
 

@@ -266,7 +266,7 @@ Outcome<void> ClientState::remove_client(Run& run, ClientId client, const Client
   run.on_undo(
       [this, client, twin = extract_client(client)]() mutable { insert_client(client, std::move(twin)); });
   if (start_job && TRY(has_rows(run, client))) hooks_.start_expire(run, client);
-  run.on_commit([this, client] { resume_waiters(back_path_waiters_, client, hooks_); });
+  run.on_commit([this, client] { back_path_changed(client); });
   return {};
 }
 
@@ -461,7 +461,7 @@ void ClientState::bind_connection(SessionNumber session, ConnectionId connection
   for (SessionTwin::Connection& c : twin->connections) {
     if (c.id != connection) continue;
     c.fore = c.fore || fore;
-    if (back && !std::exchange(c.back, true)) back_path_found(twin->client);
+    if (back && !std::exchange(c.back, true)) back_path_changed(twin->client);
     return;
   }
   if (twin->connections.size() == connections_max) {
@@ -473,15 +473,33 @@ void ClientState::bind_connection(SessionNumber session, ConnectionId connection
   }
   twin->connections.push_back({connection, fore, back});
   connections_[connection].push_back(session);
-  if (back) back_path_found(twin->client);
+  if (back) back_path_changed(twin->client);
 }
 
-void ClientState::back_path_found(ClientId client) {
+void ClientState::back_path_changed(ClientId client) {
   resume_waiters(back_path_waiters_, client, hooks_);
+}
+
+void ClientState::callback_link(ClientId client, ConnectionId connection) {
+  if (ClientTwin* twin = client_twin(client)) {
+    twin->callback_link = connection;
+    if (connection != ConnectionId(0)) twin->callback_link_failed = false;
+  }
+  back_path_changed(client);
+}
+
+void ClientState::callback_link_failed(ClientId client) {
+  if (ClientTwin* twin = client_twin(client)) twin->callback_link = {}, twin->callback_link_failed = true;
 }
 
 auto ClientState::back_path(Run& run, ClientId client, SessionNumber only)
     -> Outcome<std::optional<BackPath>> {
+  const ClientTwin* called = client_twin(client);
+  if (called != nullptr && called->kind == ClientKind::version40) {
+    if (called->callback_link != ConnectionId(0)) return std::optional(BackPath{{}, called->callback_link});
+    if (hooks_.want_callback_link) hooks_.want_callback_link(client);
+    return std::optional<BackPath>();
+  }
   const HeldState last = held_session(only.value == 0 ? SessionNumber(UINT64_MAX) : only, client);
   for (auto it = held_.lower_bound(held_session(only, client)); it != held_.end() && *it <= last; ++it) {
     const SessionNumber number(it->owner_hash);

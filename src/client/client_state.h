@@ -48,6 +48,8 @@ class ClientState {
     // Starts, within this run, the transaction that waits for a lock (nfs4/lock_wait.h). Left out: nobody is
     // told when he may have it.
     std::function<void(Run&, WantedLock)> start_lock_wait;
+    // Somebody wants to call a client of NFSv4.0, and there is no connection to it (callback_link()).
+    std::function<void(ClientId)> want_callback_link;
     // A waiting transaction can go on.
     std::function<void(TransactionId)> resume;
   };
@@ -117,8 +119,12 @@ class ClientState {
   // Gives the connection to the session, as a fore or back channel or both; once is enough.
   void bind_connection(SessionNumber session, ConnectionId connection, bool fore, bool back);
   void connection_closed(ConnectionId connection);
+  // Over this connection a client of NFSv4.0 can be called. 0: over none, as far as is known.
+  void callback_link(ClientId client, ConnectionId connection);
+  // It cannot be called: it was tried.
+  void callback_link_failed(ClientId client);
   // A connection over which the client can be called; nullopt: there is none now. `session`: only of this
-  // one.
+  // one. A client of NFSv4.0 has none, and is called over a connection that the server has made.
   struct BackPath {
     SessionNumber session;
     ConnectionId connection;
@@ -126,7 +132,7 @@ class ClientState {
   Outcome<std::optional<BackPath>> back_path(Run& run, ClientId client, SessionNumber session = {});
   // It has a session with a back channel, though perhaps no connection for that now.
   Outcome<bool> may_be_called(Run& run, ClientId client);
-  // The connection has not carried a call to the client.
+  // The session's connection has not carried a call to the client.
   void back_path_failed(const BackPath& path);
 
   bool is_durable(Lsn lsn) const;
@@ -137,6 +143,8 @@ class ClientState {
   // For a delegation of the file to end; for a back path to the client.
   void wait_for_delegations(const Run& run, InodeId inode);
   void wait_for_back_path(const Run& run, ClientId client);
+  // Whoever waits for a back path to the client looks again.
+  void back_path_changed(ClientId client);
   bool awaits_delegations(InodeId inode) const { return delegation_waiters_.contains(inode); }
   // When the run commits, whoever waits for the file's delegations looks again.
   void delegation_ended(Run& run, InodeId inode);
@@ -270,7 +278,6 @@ class ClientState {
   void apply_open(InodeId inode, ClientId client, uint8_t access, uint8_t deny, bool more, Lsn lsn);
   void apply_locks(InodeId inode, ClientId client, const std::vector<LockChange>& changes, bool undo,
                    Lsn lsn);
-  void back_path_found(ClientId client);
   void apply_delegation(InodeId inode, const DelegationRow& row, bool more);
   FileTwin& touch_file(InodeId inode, Lsn lsn);
   void drop_if_empty(InodeId inode);

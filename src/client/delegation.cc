@@ -50,7 +50,8 @@ Outcome<bool> hindered(ClientState& cs, Run& run, ClientId client, InodeId inode
 
 }  // namespace
 
-Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use) {
+Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use,
+                            const std::function<bool(ClientId)>& is_own) {
   if (cs.delegations.size() == 0 || planted("delegations are not recalled")) return {};
   const FileTwin* file = cs.file_twin(run, inode);
   if (file == nullptr || file->delegations == 0) return {};
@@ -62,6 +63,7 @@ Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId 
     from = found.key;
     DelegationRow row = *found.row;
     if (row.client == client || row.revoked || (use == Use::reads && !row.write)) continue;
+    if (is_own && is_own(row.client)) continue;
     if (TRY(cs.clients.get(run, {row.client})) == nullptr || TRY(cs.gives_way(run, row.client))) continue;
     wait = true;
     if (row.recalled) continue;
@@ -108,6 +110,8 @@ Outcome<void> free_delegation(ClientState& cs, Run& run, ClientId client, const 
 
 Outcome<void> revoke_delegation(ClientState& cs, Run& run, StateKey key, const DelegationRow& row) {
   PERDURE_MARK("a delegation is revoked");
+  const ClientTwin* holder = cs.client_twin(row.client);
+  if (holder != nullptr && holder->kind == ClientKind::version40) return erase_delegation(cs, run, key, row);
   DelegationRow revoked = row;
   revoked.revoked = true;
   cs.count_delegation(run, key.inode, row, false);

@@ -16,8 +16,9 @@ namespace perdure::client {
 enum class Use : uint8_t { reads, changes };
 
 // Waits as long as other clients have delegations of the file that this would go past. To be asked before
-// anything is changed.
-Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use);
+// anything is changed. `is_own`: where the request does not say whose it is, who may be its client.
+Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use,
+                            const std::function<bool(ClientId)>& is_own = nullptr);
 
 // `client` has just opened the file. Gives it a delegation, if that hinders nobody, the client can be called
 // back, and nobody was in the way of one a moment ago.
@@ -31,7 +32,8 @@ Outcome<void> delegreturn(ClientState& cs, Run& run, ClientId client, InodeId in
 // FREE_STATEID of a revoked one; locks_held of any other.
 Outcome<void> free_delegation(ClientState& cs, Run& run, ClientId client, const Stateid& stateid);
 
-// It does not count any more, and its client is told so by SEQUENCE. May fault in Hooks::released.
+// It does not count any more, and its client is told so by SEQUENCE; one of NFSv4.0 has no way to hear of it
+// and to free it: there it is gone. May fault in Hooks::released.
 Outcome<void> revoke_delegation(ClientState& cs, Run& run, StateKey key, const DelegationRow& row);
 
 // Erases its rows. May fault in Hooks::released.

@@ -80,10 +80,12 @@ struct ClientTwin {
   uint64_t opens = 0, lock_states = 0, locks = 0;
   uint64_t delegations = 0;  // revoked ones included
   uint64_t revoked = 0;
-  uint32_t async_copies = 0;        // that are under way (nfs4/async_copy.h)
-  Lsn held_changed;                 // the newest record that changed what it holds
-  uint64_t owners = 0;              // StateOwnerRows
-  StateOwnerRow::Key next_owner{};  // where the search for an idle one goes on
+  ConnectionId callback_link;         // of a client of NFSv4.0: over which it can be called
+  bool callback_link_failed = false;  // there is none: it was tried
+  uint32_t async_copies = 0;          // that are under way (nfs4/async_copy.h)
+  Lsn held_changed;                   // the newest record that changed what it holds
+  uint64_t owners = 0;                // StateOwnerRows
+  StateOwnerRow::Key next_owner{};    // where the search for an idle one goes on
 };
 
 // The opens, locks and delegations of one file, counted.

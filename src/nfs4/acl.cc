@@ -28,28 +28,28 @@ constexpr Special specials[] = {
 constexpr std::string_view unknown_specials[] = {"INTERACTIVE@", "NETWORK@",       "DIALUP@", "BATCH@",
                                                  "ANONYMOUS@",   "AUTHENTICATED@", "SERVICE@"};
 
-void put_who(wire::XdrEncoder& out, const fs::AclEntry& entry) {
+void put_who(wire::XdrEncoder& out, OwnerLookup& owners, const fs::AclEntry& entry) {
   for (const Special& special : specials)
     if (entry.who == special.who) return out.put_string(special.name);
-  put_owner(out, entry.id);
+  put_owner(out, owners, entry.who == Who::group ? OwnerKind::group : OwnerKind::user, entry.id);
 }
 
 // Whether a special name means a group goes without saying (§6.2.1.5 ¶4): the flag is ignored.
-Nfsstat4 get_who(std::string_view text, bool group, fs::AclEntry& entry) {
+Nfsstat4 get_who(std::string_view text, OwnerLookup& owners, bool group, fs::AclEntry& entry) {
   for (const Special& special : specials) {
     if (text != special.name) continue;
     entry.who = special.who;
     return NFS4_OK;
   }
   if (std::ranges::find(unknown_specials, text) != std::end(unknown_specials)) return NFS4ERR_ATTRNOTSUPP;
-  const auto id = parse_owner(text);
+  const auto id = parse_owner(owners, group ? OwnerKind::group : OwnerKind::user, text);
   if (!id) return id.error();
   entry.who = group ? Who::group : Who::user;
   entry.id = *id;
   return NFS4_OK;
 }
 
-Nfsstat4 get_entry(wire::XdrDecoder& in, AclAttribute attribute, fs::AclEntry& entry) {
+Nfsstat4 get_entry(wire::XdrDecoder& in, OwnerLookup& owners, AclAttribute attribute, fs::AclEntry& entry) {
   const uint32_t type = in.get_u32();
   const uint32_t flags = in.get_u32();
   entry.mask = in.get_u32();
@@ -61,12 +61,12 @@ Nfsstat4 get_entry(wire::XdrDecoder& in, AclAttribute attribute, fs::AclEntry& e
   entry.deny = type == deny_type;
   entry.flags = flags & ~identifier_group;
   if (attribute == AclAttribute::acl) entry.flags &= ~fs::is_inherited;
-  return get_who(who, (flags & identifier_group) != 0, entry);
+  return get_who(who, owners, (flags & identifier_group) != 0, entry);
 }
 
 }  // namespace
 
-void put_acl(wire::XdrEncoder& out, const fs::Acl& acl, AclAttribute attribute) {
+void put_acl(wire::XdrEncoder& out, OwnerLookup& owners, const fs::Acl& acl, AclAttribute attribute) {
   if (attribute == AclAttribute::dacl) out.put_u32(acl.flags);
   out.put_u32(static_cast<uint32_t>(acl.entries.size()));
   for (const fs::AclEntry& entry : acl.entries) {
@@ -76,11 +76,11 @@ void put_acl(wire::XdrEncoder& out, const fs::Acl& acl, AclAttribute attribute) 
     out.put_u32(entry.deny ? deny_type : allow_type);
     out.put_u32(flags);
     out.put_u32(entry.mask);
-    put_who(out, entry);
+    put_who(out, owners, entry);
   }
 }
 
-std::expected<fs::Acl, Nfsstat4> get_acl(wire::XdrDecoder& in, AclAttribute attribute) {
+std::expected<fs::Acl, Nfsstat4> get_acl(wire::XdrDecoder& in, OwnerLookup& owners, AclAttribute attribute) {
   fs::Acl acl;
   if (attribute == AclAttribute::dacl) acl.flags = in.get_u32();
   const uint32_t count = in.get_count(UINT32_MAX, entry_bytes_min);
@@ -89,7 +89,7 @@ std::expected<fs::Acl, Nfsstat4> get_acl(wire::XdrDecoder& in, AclAttribute attr
   if (count > fs::acl_entries_max) return std::unexpected(NFS4ERR_ATTRNOTSUPP);
   acl.entries.resize(count);
   for (fs::AclEntry& entry : acl.entries)
-    if (const Nfsstat4 status = get_entry(in, attribute, entry); status != NFS4_OK)
+    if (const Nfsstat4 status = get_entry(in, owners, attribute, entry); status != NFS4_OK)
       return std::unexpected(status);
   return acl;
 }

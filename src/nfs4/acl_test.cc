@@ -19,13 +19,15 @@ const fs::Acl some_list{
 
 ByteVector encoded(const fs::Acl& acl, AclAttribute attribute) {
   wire::XdrEncoder out;
-  put_acl(out, acl, attribute);
+  OwnerLookup numbers;
+  put_acl(out, numbers, acl, attribute);
   return out.flatten();
 }
 
 std::expected<fs::Acl, Nfsstat4> decoded(Bytes bytes, AclAttribute attribute) {
   wire::XdrDecoder in(bytes);
-  return get_acl(in, attribute);
+  OwnerLookup numbers;
+  return get_acl(in, numbers, attribute);
 }
 
 TEST(AclXdr, WhatIsPutIsGot) {

@@ -43,6 +43,7 @@ constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
                                              files_avail,
                                              files_free,
                                              files_total,
+                                             fs_locations,
                                              homogeneous,
                                              maxfilesize,
                                              maxlink,
@@ -74,6 +75,8 @@ constexpr Bitmap only_42 = make_bitmap({clone_blksize, change_attr_type, mode_um
 constexpr Bitmap settable_41 = make_bitmap(
     {size, acl, mode, owner, owner_group, time_access_set, time_modify_set, dacl, mode_set_masked});
 constexpr Bitmap write_only = make_bitmap({time_access_set, time_modify_set, mode_set_masked, mode_umask});
+// What is known of a file system that is not here (RFC 8881 §11.4.1).
+constexpr Bitmap of_absent = make_bitmap({fsid, rdattr_error, fs_locations, mounted_on_fileid});
 constexpr Bitmap lists = make_bitmap({acl, dacl});
 // What stat shows, and a list may deny. The others stand in a directory's entry, or are the server's.
 constexpr Bitmap basic = make_bitmap({change, size, mode, numlinks, owner, owner_group, rawdev, space_used,
@@ -142,6 +145,34 @@ void put_attributes_error(wire::XdrEncoder& out, Nfsstat4 status) {
 
 namespace {
 
+// pathname4: the names of an absolute path.
+void put_path(wire::XdrEncoder& out, std::string_view path) {
+  const size_t count_at = out.size();
+  uint32_t count = 0;
+  out.put_u32(0);
+  while (path.size() > 1) {
+    path.remove_prefix(1);
+    const std::string_view name = path.substr(0, path.find('/'));
+    out.put_string(name);
+    path.remove_prefix(name.size());
+    ++count;
+  }
+  out.patch_u32(count_at, count);
+}
+
+// fs_locations4. Of what is here: only under which path.
+void put_locations(wire::XdrEncoder& out, const Export* found) {
+  static const Export nowhere;
+  const Export& exported = found != nullptr ? *found : nowhere;
+  put_path(out, exported.path);
+  out.put_u32(static_cast<uint32_t>(exported.locations.size()));
+  for (const Location& location : exported.locations) {
+    out.put_u32(1);
+    out.put_string(location.server);
+    put_path(out, location.path);
+  }
+}
+
 // Attributes of the file system or the server rather than the object.
 void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
   const fs::BlockAllocator& blocks = c.fs().data().allocator;
@@ -205,14 +236,14 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
 }
 
 // False: not an attribute of the object itself.
-bool put_object_attribute(wire::XdrEncoder& out, Attribute a, const fs::Attributes& view,
+bool put_object_attribute(wire::XdrEncoder& out, OwnerLookup& owners, Attribute a, const fs::Attributes& view,
                           const fs::VolumeRow& volume) {
   const fs::InodeRow& row = view.row;
   switch (a) {
     case acl:
-      return put_acl(out, view.acl, AclAttribute::acl), true;
+      return put_acl(out, owners, view.acl, AclAttribute::acl), true;
     case dacl:
-      return put_acl(out, view.acl, AclAttribute::dacl), true;
+      return put_acl(out, owners, view.acl, AclAttribute::dacl), true;
     case type:
       return out.put_u32(static_cast<uint32_t>(row.type)), true;
     case change:
@@ -230,9 +261,9 @@ bool put_object_attribute(wire::XdrEncoder& out, Attribute a, const fs::Attribut
     case numlinks:
       return out.put_u32(row.links), true;
     case owner:
-      return put_owner(out, row.uid), true;
+      return put_owner(out, owners, OwnerKind::user, row.uid), true;
     case owner_group:
-      return put_owner(out, row.gid), true;
+      return put_owner(out, owners, OwnerKind::group, row.gid), true;
     case rawdev:
       return out.put_u32(row.device_major), out.put_u32(row.device_minor), true;
     case space_used:
@@ -260,7 +291,10 @@ bool any_of(const Bitmap& wanted, const Bitmap& these) {
 
 void put_value(Compound& c, const fs::Attributes& view, Attribute a, wire::XdrEncoder& out) {
   if (a == mounted_on_fileid) return out.put_u64(c.service().exports().covered_by(view.inode).value);
-  if (!put_object_attribute(out, a, view, *c.service().volume_of(view.inode)))
+  if (a == fs_locations) return put_locations(out, c.exported(view.inode));
+  if (a == rdattr_error && c.is_absent(view.inode))
+    return out.put_u32(static_cast<uint32_t>(Nfsstat4::NFS4ERR_MOVED));
+  if (!put_object_attribute(out, c.owners, a, view, *c.service().volume_of(view.inode)))
     put_server_attribute(c, out, a);
 }
 
@@ -295,8 +329,17 @@ Outcome<fs::Attributes> view_of(Compound& c, Run& run, InodeId inode, const Bitm
 
 }  // namespace
 
+Outcome<void> put_absent(Compound& c, InodeId inode, const Bitmap& wanted, wire::XdrEncoder& out) {
+  const fs::Attributes view{.inode = inode, .fsid = c.service().volume_of(inode)->uuid};
+  put_view(c, view, common(wanted, of_absent), out);
+  return {};
+}
+
 Outcome<void> put_attributes(Compound& c, Run& run, InodeId inode, const Bitmap& wanted,
                              wire::XdrEncoder& out) {
+  // Only whoever asks where it is (RFC 8881 §11.4.1).
+  if (c.is_absent(inode))
+    return wanted.has(fs_locations) ? put_absent(c, inode, wanted, out) : Outcome<void>(Status::moved);
   put_view(c, TRY(view_of(c, run, inode, wanted)), wanted, out);
   return {};
 }
@@ -313,6 +356,7 @@ Outcome<void> put_entry_attributes(Compound& c, Run& run, const fs::ListedEntry&
   InodeId inode = c.service().exports().crossed(entry.inode);
   const bool covered = inode != entry.inode && c.exported(inode) != nullptr;
   if (!covered) inode = entry.inode;
+  if (c.is_absent(inode) && wanted.has(rdattr_error)) return put_absent(c, inode, wanted, out);
   if (covered || !stand_in_entry(wanted)) return put_attributes(c, run, inode, wanted, out);
   fs::Attributes view{.inode = inode, .fsid = c.service().volume_of(inode)->uuid};
   view.row.type = entry.type;
@@ -338,13 +382,13 @@ std::expected<fs::NewTime, Nfsstat4> get_new_time(wire::XdrDecoder& in) {
   return fs::NewTime{.given = true, .ns = seconds * 1'000'000'000 + ns};
 }
 
-std::expected<uint32_t, Nfsstat4> get_owner(wire::XdrDecoder& in) {
+std::expected<uint32_t, Nfsstat4> get_owner(wire::XdrDecoder& in, OwnerLookup& owners, OwnerKind kind) {
   const std::string_view text = in.get_string(opaque_bytes_max);
   if (!in.ok()) return std::unexpected(Nfsstat4::NFS4ERR_BADXDR);
-  return parse_owner(text);
+  return parse_owner(owners, kind, text);
 }
 
-Nfsstat4 get_new_attribute(wire::XdrDecoder& in, Attribute a, fs::SetAttributes& set) {
+Nfsstat4 get_new_attribute(wire::XdrDecoder& in, OwnerLookup& owners, Attribute a, fs::SetAttributes& set) {
   switch (a) {
     case size:
       set.size = in.get_u64();
@@ -370,14 +414,14 @@ Nfsstat4 get_new_attribute(wire::XdrDecoder& in, Attribute a, fs::SetAttributes&
     }
     case acl:
     case dacl: {
-      auto list = get_acl(in, a == acl ? AclAttribute::acl : AclAttribute::dacl);
+      auto list = get_acl(in, owners, a == acl ? AclAttribute::acl : AclAttribute::dacl);
       if (!list) return list.error();
       set.acl = std::move(*list);
       break;
     }
     case owner:
     case owner_group: {
-      const auto id = get_owner(in);
+      const auto id = get_owner(in, owners, a == owner ? OwnerKind::user : OwnerKind::group);
       if (!id) return id.error();
       (a == owner ? set.uid : set.gid) = *id;
       break;
@@ -407,10 +451,10 @@ Outcome<Nfsstat4> compare_attribute(Compound& c, Run& run, InodeId inode, Attrib
   const ByteVector ours = present.flatten();
   if (attribute == acl || attribute == dacl) {
     const AclAttribute which = attribute == acl ? AclAttribute::acl : AclAttribute::dacl;
-    const auto theirs = get_acl(in, which);
+    const auto theirs = get_acl(in, c.owners, which);
     if (!theirs) return theirs.error();
     wire::XdrEncoder again;
-    put_acl(again, fs::effective_for(*theirs, view.row.type), which);
+    put_acl(again, c.owners, fs::effective_for(*theirs, view.row.type), which);
     return verdict(again.flatten() == ours);
   }
   const Bytes theirs = in.rest().first(std::min(in.remaining(), ours.size()));
@@ -418,7 +462,9 @@ Outcome<Nfsstat4> compare_attribute(Compound& c, Run& run, InodeId inode, Attrib
   return verdict(std::ranges::equal(ours, theirs));
 }
 
-std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, uint32_t minor_version) {
+std::expected<NewAttributes, Nfsstat4> get_new_attributes(Compound& c) {
+  wire::XdrDecoder& in = c.args;
+  const uint32_t minor_version = c.registers.minor_version;
   NewAttributes result;
   result.given = get_bitmap(in);
   const Bytes values = in.get_opaque(65536);
@@ -435,7 +481,8 @@ std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, 
   for (uint32_t word = 0; word < result.given.words.size(); ++word) {
     for (uint32_t bits = result.given.words[word]; bits != 0; bits &= bits - 1) {
       const auto a = static_cast<Attribute>(32 * word + static_cast<uint32_t>(std::countr_zero(bits)));
-      if (const Nfsstat4 status = get_new_attribute(list, a, result.set); status != Nfsstat4::NFS4_OK)
+      if (const Nfsstat4 status = get_new_attribute(list, c.owners, a, result.set);
+          status != Nfsstat4::NFS4_OK)
         return std::unexpected(status);
     }
   }

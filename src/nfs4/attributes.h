@@ -39,6 +39,7 @@ enum class Attribute : uint32_t {
   files_avail = 21,
   files_free = 22,
   files_total = 23,
+  fs_locations = 24,
   homogeneous = 26,
   maxfilesize = 27,
   maxlink = 28,
@@ -127,8 +128,8 @@ struct NewAttributes {
 Outcome<Nfsstat4> compare_attribute(Compound& c, state::Run& run, InodeId inode, Attribute attribute,
                                     wire::XdrDecoder& in);
 
-// Decodes fattr4 for setting: NFS4ERR_ATTRNOTSUPP for what is not supported, NFS4ERR_INVAL for what can only
-// be read, NFS4ERR_BADXDR, NFS4ERR_BADOWNER.
-std::expected<NewAttributes, Nfsstat4> get_new_attributes(wire::XdrDecoder& in, uint32_t minor_version);
+// Decodes fattr4 for setting, which is next in the arguments: NFS4ERR_ATTRNOTSUPP for what is not supported,
+// NFS4ERR_INVAL for what can only be read, NFS4ERR_BADXDR, NFS4ERR_BADOWNER.
+std::expected<NewAttributes, Nfsstat4> get_new_attributes(Compound& c);
 
 }  // namespace perdure::nfs4

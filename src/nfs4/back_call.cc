@@ -19,12 +19,60 @@ using CallStep = BackCallRegisters::Step;
 namespace {
 constexpr env::Duration call_again_after = std::chrono::milliseconds(100);
 
-// How long a client may take to answer a callback until its connection counts as broken: SEQUENCE then tells
-// it to make a new one, before its time is over.
-env::Duration patience(const client::ClientState& cs) {
-  return std::chrono::milliseconds(cs.options().lease_seconds * 1000 / 8);
+// The first of the flavors that the client takes and that we have (RFC 8881 §18.36.3 on csa_sec_parms). They
+// were checked when they came.
+wire::Credential credential_for(Bytes security) {
+  wire::XdrDecoder in(security);
+  wire::Credential credential;
+  const uint32_t count = in.get_count(16, 4);
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    credential.flavor = static_cast<wire::AuthFlavor>(in.get_u32());
+    if (credential.flavor == wire::AuthFlavor::AUTH_NONE) break;
+    if (credential.flavor != wire::AuthFlavor::AUTH_SYS) {
+      in.get_u32();
+      in.get_opaque(opaque_bytes_max);
+      in.get_opaque(opaque_bytes_max);
+      credential.flavor = wire::AuthFlavor::AUTH_NONE;
+      continue;
+    }
+    in.get_u32();
+    in.get_string(wire::auth_sys_machine_max);
+    credential.uid = in.get_u32();
+    credential.gid = in.get_u32();
+    const uint32_t gids = in.get_count(wire::auth_sys_gids_max, 4);
+    for (uint32_t g = 0; g < gids; ++g) credential.gids.push_back(in.get_u32());
+    break;
+  }
+  return credential;
 }
+
+// Whom the call that has been chosen is for; nullopt: that is gone.
+Outcome<std::optional<CallbackTarget>> find_target(ClientState& cs, state::Run& run, client::ClientId client,
+                                                   const BackCallRegisters& registers) {
+  const std::optional<CallbackTarget> none;
+  if (registers.step == CallStep::choose) return none;
+  if (registers.session != client::SessionNumber(0)) {
+    const SessionRow* session = TRY(cs.sessions.get(run, {registers.session}));
+    if (session == nullptr) return none;
+    return std::optional(CallbackTarget{.program = session->callback_program,
+                                        .minor_version = session->minor_version,
+                                        .credential = credential_for(session->callback_security),
+                                        .session = session->id});
+  }
+  const client::ClientRow* row = TRY(cs.clients.get(run, {client}));
+  const auto place = row != nullptr ? parse_callback_place(row->callback) : std::nullopt;
+  if (!place) return none;
+  return std::optional(
+      CallbackTarget{.program = place->program,
+                     .ident = place->ident,
+                     .credential = {.flavor = wire::AuthFlavor::AUTH_SYS, .uid = 0, .gid = 0, .gids = {}}});
+}
+
 }  // namespace
+
+BackCalls::~BackCalls() {
+  for (const auto& [id, call] : calls_) service_.clients().env().cancel(call.timer);
+}
 
 bool BackCalls::was_made(TransactionId id) const {
   auto it = calls_.find(id);
@@ -45,9 +93,8 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
   Call& call = calls_[run.transaction()];
   const std::optional<Nfsstat4> none;
   if (registers.step == CallStep::answered) return std::optional(Nfsstat4::NFS4_OK);
-  const SessionRow* session =
-      registers.step == CallStep::choose ? nullptr : TRY(cs.sessions.get(run, {registers.session}));
-  if (session == nullptr) {
+  std::optional<CallbackTarget> target = TRY(find_target(cs, run, client, registers));
+  if (!target) {
     // What a sequence id waited for is of no use any more, and must not hold back a deadline. Nor must a slot
     // that is gone hold back others.
     call.assigned = Lsn(0);
@@ -59,15 +106,16 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
   if (call.assigned != Lsn(0) && !cs.is_durable(call.assigned)) return none;
   call.assigned = Lsn(0);
   if (callbacks.under_way(run.transaction())) {
-    if (cs.env().now() - call.called_at < patience(cs)) return none;
+    if (cs.env().now() - call.called_at < callback_patience(cs)) return none;
     PERDURE_MARK("a callback is not answered");
     callbacks.forget(run.transaction());
-    cs.back_path_failed(*call.called);
+    path_failed(client, *call.called);
   }
   if (const auto answer = callbacks.take_answer(run.transaction())) {
     const auto status = TRY(answered(run, client, registers, *answer));
     if (status || !answer->lost) return status;
   }
+  if (cs.env().now() < call.not_before) return none;
   const std::optional<ClientState::BackPath> path = TRY(cs.back_path(run, client, registers.session));
   if (!path) {
     cs.wait_for_back_path(run, client);
@@ -77,10 +125,10 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
   operation(encoded);
   call.called = path;
   call.called_at = cs.env().now();
-  run.on_commit([this, id = run.transaction(), path = *path, row = *session, seqid = registers.seqid,
-                 bytes = encoded.flatten()] {
-    service_.callbacks().send(id, path, row, seqid, bytes);
-    resume_later(id, patience(service_.clients()));
+  run.on_commit([this, id = run.transaction(), connection = wire::ConnectionId(path->connection.value),
+                 to = std::move(*target), seqid = registers.seqid, bytes = encoded.flatten()] {
+    service_.callbacks().send(id, connection, to, seqid, bytes);
+    set_time(id, callback_patience(service_.clients()));
   });
   return none;
 }
@@ -94,17 +142,21 @@ Outcome<void> BackCalls::choose(state::Run& run, client::ClientId client, BackCa
     cs.wait_for_back_path(run, client);
     return {};
   }
-  const BackSlotRow* old = TRY(cs.back_slots.get(run, {path->session}));
-  BackSlotRow slot = old != nullptr ? *old : BackSlotRow{};
-  if (slot.holder != TransactionId(0)) {
-    std::vector<TransactionId>& waiters = slot_waiters_[path->session];
-    if (std::ranges::find(waiters, run.transaction()) == waiters.end()) waiters.push_back(run.transaction());
-    return {};
+  uint32_t seqid = 0;
+  if (path->session != client::SessionNumber(0)) {
+    const BackSlotRow* old = TRY(cs.back_slots.get(run, {path->session}));
+    BackSlotRow slot = old != nullptr ? *old : BackSlotRow{};
+    if (slot.holder != TransactionId(0)) {
+      std::vector<TransactionId>& waiters = slot_waiters_[path->session];
+      if (std::ranges::find(waiters, run.transaction()) == waiters.end())
+        waiters.push_back(run.transaction());
+      return {};
+    }
+    slot.holder = run.transaction();
+    seqid = ++slot.seqid;
+    cs.back_slots.put(run, {path->session}, slot);
   }
-  slot.holder = run.transaction();
-  ++slot.seqid;
-  cs.back_slots.put(run, {path->session}, slot);
-  registers = {.step = CallStep::call, .session = path->session, .seqid = slot.seqid};
+  registers = {.step = CallStep::call, .session = path->session, .seqid = seqid};
   call.assigned = run.lsn();
   run.on_commit([this, id = run.transaction(), lsn = run.lsn()] {
     service_.clients().when_durable(lsn, [this, id, alive = std::weak_ptr(alive_)] {
@@ -123,9 +175,10 @@ auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegis
     PERDURE_MARK("a callback was lost");
     return none;
   }
-  const auto call_again = [&] { resume_later(run.transaction(), call_again_after); };
+  Call& call = calls_.at(run.transaction());
+  const auto refused = [&] { call_again(run.transaction(), call); };
   if (answer.malformed) {
-    call_again();
+    refused();
     return none;
   }
   switch (answer.sequence) {
@@ -137,18 +190,18 @@ auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegis
       registers.step = CallStep::answered;
       return std::optional(NFS4_OK);
     case NFS4ERR_DELAY:
-      call_again();
+      refused();
       return none;
     case NFS4ERR_SEQ_MISORDERED:  // an earlier call has never arrived, and was given up
       PERDURE_MARK("a callback's sequence id goes back");
-      call_again();
+      refused();
       TRY(leave_slot(run, registers, true));
       return none;
     default:
       spdlog::warn("client {:x} does not take callbacks: CB_SEQUENCE {}", client, name(answer.sequence));
       if (const auto path = TRY(service_.clients().back_path(run, client, registers.session)))
-        service_.clients().back_path_failed(*path);
-      call_again();
+        path_failed(client, *path);
+      refused();
       TRY(leave_slot(run, registers));
       return none;
   }
@@ -159,13 +212,23 @@ auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegis
 
 void BackCalls::again(state::Run& run, BackCallRegisters& registers) {
   registers = {};
-  resume_later(run.transaction(), call_again_after);
+  call_again(run.transaction(), calls_[run.transaction()]);
+}
+
+// The client is called no sooner, whatever wakes the transaction meanwhile.
+void BackCalls::call_again(TransactionId id, Call& call) {
+  call.not_before = service_.clients().env().now() + call_again_after;
+  set_time(id, call_again_after);
 }
 
 Outcome<void> BackCalls::end(state::Run& run, BackCallRegisters& registers) {
   TRY(leave_slot(run, registers));
   run.on_commit([this, id = run.transaction()] {
-    calls_.erase(id);
+    const auto it = calls_.find(id);
+    if (it != calls_.end()) {
+      service_.clients().env().cancel(it->second.timer);
+      calls_.erase(it);
+    }
     service_.callbacks().forget(id);
   });
   return {};
@@ -174,9 +237,12 @@ Outcome<void> BackCalls::end(state::Run& run, BackCallRegisters& registers) {
 // Another callback may have it; and this one begins again, unless it has gone further. `back`: the next call
 // is to have the sequence id before this one's.
 Outcome<void> BackCalls::leave_slot(state::Run& run, BackCallRegisters& registers, bool back) {
-  if (registers.session == client::SessionNumber(0)) return {};
-  ClientState& cs = service_.clients();
   const client::SessionNumber session = registers.session;
+  if (session == client::SessionNumber(0)) {
+    registers = {};
+    return {};
+  }
+  ClientState& cs = service_.clients();
   const BackSlotRow* old = TRY(cs.back_slots.get(run, {session}));
   if (old != nullptr && old->holder == run.transaction()) {
     BackSlotRow slot = *old;
@@ -191,6 +257,13 @@ Outcome<void> BackCalls::leave_slot(state::Run& run, BackCallRegisters& register
   return {};
 }
 
+void BackCalls::path_failed(client::ClientId client, const ClientState::BackPath& path) {
+  if (path.session == client::SessionNumber(0))
+    service_.callback_links().failed(client);
+  else
+    service_.clients().back_path_failed(path);
+}
+
 void BackCalls::wake_slot_waiters(state::Run& run, client::SessionNumber session) {
   run.on_commit([this, session] {
     auto it = slot_waiters_.find(session);
@@ -201,10 +274,12 @@ void BackCalls::wake_slot_waiters(state::Run& run, client::SessionNumber session
   });
 }
 
-void BackCalls::resume_later(TransactionId id, env::Duration later) {
-  service_.clients().env().after(later, [this, id, alive = std::weak_ptr(alive_)] {
-    if (!alive.expired()) service_.processor().resume(id);
-  });
+// There is one timer for each call: what was to come before is of no use any more.
+void BackCalls::set_time(TransactionId id, env::Duration duration) {
+  env::Env& env = service_.clients().env();
+  Call& call = calls_.at(id);
+  env.cancel(call.timer);
+  call.timer = env.after(duration, [this, id] { service_.processor().resume(id); });
 }
 
 }  // namespace perdure::nfs4

@@ -1,7 +1,8 @@
 // One call to a client over the back channel of one of its sessions (RFC 8881 §2.10.3.1, §20), as a part of a
 // transaction: a session is chosen and the next sequence id of its back channel taken; when that is durable
 // the call is made, again and again, until the client has answered. After a crash it is made again under the
-// same sequence id, so that the client executes it once.
+// same sequence id, so that the client executes it once. A client of NFSv4.0 has no session, and its calls no
+// sequence ids: it may execute one twice.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -21,7 +22,7 @@ struct BackCallRegisters {
     answered,  // the client knows of it
   };
   Step step = Step::choose;
-  client::SessionNumber session;
+  client::SessionNumber session;  // 0: a client of NFSv4.0
   uint32_t seqid = 0;
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
@@ -34,6 +35,7 @@ struct BackCallRegisters {
 class BackCalls {
  public:
   explicit BackCalls(Service& service) : service_(service) {}
+  ~BackCalls();
 
   // The part of one run. `operation` writes its number and arguments. The status of the operation, once it
   // has been answered; nullopt: the transaction is to wait, and is resumed when there is more to do.
@@ -55,13 +57,17 @@ class BackCalls {
     Lsn assigned;                                         // the record of the sequence id; 0: durable
     std::optional<client::ClientState::BackPath> called;  // over which the call went that is under way
     env::Instant called_at;
+    env::Instant not_before{};  // the client has refused the last one
+    env::TimerId timer{};       // resumes the transaction
   };
   Outcome<void> choose(state::Run& run, client::ClientId client, BackCallRegisters& registers, Call& call);
   Outcome<std::optional<Nfsstat4>> answered(state::Run& run, client::ClientId client,
                                             BackCallRegisters& registers, const Callbacks::Answer& answer);
   Outcome<void> leave_slot(state::Run& run, BackCallRegisters& registers, bool back = false);
+  void path_failed(client::ClientId client, const client::ClientState::BackPath& path);
   void wake_slot_waiters(state::Run& run, client::SessionNumber session);
-  void resume_later(TransactionId id, env::Duration later);
+  void set_time(TransactionId id, env::Duration duration);
+  void call_again(TransactionId id, Call& call);
 
   Service& service_;
   absl::btree_map<TransactionId, Call> calls_;

@@ -22,6 +22,7 @@ constexpr size_t result_at = wire::reply_header_bytes;
 Compound::Compound(Service& service, TransactionId id, wire::RpcCall call)
     : Transaction(id, processor::Kind::compound),
       args(call.arguments),
+      owners(&service.owner_names()),
       service_(service),
       call_(std::move(call)) {}
 
@@ -47,6 +48,12 @@ const fs::Principal& Compound::principal(InodeId object) {
     principal_from_ = generation;
   }
   return principal_;
+}
+
+bool Compound::is_absent(InodeId object) const {
+  if (!service_.exports().any_absent()) return false;
+  const Export* e = exported(object);
+  return e != nullptr && !e->locations.empty();
 }
 
 bool Compound::read_only() const {
@@ -162,6 +169,10 @@ Outcome<Nfsstat4> Compound::execute_found(Run& run, const Operation& operation) 
   const size_t status_at = result_at_ + 4;
   const state::Savepoint savepoint = run.savepoint();
   const Outcome<Nfsstat4> outcome = operation.execute(*this, run);
+  if (std::vector<OwnerNames::Question> missed = owners.take_missed(); !missed.empty()) {
+    for (OwnerNames::Question& question : missed) run.miss(service_.owner_names().fetch(std::move(question)));
+    return Stop::fault();
+  }
   if (!outcome && !outcome.error().is_status()) return outcome;
   if (registers.ended) return Nfsstat4::NFS4_OK;
   const bool fits = registers.reply_bytes_max == 0 || reply.size() <= registers.reply_bytes_max;
@@ -208,6 +219,9 @@ Nfsstat4 Compound::check_place(const Operation& operation) const {
   }
   if (operation.needs_current && !registers.current) return NFS4ERR_NOFILEHANDLE;
   if (operation.needs_saved && !registers.saved) return NFS4ERR_NOFILEHANDLE;
+  if (operation.needs_current && !operation.asks_where && is_absent(registers.current.inode))
+    return NFS4ERR_MOVED;
+  if (operation.needs_saved && is_absent(registers.saved.inode)) return NFS4ERR_MOVED;
   if (operation.writes && read_only()) return NFS4ERR_ROFS;
   if (operation.result_bytes_max > reply_room())
     return registers.cache_this ? NFS4ERR_REP_TOO_BIG_TO_CACHE : NFS4ERR_REP_TOO_BIG;

@@ -27,6 +27,7 @@
 #include "fs/seek.h"
 #include "fs/write.h"
 #include "nfs4/file_handle.h"
+#include "nfs4/owner_names.h"
 #include "nfs4/types.h"
 #include "processor/transaction.h"
 #include "wire/rpc_service.h"
@@ -94,6 +95,8 @@ class Compound final : public processor::Transaction {
   // The caller after the squash rules of the object's export. Valid until it is asked of another volume's.
   const fs::Principal& principal(InodeId object);
   const fs::Principal& principal() { return principal(registers.current.inode); }
+  // The object's file system is somewhere else.
+  bool is_absent(InodeId object) const;
   // The export of the current file handle allows no changes.
   bool read_only() const;
   wire::ConnectionId connection() const { return call_.connection; }
@@ -128,6 +131,8 @@ class Compound final : public processor::Transaction {
   std::unique_ptr<OwnerTurn> turn;
   // Bytes that the result of the operation may still take.
   size_t reply_room() const;
+  // Of names of users and groups.
+  OwnerLookup owners;
 
   // processor::Transaction
   processor::Progress execute(Run& run) override;

@@ -44,6 +44,7 @@ Outcome<void> Exports::apply(fs::FileSystem& fs, state::Run& run, const std::vec
       places.covers[root] = directory;
     }
     rules.push_back(*e);
+    places.any_absent |= !e->locations.empty();
   }
   if (!whole) TRY(remove_others(fs, run, places, places.root, "/"));
   run.on_commit([this, places = std::move(places), all]() mutable {

@@ -22,6 +22,12 @@ namespace perdure::nfs4 {
 
 enum class Squash : uint8_t { none, root, all };
 
+// Where else a file system is (fs_location4).
+struct Location {
+  std::string server;  // a name or address
+  std::string path;    // there; absolute
+};
+
 // How a volume is exported to some clients. Several for one path: the first one that admits a client counts.
 struct Export {
   std::string path = "/";          // absolute, without a slash at the end
@@ -30,6 +36,8 @@ struct Export {
   bool read_only = false;
   Squash squash = Squash::root;
   uint32_t anonymous_uid = 65534, anonymous_gid = 65534;
+  // Not empty: it is not here but there, and clients are sent there (RFC 8881 §11).
+  std::vector<Location> locations = {};
 };
 
 inline constexpr std::string_view pseudo_volume = ".exports";
@@ -51,6 +59,8 @@ class Exports {
   bool is_covered(InodeId directory) const { return places_.mounted.contains(directory); }
   // The directory that this root covers, or the root itself.
   InodeId covered_by(InodeId root) const;
+  // A volume is somewhere else, for some clients.
+  bool any_absent() const { return places_.any_absent; }
   bool have_mounts() const { return !places_.mounted.empty(); }
   // As they were applied.
   const std::vector<Export>& all() const { return all_; }
@@ -60,6 +70,7 @@ class Exports {
  private:
   struct Places {
     InodeId root;
+    bool any_absent = false;
     absl::flat_hash_map<InodeId, InodeId> mounted, covers;
     absl::flat_hash_map<fs::VolumeId, std::vector<Export>> exports;
     InodeId crossed(InodeId directory) const;

@@ -40,7 +40,7 @@ Outcome<Nfsstat4> op_create(Compound& c, Run& run) {
   fs::CreateRequest request;
   const bool creatable = get_type(c.args, request);
   const std::string_view name = get_name(c.args);
-  const auto attributes = get_new_attributes(c.args, c.registers.minor_version);
+  const auto attributes = get_new_attributes(c);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (!creatable) return Nfsstat4::NFS4ERR_BADTYPE;
   if (!attributes) return attributes.error();

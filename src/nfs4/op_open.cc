@@ -65,7 +65,7 @@ Nfsstat4 get_create_how(Compound& c, OpenArguments& args) {
   // RFC 8881 §6.4.3 no. 4: without attributes it is nobody's but its owner's until he sets them.
   args.request.inherits = how != CreateHow::exclusive;
   if (how == CreateHow::exclusive) return Nfsstat4::NFS4_OK;
-  const auto attributes = get_new_attributes(c.args, c.registers.minor_version);
+  const auto attributes = get_new_attributes(c);
   if (!attributes) return attributes.error();
   if (attributes->given.has(Attribute::mode_set_masked)) return Nfsstat4::NFS4ERR_INVAL;
   args.given = attributes->given;
@@ -258,7 +258,7 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   std::optional<client::Stateid> delegation;
   // What has just been made is closed soon, most of the time.
   if (args.share_deny == 0 && !under_delegation && !target.created && want != want_no_delegation &&
-      want != want_cancel)
+      want != want_cancel && to_confirm == 0)
     delegation =
         TRY(client::delegate(c.clients(), run, client::ClientId(c.registers.client), target.inode, write));
   if (delegation)

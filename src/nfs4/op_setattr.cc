@@ -11,7 +11,7 @@ namespace perdure::nfs4 {
 
 Outcome<Nfsstat4> op_setattr(Compound& c, Run& run) {
   const client::Stateid stateid = get_stateid(c.args);
-  const auto attributes = get_new_attributes(c.args, c.registers.minor_version);
+  const auto attributes = get_new_attributes(c);
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   if (!attributes) return attributes.error();
   // RFC 8275: it belongs to the creation of objects alone.

@@ -4,6 +4,7 @@
 #include "nfs4/compound.h"
 #include "nfs4/operations.h"
 #include "nfs4/principal.h"
+#include "nfs4/service.h"
 #include "nfs4/version40.h"
 
 namespace perdure::nfs4 {
@@ -19,6 +20,10 @@ Outcome<Nfsstat4> op_setclientid(Compound& c, Run& run) {
   c.args.get_u32();                     // callback_ident
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   args.callback = c.arguments().subspan(callback_at, c.args.position() - callback_at);
+  // Nobody sends the server to somebody else's address.
+  const std::optional<CallbackPlace> place = parse_callback_place(args.callback);
+  if (!place || place->address.is_v6 != c.peer().is_v6 || place->address.ip != c.peer().ip)
+    args.callback = {};
   const std::string principal = principal_name(c.credential());
   args.principal = principal;
   const Outcome<client::SetClientid> made = client::setclientid(c.clients(), run, args);
@@ -39,6 +44,7 @@ Outcome<Nfsstat4> op_setclientid_confirm(Compound& c, Run& run) {
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   TRY(client::setclientid_confirm(c.clients(), run, named, principal_name(c.credential())));
   c.registers.client = named.client.value;
+  run.on_commit([&links = c.service().callback_links(), client = named.client] { links.renew(client); });
   return Nfsstat4::NFS4_OK;
 }
 
@@ -46,7 +52,10 @@ Outcome<Nfsstat4> op_renew(Compound& c, Run& run) {
   const client::ClientId client(c.args.get_u64());
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   TRY(comes_from40(c, run, client));
-  return Nfsstat4::NFS4_OK;
+  const client::ClientTwin& twin = *c.clients().client_twin(client);
+  if (twin.delegations == 0 || TRY(c.clients().back_path(run, client)) || !twin.callback_link_failed)
+    return Nfsstat4::NFS4_OK;
+  return Nfsstat4::NFS4ERR_CB_PATH_DOWN;  // the lease is renewed (RFC 7530 §16.28.4)
 }
 
 Outcome<Nfsstat4> op_release_lockowner(Compound& c, Run& run) {

@@ -23,7 +23,7 @@ constexpr std::array operations{
               .writes = yes,
               .result_bytes_max = 36},
     Operation{.number = OP_DELEGRETURN, .execute = op_delegreturn, .needs_current = yes},
-    Operation{.number = OP_GETATTR, .execute = op_getattr, .needs_current = yes},
+    Operation{.number = OP_GETATTR, .execute = op_getattr, .needs_current = yes, .asks_where = yes},
     Operation{.number = OP_GETFH, .execute = op_getfh, .needs_current = yes},
     Operation{.number = OP_LINK,
               .execute = op_link,

@@ -27,6 +27,8 @@ struct Operation {
   uint8_t last_minor_version = UINT8_MAX;
   bool needs_current = false;  // NFS4ERR_NOFILEHANDLE without a current file handle
   bool needs_saved = false;
+  bool asks_where =
+      false;            // no NFS4ERR_MOVED where the file system of the current file handle is somewhere else
   bool writes = false;  // NFS4ERR_ROFS on a read-only export
   uint16_t result_bytes_max =
       0;  // of an operation that changes something: room for its result is made sure first

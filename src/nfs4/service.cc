@@ -4,7 +4,11 @@ namespace perdure::nfs4 {
 
 Service::Service(fs::FileSystem& fs, client::ClientState& clients, processor::Processor& processor,
                  Options options)
-    : fs_(fs), clients_(clients), processor_(processor), options_(std::move(options)) {
+    : fs_(fs),
+      clients_(clients),
+      processor_(processor),
+      options_(std::move(options)),
+      owner_names_(clients.env(), options_.names, options_.owner_names) {
   processor_.register_factory(processor::Kind::compound, [this](TransactionId id, Bytes machine) {
     return Compound::restore(*this, id, machine);
   });
@@ -22,6 +26,7 @@ void Service::call(wire::RpcCall&& call) {
 void Service::closed(wire::ConnectionId connection) {
   clients_.connection_closed(client::ConnectionId(connection.value));
   callbacks_.closed(connection);
+  callback_links_.closed(connection);
 }
 
 fs::Principal Service::squash(const wire::Credential& credential, const Export* exported) {

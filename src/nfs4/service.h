@@ -5,10 +5,12 @@
 #include <string>
 
 #include "nfs4/async_copy.h"
+#include "nfs4/callback_links.h"
 #include "nfs4/callbacks.h"
 #include "nfs4/compound.h"
 #include "nfs4/exports.h"
 #include "nfs4/lock_wait.h"
+#include "nfs4/owner_names.h"
 #include "nfs4/recall.h"
 #include "processor/processor.h"
 
@@ -23,6 +25,9 @@ class Service final : public wire::RpcProgram {
     std::vector<Export> exports{Export{}};
     bool persistent_sessions = true;    // not at durability level memory
     uint32_t io_bytes_max = 1U << 20U;  // of one READ or WRITE
+    // Who knows the names of users and groups; null: there are only numbers. Must outlive the service.
+    NameService* names = nullptr;
+    OwnerNames::Options owner_names{};
     // A COPY of as many bytes is asynchronous, if the client allows it: what a synchronous one would do in
     // several requests anyway. Not less: after a crash a client that waits for an answer sends its request
     // again at once, but one that waits for a call has no reason to connect before it renews its lease.
@@ -36,6 +41,7 @@ class Service final : public wire::RpcProgram {
   void attach(wire::Transport& transport) {
     transport_ = &transport;
     callbacks_.attach(transport);
+    callback_links_.attach(transport);
   }
 
   // wire::RpcProgram. Executes a call of the COMPOUND procedure; the reply is sent when the result may leave.
@@ -47,7 +53,9 @@ class Service final : public wire::RpcProgram {
   }
 
   // What clients answer to our own calls goes there.
+  OwnerNames& owner_names() { return owner_names_; }
   Callbacks& callbacks() { return callbacks_; }
+  CallbackLinks& callback_links() { return callback_links_; }
   BackCalls& back_calls() { return back_calls_; }
   Recalls& recalls() { return recalls_; }
   LockWaits& lock_waits() { return lock_waits_; }
@@ -69,8 +77,10 @@ class Service final : public wire::RpcProgram {
   processor::Processor& processor_;
   Options options_;
   Exports exports_;
+  OwnerNames owner_names_;
   wire::Transport* transport_ = nullptr;
   Callbacks callbacks_{[this](TransactionId id) { processor_.resume(id); }};
+  CallbackLinks callback_links_{*this};
   BackCalls back_calls_{*this};
   Recalls recalls_{*this};
   LockWaits lock_waits_{*this};

@@ -53,6 +53,8 @@ Nfsstat4 to_nfsstat4(Status status) {  // NOLINT(readability-function-size): a t
       return NFS4ERR_NOT_SAME;
     case Status::not_empty:
       return NFS4ERR_NOTEMPTY;
+    case Status::moved:
+      return NFS4ERR_MOVED;
     case Status::stale:
       return NFS4ERR_STALE;
     case Status::bad_handle:

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -61,6 +62,18 @@ Result<void> set_text(std::string& value, const toml::node& node) {
   return {};
 }
 
+Result<void> set_domain(std::string& value, const toml::node& node) {
+  constexpr size_t bytes_max = 255;
+  const auto is_fine = [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
+  };
+  auto text = node.value_exact<std::string>();
+  if (!text || text->size() > bytes_max || !std::ranges::all_of(*text, is_fine))
+    return wrong("the name of a domain, or empty");
+  value = *text;
+  return {};
+}
+
 template <class Number>
 Result<void> set_number(Number& value, const toml::node& node, uint64_t least, uint64_t most) {
   auto number = node.value_exact<int64_t>();
@@ -102,9 +115,10 @@ Result<void> set_choice(Value& value, const toml::node& node,
 // A list of texts, each as `parse` reads it.
 template <class Item>
 Result<void> set_list(std::vector<Item>& items, const toml::node& node,
-                      Result<Item> (*parse)(std::string_view)) {
+                      Result<Item> (*parse)(std::string_view), bool may_be_empty = false) {
   const toml::array* list = node.as_array();
-  if (list == nullptr || list->empty()) return wrong("a list of texts that is not empty");
+  if (list == nullptr || (list->empty() && !may_be_empty))
+    return wrong(may_be_empty ? "a list of texts" : "a list of texts that is not empty");
   items.clear();
   for (const toml::node& element : *list) {
     auto text = element.value_exact<std::string>();
@@ -151,20 +165,40 @@ Result<std::string> parse_url(std::string_view text) {
 }
 
 // An absolute path in its plainest form.
-Result<void> set_export_path(std::string& value, const toml::node& node) {
-  auto text = node.value_exact<std::string>();
+bool is_plain_path(std::string_view text) {
   constexpr size_t name_bytes_max = 255, path_bytes_max = 1024;
   const auto good = [](std::string_view name) {
     return !name.empty() && name != "." && name != ".." && name.size() <= name_bytes_max &&
            name.find('\0') == std::string_view::npos;
   };
-  bool fine = text && text->starts_with('/') && text->size() <= path_bytes_max;
-  if (fine && *text != "/")
-    for (const auto part : std::views::split(std::string_view(*text).substr(1), '/'))
+  bool fine = text.starts_with('/') && text.size() <= path_bytes_max;
+  if (fine && text != "/")
+    for (const auto part : std::views::split(text.substr(1), '/'))
       fine = fine && good(std::string_view(part.begin(), part.end()));
-  if (!fine) return wrong("a path such as \"/\" or \"/home\", without '.', '..' and a slash at the end");
+  return fine;
+}
+
+Result<void> set_export_path(std::string& value, const toml::node& node) {
+  auto text = node.value_exact<std::string>();
+  if (!text || !is_plain_path(*text))
+    return wrong("a path such as \"/\" or \"/home\", without '.', '..' and a slash at the end");
   value = *text;
   return {};
+}
+
+// "server.example.org:/srv/data", "192.0.2.1:/", "[2001:db8::1]:/".
+Result<Location> parse_location(std::string_view text) {
+  const size_t colon = text.find(":/");
+  std::string_view server = text.substr(0, colon);
+  if (server.starts_with('[') && server.ends_with(']')) server = server.substr(1, server.size() - 2);
+  const bool fine =
+      colon != std::string_view::npos && !server.empty() && server.size() <= 255 &&
+      is_plain_path(text.substr(colon + 1)) &&
+      std::ranges::all_of(server, [](unsigned char c) { return c > ' ' && c < 127 && c != '/'; });
+  if (!fine)
+    return error(ErrorKind::invalid, "'{}' is not a server and a path, as in files.example.org:/srv/data",
+                 text);
+  return Location{std::string(server), std::string(text.substr(colon + 1))};
 }
 
 // Of a volume, as fs/ and the user can take it.
@@ -217,6 +251,8 @@ constexpr Key keys[] = {
     {"vserver", "blocks_step_bytes",
      [](Config& c, const toml::node& n) { return set_bytes(c.blocks_step_bytes, n, mebibyte, 1ULL << 40U); }},
     {"vserver", "delegations", [](Config& c, const toml::node& n) { return set_bool(c.delegations, n); }},
+    {"vserver", "owner_domain", [](Config& c, const toml::node& n) { return set_domain(c.owner_domain, n); }},
+    {"vserver", "owner_names", [](Config& c, const toml::node& n) { return set_bool(c.owner_names, n); }},
     {"vserver", "lease_seconds",
      [](Config& c, const toml::node& n) { return set_number(c.lease_seconds, n, 5, 3600); }},
     {"vserver", "courtesy_seconds",
@@ -268,6 +304,10 @@ constexpr Key keys[] = {
     {"export", "anonymous_gid",
      [](Config& c, const toml::node& n) {
        return set_number(c.exports.back().anonymous_gid, n, 0, UINT32_MAX - 1);
+     }},
+    {"export", "locations",
+     [](Config& c, const toml::node& n) {
+       return set_list(c.exports.back().locations, n, &parse_location, true);
      }},
     {"export", "clients",
      [](Config& c, const toml::node& n) { return set_list(c.exports.back().clients, n, &Network::parse); }},
@@ -542,6 +582,10 @@ Result<Config> parse_config(std::string_view text, const std::string& file, cons
   }
   if (config.blocks_bytes_max != 0 && config.blocks_bytes_max < config.blocks_step_bytes)
     return parser.failed_at("vserver", "blocks_bytes_max", "less than blocks_step_bytes");
+  for (const Export& e : config.exports)
+    if (e.path == "/" && !e.locations.empty())
+      return error(ErrorKind::invalid, "{}: the export / has locations: nobody would find what leads there",
+                   file);
   if (config.pair) TRY(check_pair(config, parser));
   if (!config.pair && config.durability != Durability::disk && config.durability != Durability::memory)
     return parser.failed_at("vserver", "durability",

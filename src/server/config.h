@@ -28,6 +28,11 @@ enum class Durability : uint8_t {
 // Which callers act as the anonymous user.
 enum class Squash : uint8_t { none, root, all };
 
+// Where else an export is.
+struct Location {
+  std::string server, path;
+};
+
 struct Export {
   std::string path = "/";  // where clients see it
   std::string volume;      // what they see there
@@ -35,7 +40,8 @@ struct Export {
   Squash squash = Squash::root;
   uint32_t anonymous_uid = 65534;
   uint32_t anonymous_gid = 65534;
-  std::vector<Network> clients;  // who may connect; never empty
+  std::vector<Network> clients;     // who may connect; never empty
+  std::vector<Location> locations;  // empty: it is here
 
   bool admits(const wire::Address& peer) const;
 };
@@ -76,6 +82,8 @@ struct Config {
   uint32_t lease_seconds = 90;
   uint32_t courtesy_seconds = 86'400;
   bool delegations = true;
+  std::string owner_domain;  // empty: this machine's
+  bool owner_names = false;
   uint64_t checkpoint_records_max = 60'000;
   uint64_t checkpoint_bytes_max = 128ULL << 20U;
 

@@ -94,6 +94,8 @@ TEST(Config, TheFirstFileShowsTheDefaults) {
   EXPECT_EQ(same.blocks_step_bytes, config.blocks_step_bytes);
   EXPECT_EQ(same.lease_seconds, config.lease_seconds);
   EXPECT_EQ(same.courtesy_seconds, config.courtesy_seconds);
+  EXPECT_EQ(same.owner_domain, config.owner_domain);
+  EXPECT_EQ(same.owner_names, config.owner_names);
   EXPECT_EQ(same.checkpoint_records_max, config.checkpoint_records_max);
   EXPECT_EQ(same.checkpoint_bytes_max, config.checkpoint_bytes_max);
   EXPECT_EQ(same.start_seconds, config.start_seconds);
@@ -102,6 +104,7 @@ TEST(Config, TheFirstFileShowsTheDefaults) {
   EXPECT_EQ(same.crashes_max, config.crashes_max);
   EXPECT_EQ(same.crash_seconds, config.crash_seconds);
   EXPECT_EQ(same.exports.at(0).read_only, config.exports.at(0).read_only);
+  EXPECT_TRUE(same.exports.at(0).locations.empty());
   EXPECT_EQ(same.exports.at(0).anonymous_uid, config.exports.at(0).anonymous_uid);
   EXPECT_EQ(same.exports.at(0).anonymous_gid, config.exports.at(0).anonymous_gid);
   EXPECT_EQ(same.connections_max, config.connections_max);
@@ -201,6 +204,7 @@ TEST(Config, AnErrorNamesFileAndLine) {
   EXPECT_THAT(error_of("[server]\nguardian = 1\n"), HasSubstr("true or false"));
   EXPECT_THAT(error_of("[vserver]\nlease_seconds = -1\n"), HasSubstr("from 5 to 3600"));
   EXPECT_THAT(error_of("[vserver]\nlease_seconds = 30.5\n"), HasSubstr("from 5 to 3600"));
+  EXPECT_THAT(error_of("[vserver]\nowner_domain = \"a@b\"\n"), HasSubstr("the name of a domain"));
   EXPECT_THAT(error_of("[server]\nmemory_bytes = \"1MiB\"\n"), HasSubstr("from 128MiB"));
   EXPECT_THAT(error_of("[server]\nmemory_bytes = \"lots\"\n"), HasSubstr("'lots' is not a size"));
 }
@@ -278,6 +282,22 @@ TEST(ParseAddress, KnowsLoopbackAndWildcard) {
   EXPECT_FALSE(is_wildcard(parse_address("[::1]:1").value()));
   for (const char* text : {"", ":1", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:", "::1:1", "[]:1"})
     EXPECT_FALSE(parse_address(text)) << text;
+}
+
+TEST(Config, AnExportMayBeSomewhereElse) {
+  const std::string text =
+      "[[export]]\npath = \"/a\"\nlocations = [\"files.example.org:/srv/data\", \"[2001:db8::1]:/\"]\n";
+  const Config config = parse_config(text, "perdure.toml", {.data = "/d"}).value();
+  const std::vector<Location>& locations = config.exports.at(0).locations;
+  ASSERT_EQ(locations.size(), 2U);
+  EXPECT_EQ(locations[0].server, "files.example.org");
+  EXPECT_EQ(locations[0].path, "/srv/data");
+  EXPECT_EQ(locations[1].server, "2001:db8::1");
+  EXPECT_EQ(locations[1].path, "/");
+  for (const char* location : {"", "host", "host:path", ":/path", "host:/a/../b", "a b:/c"})
+    EXPECT_THAT(error_of(fmt::format("[[export]]\npath = \"/a\"\nlocations = [\"{}\"]\n", location)),
+                HasSubstr("is not a server and a path"));
+  EXPECT_THAT(error_of("[[export]]\npath = \"/\"\nlocations = [\"host:/\"]\n"), HasSubstr("has locations"));
 }
 
 }  // namespace

@@ -483,5 +483,45 @@ TEST_F(ConnectionTest, ListensOnIpv6AndOnAdoptedSockets) {
   EXPECT_EQ(client.receive_record(), "hello");
 }
 
+// To where a client takes callbacks.
+TEST_F(ConnectionTest, MakesOnesOfItsOwn) {
+  start();
+  wire::Address loopback;
+  loopback.ip = {127, 0, 0, 1};
+  const Result<int> listening = open_listening_socket(loopback);
+  ASSERT_TRUE(listening);
+  const wire::Address there = local_address(*listening);
+  wire::ConnectionId made, none;
+  const auto send = [&](wire::ConnectionId connection, const std::string& text) {
+    wire::Reply call;
+    call.put_raw(bytes_of(text));
+    front().send(connection, std::move(call));
+  };
+  server->on_loop([&] {
+    made = front().connect(there);
+    send(made, "hello");  // before it is there
+    EXPECT_EQ(front().connections(), 1U);
+  });
+  ASSERT_NE(made, wire::ConnectionId(0));
+  Client client = Client::accepted(*listening);
+  EXPECT_EQ(client.receive_record(), "hello");
+  ASSERT_TRUE(client.send_record("back"));
+  EXPECT_TRUE(server->wait_until([&] { return handler().handled == 1; }));
+  EXPECT_EQ(client.receive_record(), "back");
+  server->on_loop([&] { front().close(made); });
+  EXPECT_TRUE(client.closed());
+  ::close(*listening);
+  // Where nobody listens.
+  server->on_loop([&] {
+    none = front().connect(there);
+    send(none, "hello");
+  });
+  EXPECT_TRUE(server->wait_until([&] { return handler().gone.size() == 2 && front().connections() == 0; }));
+  server->on_loop([&] {
+    EXPECT_EQ(handler().gone, (std::vector{made, none}));
+    EXPECT_EQ(front().figures().made, 2U);
+  });
+}
+
 }  // namespace
 }  // namespace perdure::server

@@ -45,6 +45,11 @@ durability = "disk"
 # Whether clients may be told that a file is theirs, to be given back when somebody else wants it.
 # delegations = true
 
+# Clients may name users and groups "name@domain", with this domain; "": of this machine's name. They are told names
+# instead of numbers if owner_names says so.
+# owner_domain = ""
+# owner_names = false
+
 # A checkpoint is made after so many records or bytes of log: they bound what a restart has to redo.
 # checkpoint_records_max = 60000
 # checkpoint_bytes_max = "128MiB"
@@ -54,6 +59,7 @@ durability = "disk"
 [[export]]
 path = "/"
 # volume = "volume1"
+# locations = []
 # read_only = false
 
 # Whose requests run as the anonymous user: "none", "root" or "all". "root" is the default, and right wherever

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "server/socket_address.h"
 
@@ -48,21 +49,45 @@ FrontEnd::~FrontEnd() {
 }
 
 void FrontEnd::adopt(int descriptor) {
-  if (connections_.size() >= options_.connections_max && !close_longest_idle()) {
-    ++figures_.refused;
+  if (!has_room()) {
     ::close(descriptor);
     return;
   }
   ++figures_.accepted;
+  add(descriptor, {peer_address(descriptor), local_address(descriptor)});
+}
+
+wire::ConnectionId FrontEnd::connect(const wire::Address& to) {
+  if (!has_room()) return {};
+  sockaddr_storage address;
+  const socklen_t length = to_kernel(to, address);
+  const int descriptor = ::socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return {};
+  if (::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), length) != 0 &&
+      errno != EINPROGRESS) {
+    ::close(descriptor);
+    return {};
+  }
+  ++figures_.made;
+  return add(descriptor, {to, local_address(descriptor)});
+}
+
+bool FrontEnd::has_room() {
+  if (connections_.size() < options_.connections_max || close_longest_idle()) return true;
+  ++figures_.refused;
+  return false;
+}
+
+wire::ConnectionId FrontEnd::add(int descriptor, const Connection::Ends& ends) {
   prepare_socket(descriptor);
   ++last_id_.value;
-  const Connection::Ends ends{peer_address(descriptor), local_address(descriptor)};
   Connection::Owner& owner = *this;  // a private base
   const auto connection =
       std::make_shared<Connection>(owner, context_, descriptor, last_id_, ends, options_.limits);
   connections_.emplace(last_id_, connection);
   connection->end_turn();
   watch();
+  return last_id_;
 }
 
 void FrontEnd::close_all() {

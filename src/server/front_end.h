@@ -49,12 +49,14 @@ class FrontEnd final : public wire::Transport, private Connection::Owner {
 
   void send(wire::ConnectionId connection, wire::Reply&& message) override;
   void close(wire::ConnectionId connection) override;
+  wire::ConnectionId connect(const wire::Address& to) override;
 
   size_t connections() const { return connections_.size(); }
   void for_each(const std::function<void(wire::ConnectionId, const Connection::Ends&)>& visit) const;
 
   struct Figures {
     uint64_t accepted = 0;   // connections
+    uint64_t made = 0;       // connections to clients
     uint64_t refused = 0;    // connections: all others were busy
     uint64_t displaced = 0;  // idle connections, by new ones
     uint64_t overdue = 0;    // connections closed for a half record or unread replies
@@ -71,6 +73,8 @@ class FrontEnd final : public wire::Transport, private Connection::Owner {
   bool starved(Connection& connection) override;
   env::Instant now() override { return env_.now(); }
 
+  bool has_room();
+  wire::ConnectionId add(int descriptor, const Connection::Ends& ends);
   void end_turn();
   void resume_all();
   void remove(Connection& connection);

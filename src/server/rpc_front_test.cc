@@ -14,6 +14,7 @@ struct FakeTransport : wire::Transport {
     sent.emplace_back(connection, message.flatten());
   }
   void close(wire::ConnectionId connection) override { closed.push_back(connection); }
+  wire::ConnectionId connect(const wire::Address&) override { return {}; }
   std::deque<std::pair<wire::ConnectionId, ByteVector>> sent;
   std::vector<wire::ConnectionId> closed;
 };

@@ -20,6 +20,7 @@
 #include "server/pair/pair_blade.h"
 #include "server/rpc_front.h"
 #include "server/status.h"
+#include "server/system_names.h"
 #include "server/vserver.h"
 
 namespace perdure::server {
@@ -142,7 +143,7 @@ class Server final : private wire::RpcProgram {
 
   static std::vector<nfs4::Export> exports_of(const Config& config) {
     std::vector<nfs4::Export> all;
-    for (const Export& e : config.exports)
+    for (const Export& e : config.exports) {
       all.push_back({.path = e.path,
                      .volume = e.volume,
                      .admits = [e](const wire::Address& peer) { return e.admits(peer); },
@@ -150,6 +151,9 @@ class Server final : private wire::RpcProgram {
                      .squash = static_cast<nfs4::Squash>(e.squash),
                      .anonymous_uid = e.anonymous_uid,
                      .anonymous_gid = e.anonymous_gid});
+      for (const Location& location : e.locations)
+        all.back().locations.push_back({location.server, location.path});
+    }
     return all;
   }
 
@@ -176,6 +180,10 @@ class Server final : private wire::RpcProgram {
     options.clients.request_bytes_max = options.clients.response_bytes_max = config_.io_bytes_max + 8192;
     options.nfs.exports = exports_of(config_);
     options.nfs.io_bytes_max = config_.io_bytes_max;
+    options.nfs.names = names_.get();
+    options.nfs.owner_names = {
+        .domain = config_.owner_domain.empty() ? default_owner_domain() : config_.owner_domain,
+        .shown = config_.owner_names};
     return options;
   }
 
@@ -349,6 +357,7 @@ class Server final : private wire::RpcProgram {
   std::vector<int> listening_;
   Supervision& supervision_;
   std::unique_ptr<env::LinuxEnv> env_;
+  const std::unique_ptr<SystemNames> names_ = std::make_unique<SystemNames>(*env_);
   std::optional<asio::signal_set> signals_;
   Vserver::Parts parts_;
   std::unique_ptr<Vserver> alone_;  // of a blade without a peer

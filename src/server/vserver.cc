@@ -69,6 +69,7 @@ Vserver::Vserver(env::Env& env, Parts parts, VserverOptions options,
   client_hooks.start_lock_wait = [this](Run& run, client::WantedLock wanted) {
     processor_->start(run, lock_wait_job(processor_->new_id(), {.wanted = std::move(wanted)}));
   };
+  client_hooks.want_callback_link = [this](client::ClientId client) { nfs_->callback_links().want(client); };
   client_hooks.resume = [this](TransactionId id) { processor_->resume(id); };
   clients_ =
       std::make_unique<client::ClientState>(env, *database_, options_.clients, std::move(client_hooks));

@@ -43,6 +43,9 @@ class Transport {
   virtual void send(ConnectionId connection, Reply&& message) = 0;
   // Closes the connection, as if the peer had. No-op if it is gone.
   virtual void close(ConnectionId connection) = 0;
+  // A connection that this side makes. What is sent to it meanwhile leaves when it is there; that it cannot
+  // be made is its end, as that of any other. 0: there is no room for one more, or no way.
+  virtual ConnectionId connect(const Address& to) = 0;
 };
 
 }  // namespace perdure::wire

@@ -274,5 +274,24 @@ TEST_F(Delegations, ADeadClientsAreInNobodysWay) {
   EXPECT_TRUE(server.callbacks.empty());
 }
 
+// Ten times a second, and not more and more often.
+TEST_F(Delegations, WhoeverRefusesARecallIsCalledAgain) {
+  open(alice, read_access);
+  const uint32_t xid = send_waiting(bob, open_ops(bob, both));
+  size_t answered = 0;
+  constexpr int tenths = 600;
+  for (int i = 0; i < tenths; ++i) {
+    if (answered != server.callbacks.size()) {
+      answered = server.callbacks.size();
+      answer(NFS4_OK, NFS4ERR_BADHANDLE);
+    }
+    server.env.advance(std::chrono::milliseconds(100));
+    server.env.run_until_idle();
+  }
+  EXPECT_FALSE(server.replied(xid));
+  EXPECT_GE(server.callbacks.size(), tenths / 2);
+  EXPECT_LE(server.callbacks.size(), tenths + 1);
+}
+
 }  // namespace
 }  // namespace perdure::conformance

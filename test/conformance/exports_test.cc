@@ -165,5 +165,65 @@ TEST_F(ExportsTest, RulesAreThoseOfTheFirstThatAdmits) {
   alice.expect(NFS4ERR_ACCESS, alice.seq().fh(home).lookup("d").fh(secret).mkdir("e"));
 }
 
+// A file system that is somewhere else (RFC 8881 §11.4).
+TEST_F(ExportsTest, MayBeSomewhereElse) {
+  const ByteVector data = alice.handle({"srv", "data"}), srv = alice.handle({"srv"});
+  alice.ok(alice.seq().fh(data).mkdir("d"));
+  std::vector<Export> exports = server.options.nfs.exports;
+  exports[1].locations = {{"192.0.2.7", "/"}, {"files.example.org", "/a/b"}};
+  apply(exports);
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    // LOOKUP leads there, and nothing more is done.
+    alice.ok(alice.seq().fh(srv).lookup("data"));
+    alice.ok(alice.seq().fh(data));
+    alice.expect(NFS4ERR_MOVED, alice.seq().fh(srv).lookup("data").getfh());
+    alice.expect(NFS4ERR_MOVED, alice.seq().fh(data).getattr({Attribute::type, Attribute::rdattr_error}));
+    alice.expect(NFS4ERR_MOVED, alice.seq().fh(data).lookup("d"));
+    alice.expect(NFS4ERR_MOVED, alice.seq().fh(data).lookupp());
+    alice.expect(NFS4ERR_MOVED, alice.seq().fh(data).mkdir("e"));
+    const Reply reply = alice.ok(alice.seq().fh(srv).lookup("data").getattr(
+        {Attribute::type, Attribute::fsid, Attribute::fs_locations}));
+    wire::XdrDecoder in = reply.in(OP_GETATTR);
+    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_u32(), 1U << 8U | 1U << 24U) << "fsid and fs_locations alone";
+    in.get_u32(), in.get_u64(), in.get_u64();
+    const auto path = [&in] {
+      std::string text;
+      for (uint32_t n = in.get_u32(); n > 0; --n) text += "/" + std::string(in.get_string(256));
+      return text;
+    };
+    EXPECT_EQ(path(), "/srv/data");
+    EXPECT_EQ(in.get_u32(), 2U);
+    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_string(256), "192.0.2.7");
+    EXPECT_EQ(path(), "");
+    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_string(256), "files.example.org");
+    EXPECT_EQ(path(), "/a/b");
+    restart();
+    server.options.nfs.exports = exports;
+  }
+  apply({make_export("/home", "home"), make_export("/srv/data", "data")});
+  EXPECT_EQ(list(data), (std::vector<std::string>{"d", "deep"})) << "it is here again";
+  EXPECT_EQ(alice.attribute(alice.handle({"home"}), Attribute::fs_locations).size(), 4U + 8 + 4);
+}
+
+// READDIR of the directory above (§11.4.2).
+TEST_F(ExportsTest, WhatIsSomewhereElseIsListed) {
+  std::vector<Export> exports = server.options.nfs.exports;
+  exports[1].locations = {{"192.0.2.7", "/"}};
+  apply(exports);
+  const ByteVector srv = alice.handle({"srv"});
+  alice.expect(NFS4ERR_MOVED, alice.seq().fh(srv).readdir(0, 0, 8192, 32768, {Attribute::fileid}));
+  const Reply reply = alice.ok(alice.seq().fh(srv).readdir(
+      0, 0, 8192, 32768, {Attribute::rdattr_error, Attribute::fileid, Attribute::mounted_on_fileid}));
+  const Listing listing = listing_of(reply);
+  ASSERT_EQ(listing.entries.size(), 1U);
+  wire::XdrDecoder in(listing.entries[0].values);
+  EXPECT_EQ(static_cast<Nfsstat4>(in.get_u32()), NFS4ERR_MOVED);
+  in.get_u64();  // mounted_on_fileid; nothing else
+  EXPECT_TRUE(in.finished());
+}
+
 }  // namespace
 }  // namespace perdure::conformance

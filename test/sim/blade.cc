@@ -260,8 +260,9 @@ void Blade::serve() {
   front_ = std::make_unique<server::RpcFront>();
   front_->add_program(100003, 4, 4, 2, vserver_->nfs());
   front_->set_callback_sink(vserver_->nfs().callbacks());
-  vserver_->nfs().attach(world_.network().transport());
-  world_.network().server_up(*front_, *this);
+  wire::Transport& clients = world_.network().server_up(*front_, *this);
+  front_->attach(clients);
+  vserver_->nfs().attach(clients);
   state_ = State::serving;
   serving_since_ = world_.now();
 }

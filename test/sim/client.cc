@@ -22,6 +22,7 @@ Client::Client(World& world, std::string name, uint64_t incarnation, Options opt
       options_(options) {
   CHECK(options_.slots < control_slot);
   for (uint32_t i = 0; i <= options_.slots; ++i) slots_.emplace_back(Slot(*this, i));
+  if (listens()) world_.network().listen(host_, this);
 }
 
 Client::~Client() {
@@ -32,6 +33,8 @@ Client::~Client() {
 void Client::die(env::Duration linger) {
   if (state_ == State::dead) return;
   state_ = State::dead;
+  if (listens()) world_.network().listen(host_, nullptr);
+  for (auto& [number, end] : std::exchange(callback_ends_, {})) world_.network().close(number);
   if (connection_ == 0) return;
   const auto close = [this] { world_.network().close(std::exchange(connection_, 0)); };
   if (linger == env::Duration(0)) return close();
@@ -70,7 +73,10 @@ Task<> Client::start() {
 
 Task<> Client::set_client_id(Verifier verifier) {
   uint64_t confirm = 0;
-  begin_control().setclientid(verifier, name_);
+  std::string address;  // RFC 5665 §5.2.3.3
+  for (const std::byte b : std::as_bytes(std::span(&host_, 1)))
+    address += fmt::format("{}.", std::to_integer<int>(b));
+  begin_control().setclientid(verifier, name_, listens() ? address + "8.1" : "0.0.0.0.0.0");
   Reply& named = co_await control();
   if (!named.setclientid(clientid_, confirm))
     co_return fail("SETCLIENTID: " + bench::status_name(named.error()));
@@ -137,7 +143,10 @@ Task<> Client::renew() {
       last.begin().putrootfh();
     renewed = world_.now();
     Reply& reply = co_await last.ask();
-    if (options_.version40 && !reply.plain(Op::RENEW))
+    if (!options_.version40 || reply.plain(Op::RENEW)) continue;
+    if (reply.error() == NfsStatus::NFS4ERR_CB_PATH_DOWN && on_revoked)
+      on_revoked();
+    else
       co_return fail("RENEW: " + bench::status_name(reply.error()));
   }
 }
@@ -238,7 +247,7 @@ void Client::ask(Slot& slot) {
 
 void Client::received(Bytes message) {
   if (state_ == State::dead) return;
-  if (wire::message_type(message) == wire::MessageType::CALL) return called(message);
+  if (wire::message_type(message) == wire::MessageType::CALL) return called(connection_, message);
   const std::optional<bench::RpcReply> reply = bench::parse_rpc_reply(message);
   if (!reply) return world_.fail("{}: what the server sent is no RPC reply", name_);
   if (!reply->results) return world_.fail("{}: the server refused a call", name_);
@@ -259,10 +268,11 @@ void Client::received(Bytes message) {
 
 // CB_COMPOUND of CB_SEQUENCE and CB_RECALL, CB_NOTIFY_LOCK (RFC 8881 §20) or CB_OFFLOAD (RFC 7862 §16.1).
 // What was executed once is not executed again.
-void Client::called(Bytes message) {
+void Client::called(uint64_t connection, Bytes message) {
   constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, cb_offload = 15, nfs_ok = 0;
   const auto call = wire::parse_call(message);
   if (!call || !options_.back_channel) return world_.fail("{}: a call that it does not understand", name_);
+  if (options_.version40) return called40(connection, *call);
   wire::XdrDecoder in(call->arguments);
   in.get_opaque(1024);
   const uint32_t minor_version = in.get_u32();
@@ -326,7 +336,37 @@ void Client::called(Bytes message) {
   else
     put(nfs_ok, static_cast<uint32_t>(NfsStatus::NFS4ERR_BAD_STATEID));
   world_.trace("{}: callback {}", name_, seqid);
-  world_.network().send(connection_, reply.flatten());
+  world_.network().send(connection, reply.flatten());
+}
+
+ClientEnd& Client::accepted(uint64_t connection) {
+  return callback_ends_.try_emplace(connection, *this, connection).first->second;
+}
+
+// CB_NULL, or CB_COMPOUND of CB_RECALL (RFC 7530 §15), which may come twice.
+void Client::called40(uint64_t connection, const wire::CallHeader& call) {
+  constexpr uint32_t cb_recall = 4;
+  wire::Reply reply;
+  wire::begin_reply(reply, call.xid);
+  if (call.procedure != 0) {
+    wire::XdrDecoder in(call.arguments);
+    in.get_opaque(1024);
+    const uint32_t minor_version = in.get_u32(), ident = in.get_u32(), operations = in.get_u32(),
+                   operation = in.get_u32();
+    Stateid stateid;
+    stateid.seqid = in.get_u32();
+    const Bytes other = in.get_opaque_fixed(stateid.other.size());
+    if (!in.ok() || minor_version != 0 || ident != bench::callback_ident || operations != 1 ||
+        operation != cb_recall || !on_recall)
+      return world_.fail("{}: a callback that it does not understand", name_);
+    std::copy(other.begin(), other.end(), stateid.other.begin());
+    const auto status = static_cast<uint32_t>(on_recall(stateid));
+    reply.put_u32(status);
+    reply.put_u32(0);
+    for (const uint32_t value : {1U, operation, status}) reply.put_u32(value);
+  }
+  world_.trace("{}: called back", name_);
+  world_.network().send(connection, reply.flatten());
 }
 
 void Client::told(uint32_t status_flags) {

@@ -15,6 +15,7 @@
 
 #include <coroutine>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -55,6 +56,7 @@ class Slot {
 
   Call& call() { return call_; }
   Client& client() { return client_; }
+  uint32_t number() const { return number_; }
   // Moments of the last request and its answer, and the server's life that answered.
   uint64_t asked_at() const { return asked_at_; }
   uint64_t answered_at() const { return answered_at_; }
@@ -74,7 +76,7 @@ class Slot {
   Reply reply_;
 };
 
-class Client final : private ClientEnd {
+class Client final : private ClientEnd, private ClientListener {
  public:
   struct Options {
     uint32_t slots = 4;
@@ -83,7 +85,8 @@ class Client final : private ClientEnd {
     unsigned renew_percent = 50;
     // Its lease may end while it is cut off: then the session's loss is no failure, but stops it.
     bool may_expire = false;
-    // It can be called back: on_recall, on_lock_free and on_copied say what it does.
+    // It can be called back: on_recall, on_lock_free and on_copied say what it does. An NFSv4.0 client is
+    // called over connections that the server makes.
     bool back_channel = false;
     // An NFSv4.0 client, without a session: its requests are what comes again under the same transaction id.
     bool version40 = false;
@@ -98,7 +101,7 @@ class Client final : private ClientEnd {
   std::function<void(std::string_view owner)> on_lock_free;
   // CB_OFFLOAD of an asynchronous COPY.
   std::function<void(const Stateid&, NfsStatus, uint64_t bytes)> on_copied;
-  // SEQUENCE has told that a delegation was revoked.
+  // SEQUENCE has told that a delegation was revoked; RENEW, that there is no calling the client.
   std::function<void()> on_revoked;
 
   // EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, and the root's handle.
@@ -126,6 +129,7 @@ class Client final : private ClientEnd {
   const FileHandle& root() const { return root_; }
   uint64_t id() const { return clientid_; }
   const std::string& name() const { return name_; }
+  bool version40() const { return options_.version40; }
 
   // Waits, in virtual time.
   struct Sleep {
@@ -149,14 +153,18 @@ class Client final : private ClientEnd {
   void connected() override;
   void lost() override;
   void received(Bytes message) override;
+  ClientEnd& accepted(uint64_t connection) override;
   void ready();
   void bind();
-  void called(Bytes message);
+  void called(uint64_t connection, Bytes message);
+  void called40(uint64_t connection, const wire::CallHeader& call);
   void told(uint32_t status_flags);
   Task<> renew();
   Task<> set_client_id(Verifier verifier);
   Task<> make_session(Verifier verifier);
   uint32_t minor_version() const { return options_.version40 ? 0 : 2; }
+  // For the server's connections.
+  bool listens() const { return options_.version40 && options_.back_channel; }
   uint32_t new_xid(uint32_t slot);
   bool take_sequence(Slot& slot);
   void ask(Slot& slot);
@@ -168,6 +176,16 @@ class Client final : private ClientEnd {
   void send_later(Slot& slot, env::Duration later);
 
   World& world_;
+  // Of a connection that the server has made, to an NFSv4.0 client.
+  struct CallbackEnd final : ClientEnd {
+    CallbackEnd(Client& c, uint64_t n) : client(c), number(n) {}
+    void connected() override {}
+    void lost() override { client.callback_ends_.erase(number); }  // this one
+    void received(Bytes message) override { client.called(number, message); }
+    Client& client;
+    const uint64_t number;
+  };
+
   const std::string name_;
   const uint32_t host_;
   const uint64_t incarnation_;
@@ -190,6 +208,7 @@ class Client final : private ClientEnd {
   Reply control_reply_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>();
   bench::TaskGroup renewing_;
+  std::map<uint64_t, CallbackEnd> callback_ends_;
 };
 
 }  // namespace perdure::sim

@@ -92,22 +92,64 @@ void Network::deliver(uint64_t number, ByteVector message) {
   });
 }
 
-void Network::send(wire::ConnectionId connection, wire::Reply&& message) {
-  Connection* c = find(connection.value);
+void Network::send_to_client(uint64_t connection, wire::Reply&& message) {
+  Connection* c = find(connection);
   if (c == nullptr) return;
   ByteVector bytes = message.flatten();
   world_.note(crc32c(bytes));
-  world_.trace("connection {}: {} bytes to the client", connection.value, bytes.size());
-  world_.after(arrival(c->to_client) - world_.now(),
-               [this, number = connection.value, bytes = std::move(bytes)] {
-                 Connection* there = find(number);
-                 if (there != nullptr && there->client != nullptr) there->client->received(bytes);
-               });
+  world_.trace("connection {}: {} bytes to the client", connection, bytes.size());
+  world_.after(arrival(c->to_client) - world_.now(), [this, number = connection, bytes = std::move(bytes)] {
+    Connection* there = find(number);
+    if (there != nullptr && there->client != nullptr) there->client->received(bytes);
+  });
 }
 
-void Network::close(wire::ConnectionId connection) {
-  if (find(connection.value) == nullptr) return;
-  world_.fail("the server closes connection {} by itself", connection.value);
+void Network::close_by_server(uint64_t number) {
+  const Connection* c = find(number);
+  if (c == nullptr) return;
+  if (!c->made) return world_.fail("the server closes connection {} by itself", number);
+  world_.trace("the server closes connection {}", number);
+  tell_closed(number, c->life);
+  lose(number);
+}
+
+void Network::tell_closed(uint64_t number, uint64_t life) {
+  Server* to = server(life);
+  if (to == nullptr) return;
+  to->blade->post([this, number, life] {
+    if (Server* still = server(life)) still->front->closed(wire::ConnectionId(number));
+  });
+}
+
+void Network::listen(uint32_t host, ClientListener* listener) {
+  if (listener != nullptr)
+    listeners_[host] = listener;
+  else
+    listeners_.erase(host);
+}
+
+wire::ConnectionId Network::Way::connect(const wire::Address& to) {
+  uint32_t host = 0;
+  std::memcpy(&host, to.ip.data(), sizeof host);
+  return network.connect_to_client(life, host);
+}
+
+// Where nobody listens the server is told so later.
+wire::ConnectionId Network::connect_to_client(uint64_t life, uint32_t host) {
+  const uint64_t number = ++last_;
+  Connection& c = connections_[number];
+  c.host = host;
+  c.life = life;
+  c.server_knows = c.made = true;
+  world_.trace("connection {} is made by the server", number);
+  world_.after(arrival(c.to_client) - world_.now(), [this, number] {
+    Connection* there = find(number);
+    if (there == nullptr) return;
+    const auto listener = listeners_.find(there->host);
+    if (listener == listeners_.end()) return close(number);
+    there->client = &listener->second->accepted(number);
+  });
+  return wire::ConnectionId(number);
 }
 
 // The client's end is gone at once; the server hears of it when what was under way has arrived.
@@ -120,12 +162,9 @@ void Network::close(uint64_t number) {
     Connection* there = find(number);
     if (there == nullptr) return;
     const uint64_t life = there->life;
-    Server* to = there->server_knows ? server(life) : nullptr;
+    const bool known = there->server_knows;
     connections_.erase(number);
-    if (to == nullptr) return;
-    to->blade->post([this, number, life] {
-      if (Server* still = server(life)) still->front->closed(wire::ConnectionId(number));
-    });
+    if (known) tell_closed(number, life);
   });
 }
 
@@ -153,15 +192,15 @@ void Network::lose(uint64_t number) {
 }
 
 // Clients of a blade that was replaced notice one after another; until then they go on to talk to it.
-void Network::server_up(server::RpcFront& front, Blade& blade) {
+wire::Transport& Network::server_up(server::RpcFront& front, Blade& blade) {
   for (auto& [number, c] : connections_)
     if (c.life != 0)
       world_.after(world_.random().exponential(std::chrono::milliseconds(200)),
                    [this, n = number] { cut(n); });
   ++life_;
-  servers_[life_] = {&front, &blade};
   address_ = &blade;
-  front.attach(*this);
+  servers_[life_] = {&front, &blade};
+  return ways_.try_emplace(life_, *this, life_).first->second;
 }
 
 // Its clients hear of it one after another.

@@ -33,6 +33,7 @@ Stage::Stage(World& world) : Workload(world, "stage") {
   bare_ = &add_client({.slots = 1});
   old_ = &add_client({.slots = 1, .may_expire = true, .version40 = true});
   holder_ = &add_client({.slots = 2, .back_channel = true});
+  holder40_ = &add_client({.slots = 1, .back_channel = true, .version40 = true});
 }
 
 Stage::~Stage() = default;
@@ -308,15 +309,49 @@ Task<> Stage::delegate(const char* name) {
     fail("no delegation: {}", bench::status_name(reply.error()));
     co_return;
   }
-  holder_->on_recall = [this, file, delegation](const Stateid& recalled) {
+  give_back_when_recalled(*holder_, file, delegation);
+}
+
+Task<> Stage::delegate40(const char* name) {
+  co_await holder40_->start();
+  Slot& slot = holder40_->slot(0);
+  const std::string file_name = name;
+  const Call::Owner owner{holder40_->id(), "holder"};
+  Stateid delegation;
+  // Until its connection from the server is there.
+  for (uint32_t seqid = 0; !world_.failed();) {
+    Stateid open;
+    bench::ChangeInfo change;
+    slot.begin().putfh(root()).in_order(++seqid).open(owner, bench::share_access_read, file_name);
+    Reply& reply = co_await slot.ask();
+    if (!(reply.putfh() && reply.open(open, change)))
+      co_return fail("open: {}", bench::status_name(reply.error()));
+    if (reply.delegation(delegation) != Reply::Delegation::none) break;
+    if (seqid == 1) {
+      slot.begin().putfh(handles[file_name]).in_order(++seqid).open_confirm(open);
+      Reply& confirmed = co_await slot.ask();
+      if (!(confirmed.putfh() && confirmed.open_confirm(open)))
+        co_return fail("OPEN_CONFIRM: {}", bench::status_name(confirmed.error()));
+    }
+    slot.begin().putfh(handles[file_name]).in_order(++seqid).close(open);
+    Reply& closed = co_await slot.ask();
+    if (!(closed.putfh() && closed.close())) co_return fail("close: {}", bench::status_name(closed.error()));
+    co_await holder40_->sleep(std::chrono::milliseconds(10));
+  }
+  give_back_when_recalled(*holder40_, handles[file_name], delegation);
+}
+
+// A client of NFSv4.0 may be called twice.
+void Stage::give_back_when_recalled(Client& client, const FileHandle& file, const Stateid& delegation) {
+  client.on_recall = [this, &client, file, delegation](const Stateid& recalled) {
     if (recalled.other != delegation.other) return NfsStatus::NFS4ERR_BAD_STATEID;
-    spawn(give_back(file, delegation));
+    if (!std::exchange(gives_back_, true)) spawn(give_back(client, file, delegation));
     return NfsStatus::NFS4_OK;
   };
 }
 
-Task<> Stage::give_back(FileHandle file, Stateid delegation) {
-  Slot& slot = holder_->slot(0);
+Task<> Stage::give_back(Client& client, FileHandle file, Stateid delegation) {
+  Slot& slot = client.slot(0);
   slot.begin().putfh(file).delegreturn(delegation);
   note(slot.call());
   Reply& reply = co_await slot.ask();

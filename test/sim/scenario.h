@@ -106,6 +106,8 @@ class Stage final : public Workload {
   Task<> open_as(const char* name, const char* owner);  // leaves stateids[owner]
   // A fourth client is delegated the file, and gives it back when it is recalled.
   Task<> delegate(const char* name);
+  // The same of a fifth client, of NFSv4.0.
+  Task<> delegate40(const char* name);
   // The fourth client opens the file; then it asks for a lock of its first bytes, is denied it, and waits
   // until it is told that it may come.
   Task<> open_as_holder(const char* name);
@@ -156,7 +158,8 @@ class Stage final : public Workload {
 
  private:
   void note(const Call& call);
-  Task<> give_back(FileHandle file, Stateid delegation);
+  void give_back_when_recalled(Client& client, const FileHandle& file, const Stateid& delegation);
+  Task<> give_back(Client& client, FileHandle file, Stateid delegation);
   Task<std::optional<Stateid>> begin_copy(const char* from, const char* to, Call::CopyRange range);
   Task<> holder_locks(FileHandle file, NfsStatus expected);
   void read_answer(Reply& reply, const std::vector<Op>& list);
@@ -168,9 +171,11 @@ class Stage final : public Workload {
   Task<> look_at_locks(std::string path, FileHandle file);
   Task<> look_at_subject();
 
-  Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr, *old_ = nullptr, *holder_ = nullptr;
+  Client *subject_ = nullptr, *observer_ = nullptr, *bare_ = nullptr, *old_ = nullptr, *holder_ = nullptr,
+         *holder40_ = nullptr;
   Call* bare_call_ = nullptr;
   Stateid holders_open_;
+  bool gives_back_ = false;
   bool holder_has_lock_ = false, copied_ = false;
   bool acting_ = false;
   Operations operations_;

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,15 +82,24 @@ env::Duration ServerThread::cpu_time() {
   return result;
 }
 
-Client::Client(const wire::Address& server, int receive_buffer)
-    : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+Client::Client(int fd) : fd_(fd) {
   CHECK(fd_ >= 0);
-  if (receive_buffer > 0)
-    CHECK(::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer) == 0);
   const timeval patience{20, 0};
   CHECK(::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
   const int on = 1;
   CHECK(::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0);
+}
+
+Client Client::accepted(int listening) {
+  pollfd connection{listening, POLLIN, 0};
+  CHECK(::poll(&connection, 1, 20'000) == 1);
+  return Client(::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC));
+}
+
+Client::Client(const wire::Address& server, int receive_buffer)
+    : Client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  if (receive_buffer > 0)
+    CHECK(::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer) == 0);
   sockaddr_storage address;
   const socklen_t length = to_kernel(server, address);
   CHECK(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), length) == 0);

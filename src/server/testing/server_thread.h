@@ -45,6 +45,8 @@ class ServerThread {
 class Client {
  public:
   explicit Client(const wire::Address& server, int receive_buffer = 0);
+  // The other end of the next connection that is made to this socket.
+  static Client accepted(int listening);
   Client(Client&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Client& operator=(Client&&) = delete;
   ~Client();
@@ -61,6 +63,7 @@ class Client {
   int descriptor() const { return fd_; }
 
  private:
+  explicit Client(int fd);
   int fd_;
 };
 

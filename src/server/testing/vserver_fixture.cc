@@ -132,6 +132,7 @@ void VserverFixture::crash() {
   vserver_.reset();
   image_->crash(env.random());
   replies_.clear();
+  made.clear();
   ++connection_;
 }
 
@@ -158,12 +159,29 @@ uint32_t VserverFixture::send(Bytes compound, uint32_t uid, uint32_t xid) {
   return xid;
 }
 
-void VserverFixture::send(wire::ConnectionId, wire::Reply&& message) {
+wire::ConnectionId VserverFixture::connect(const wire::Address& to) {
+  constexpr uint64_t first_made = uint64_t{1} << 32U;
+  if (refuses) return {};
+  const wire::ConnectionId connection(first_made + ++connections_made_);
+  made.emplace(connection, to);
+  return connection;
+}
+
+void VserverFixture::lose(wire::ConnectionId connection) {
+  made.erase(connection);
+  env.post([this, connection] { vserver_->nfs().closed(connection); });
+  env.run_until_idle();
+}
+
+void VserverFixture::send(wire::ConnectionId connection, wire::Reply&& message) {
   const ByteVector bytes = message.flatten();
   if (wire::message_type(bytes) == wire::MessageType::CALL) {
     const auto call = wire::parse_call(bytes);
     ASSERT_TRUE(call);
-    callbacks.push_back({call->xid, ByteVector(call->arguments.begin(), call->arguments.end())});
+    callbacks.push_back({.xid = call->xid,
+                         .arguments = ByteVector(call->arguments.begin(), call->arguments.end()),
+                         .procedure = call->procedure,
+                         .connection = connection});
     return;
   }
   const std::optional<wire::ReplyHeader> header = wire::parse_reply(bytes);
@@ -176,10 +194,11 @@ void VserverFixture::send(wire::ConnectionId, wire::Reply&& message) {
 }
 
 void VserverFixture::answer(const Callback& callback, Bytes results) {
-  env.post([this, xid = callback.xid, bytes = ByteVector(results.begin(), results.end())] {
+  env.post([this, xid = callback.xid, connection = callback.connection,
+            bytes = ByteVector(results.begin(), results.end())] {
     wire::ReplyHeader header{.xid = xid};
     header.results = bytes;
-    vserver_->nfs().callbacks().reply(wire::ConnectionId(connection_), header);
+    vserver_->nfs().callbacks().reply(connection, header);
   });
   env.run_until_idle();
 }

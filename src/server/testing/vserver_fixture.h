@@ -113,9 +113,16 @@ class VserverFixture : private wire::Transport {
   struct Callback {
     uint32_t xid = 0;
     ByteVector arguments;
+    uint32_t procedure = 0;
+    wire::ConnectionId connection;
   };
   std::vector<Callback> callbacks;
   void answer(const Callback& callback, Bytes results);
+  // The connections that the server has made, and to where. While it is refused, there is no way.
+  std::map<wire::ConnectionId, wire::Address> made;
+  bool refuses = false;
+  // One of those ends.
+  void lose(wire::ConnectionId connection);
   // The connection ends, and what comes next comes over a new one.
   void reconnect();
 
@@ -134,7 +141,8 @@ class VserverFixture : private wire::Transport {
 
  private:
   void send(wire::ConnectionId connection, wire::Reply&& message) override;
-  void close(wire::ConnectionId) override {}
+  void close(wire::ConnectionId connection) override { made.erase(connection); }
+  wire::ConnectionId connect(const wire::Address& to) override;
   template <class T, class Call>
   T wait(Call call);
 
@@ -143,7 +151,7 @@ class VserverFixture : private wire::Transport {
   std::map<uint32_t, ByteVector> replies_;
   std::set<uint32_t> refused_;
   uint32_t next_xid_ = 1;
-  uint64_t connection_ = 1;
+  uint64_t connection_ = 1, connections_made_ = 0;
   bool failed_ = false;
 };
 

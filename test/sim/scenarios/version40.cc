@@ -136,6 +136,13 @@ std::vector<Scenario> version40_scenarios() {
        },
        .act = open_first,
        .follow = open_confirm},
+      {.name = "40-delegation-recalled",
+       .prepare = [](Stage& s) -> Task<> {
+         co_await prepare_file(s);
+         co_await s.delegate40("f");
+       },
+       .act = open_first,
+       .follow = open_confirm},
       {.name = "40-open-confirm", .prepare = prepare_unconfirmed, .act = open_confirm, .follow = close<3>},
       {.name = "40-open-downgrade",
        .prepare = [](Stage& s) -> Task<> {

@@ -1,6 +1,6 @@
 // Delegations: clients open a few files, keep what they are delegated, and read from what they know as long
 // as nobody recalls it. Others write; what is recalled is given back sooner or later, and sometimes by
-// itself.
+// itself. Some of the clients are of NFSv4.0.
 //
 // Judged: each file is one register, and all reads of it, those from a client's own memory included, and all
 // writes are linearizable (linearizable.h). So nothing is acknowledged to one client while another still has
@@ -29,7 +29,7 @@ struct RegisterOp {
 
 struct Register {
   uint64_t value = 0;
-  auto operator<=>(const Register&) const = default;
+  bool operator==(const Register&) const = default;
   bool apply(const RegisterOp& op) {
     if (op.write) value = op.value;
     return value == op.value;
@@ -43,8 +43,9 @@ class DelegationsWorkload final : public Workload {
   Task<> setup() override {
     const uint64_t clients = random().between(2, 3), files = random().between(1, 2);
     for (uint64_t i = 0; i < clients && !world_.failed(); ++i) {
-      Client& client =
-          add_client({.slots = static_cast<uint32_t>(random().between(2, 3)), .back_channel = true});
+      Client& client = add_client({.slots = static_cast<uint32_t>(random().between(2, 3)),
+                                   .back_channel = true,
+                                   .version40 = i != 0 && random().one_in(2)});
       Holder& holder = holders_.emplace_back(Holder{&client, {}});
       client.on_recall = [this, &holder](const Stateid& stateid) { return recalled(holder, stateid); };
       client.on_revoked = [this, &holder] {
@@ -55,10 +56,10 @@ class DelegationsWorkload final : public Workload {
     if (world_.failed()) co_return;
     Slot& first = holders_[0].client->slot(0);
     const std::string name = "delegations", owner = "maker";
-    const FileHandle root = co_await make_directory(first, holders_[0].client->root(), name);
+    root_ = co_await make_directory(first, holders_[0].client->root(), name);
     for (uint64_t i = 0; i < files && !world_.failed(); ++i) {
       const std::string file = fmt::format("file {}", i);
-      const OpenFile created = co_await create_file(first, root, file, owner);
+      const OpenFile created = co_await create_file(first, root_, file, owner);
       co_await close_file(first, created);
       files_.push_back({file, created.handle, {}});
     }
@@ -142,14 +143,12 @@ class DelegationsWorkload final : public Workload {
       slot.begin().putfh(file.handle).delegreturn(stateid);
       Reply& reply = co_await slot.ask();
       if (!(reply.putfh() && reply.plain(Op::DELEGRETURN))) {
-        if (reply.error() != NfsStatus::NFS4ERR_DELEG_REVOKED) {
+        const bool old = holder.client->version40();
+        if (reply.error() != (old ? NfsStatus::NFS4ERR_EXPIRED : NfsStatus::NFS4ERR_DELEG_REVOKED)) {
           fail("{}: DELEGRETURN: {}", file.name, bench::status_name(reply.error()));
           co_return;
         }
-        slot.begin().free_stateid(stateid);
-        Reply& freed = co_await slot.ask();
-        if (!freed.plain(Op::FREE_STATEID))
-          fail("{}: FREE_STATEID: {}", file.name, bench::status_name(freed.error()));
+        if (!old) co_await free(slot, file, stateid);
       }
       // Meanwhile it may have got the next one.
       it = holder.held.find(&file);
@@ -158,12 +157,24 @@ class DelegationsWorkload final : public Workload {
   }
   bool idle() const { return working_ == 0; }
 
+  Task<> free(Slot& slot, const File& file, Stateid stateid) {
+    slot.begin().free_stateid(stateid);
+    Reply& freed = co_await slot.ask();
+    if (!freed.plain(Op::FREE_STATEID))
+      fail("{}: FREE_STATEID: {}", file.name, bench::status_name(freed.error()));
+  }
+
   // OPEN, and what it gives.
   Task<bool> open(Holder& holder, Slot& slot, File& file, uint32_t access, Stateid& stateid) {
-    const std::string owner = fmt::format("{} {}", holder.client->name(), ++holder.opens);
-    slot.begin()
-        .putfh(file.handle)
-        .open_current({holder.client->id(), owner}, {.access = access, .delegation = true});
+    const bool old = holder.client->version40();
+    // Of NFSv4.0 each slot has one.
+    const std::string owner =
+        fmt::format("{} {}", holder.client->name(), old ? slot.number() : ++holder.opens);
+    const Call::Owner by{holder.client->id(), owner};
+    if (old)
+      slot.begin().putfh(root_).in_order(++seqids_[&slot]).open(by, {.access = access}, file.name);
+    else
+      slot.begin().putfh(file.handle).open_current(by, {.access = access, .delegation = true});
     Reply& reply = co_await slot.ask();
     bench::ChangeInfo change;
     if (!(reply.putfh() && reply.open(stateid, change))) {
@@ -177,11 +188,19 @@ class DelegationsWorkload final : public Workload {
         fail("{}: a second delegation to {}", file.name, holder.client->name());
       holder.held.insert_or_assign(&file, Held{.stateid = delegation});
     }
-    co_return true;
+    if (!old || seqids_[&slot] > 1) co_return true;
+    slot.begin().putfh(file.handle).in_order(++seqids_[&slot]).open_confirm(stateid);
+    Reply& confirmed = co_await slot.ask();
+    if (!(confirmed.putfh() && confirmed.open_confirm(stateid)))
+      fail("{}: OPEN_CONFIRM: {}", file.name, bench::status_name(confirmed.error()));
+    co_return !world_.failed();
   }
 
   Task<> close(Slot& slot, File& file, Stateid stateid) {
-    slot.begin().putfh(file.handle).close(stateid);
+    if (slot.client().version40())
+      slot.begin().putfh(file.handle).in_order(++seqids_[&slot]).close(stateid);
+    else
+      slot.begin().putfh(file.handle).close(stateid);
     Reply& reply = co_await slot.ask();
     if (!(reply.putfh() && reply.close()))
       fail("{}: close: {}", file.name, bench::status_name(reply.error()));
@@ -248,6 +267,8 @@ class DelegationsWorkload final : public Workload {
     --working_;
   }
 
+  FileHandle root_;
+  std::map<const Slot*, uint32_t> seqids_;  // the last ones of their owners, of NFSv4.0
   std::deque<Holder> holders_;
   std::deque<File> files_;
   std::map<std::pair<const Holder*, const File*>, uint64_t> writing_;
