@@ -52,9 +52,14 @@ uint32_t FileHistory::asked(Change change) {
   return number;
 }
 
-uint32_t FileHistory::write_asked(uint64_t moment, uint64_t life, uint64_t offset, uint64_t length) {
+uint32_t FileHistory::write_asked(uint64_t moment, uint64_t life, uint64_t offset, uint64_t length,
+                                  bool unstable) {
   CHECK(offset % word_bytes == 0 && length % word_bytes == 0);
-  return asked({.begin = offset, .end = offset + length, .asked = moment, .asked_life = life});
+  return asked({.begin = offset,
+                .end = offset + length,
+                .asked = moment,
+                .asked_life = life,
+                .asked_unstable = unstable});
 }
 
 void FileHistory::fill(uint32_t number, MutableBytes data) const {
@@ -110,7 +115,9 @@ void FileHistory::commit_answered(uint64_t asked, uint64_t offset, uint64_t leng
 // ------------------------------------------------------------------------------------------------- reads
 
 uint64_t FileHistory::latest(const Change& change, uint64_t life) const {
-  return change.seen_life == life && life != 0 ? std::min(change.answered, change.seen) : change.answered;
+  const bool seen = change.seen_life == life && life != 0;
+  if (!seen || (change.asked_unstable && change.asked_life != life)) return change.answered;
+  return std::min(change.answered, change.seen);
 }
 
 bool FileHistory::sure(const Entry& entry, const Asked& read) const {

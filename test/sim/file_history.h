@@ -14,8 +14,8 @@
 // sure, too, for reads of the life in which it was both asked for and answered.
 //
 // An unstable write that has not been answered may be executed twice: once more after a crash, though
-// write-back or another client's COMMIT has made it stable before. So what has been seen of it counts for one
-// life alone, and when it fails the second time it may nevertheless be there.
+// write-back or another client's COMMIT has made it stable before. So what has been seen of it counts only in
+// the life in which it was asked for, and when it fails the second time it may nevertheless be there.
 //
 // Approximate: an unstable write that was asked for in one life and answered in another, or before a clean
 // restart, is taken for lost if need be, until COMMIT tells that it is not. Blocks and writes are not judged
@@ -39,7 +39,7 @@ class FileHistory {
   FileHistory();
 
   // Changes, by the number that they get. `moment`: of the world; all of them are different.
-  uint32_t write_asked(uint64_t moment, uint64_t life, uint64_t offset, uint64_t length);
+  uint32_t write_asked(uint64_t moment, uint64_t life, uint64_t offset, uint64_t length, bool unstable);
   void fill(uint32_t number, MutableBytes data) const;
   void write_answered(uint32_t number, uint64_t moment, uint64_t life, bool stable,
                       const bench::Verifier& verifier);
@@ -55,6 +55,7 @@ class FileHistory {
     uint64_t asked_life = 0, life = 0;  // life: in which it was asked for and answered; 0: in none
     uint64_t seen_life = 0, seen = 0;   // a read of this life has seen it, and was answered then
     bool truncation = false, stable = false, failed = false, undone = false;
+    bool asked_unstable = false;
     bench::Verifier verifier{};
   };
   const Change& change(uint32_t number) const { return changes_[number]; }

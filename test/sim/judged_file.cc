@@ -24,8 +24,10 @@ void JudgedFile::judge(const std::string& wrong) {
 }
 
 Task<NfsStatus> JudgedFile::write(Slot& slot, Stateid stateid, Range range, StableHow how) {
-  const uint32_t number =
-      history_.write_asked(world_.moment(), world_.network().life(), range.offset, range.length);
+  const uint32_t number = history_.write_asked(world_.moment(), world_.network().life(), range.offset,
+                                               range.length, how == StableHow::UNSTABLE4);
+  world_.trace("{} {}: change {} [{}, +{}), level {}", slot.client().name(), name_, number, range.offset,
+               range.length, static_cast<int>(how));
   Call& call = slot.begin().putfh(handle_);
   history_.fill(number, call.write(stateid, range.offset, how, range.length));
   Reply& reply = co_await slot.ask();
@@ -51,6 +53,7 @@ Task<NfsStatus> JudgedFile::write(Slot& slot, Stateid stateid, Range range, Stab
 
 Task<NfsStatus> JudgedFile::truncate(Slot& slot, Stateid stateid, uint64_t size) {
   const uint32_t number = history_.truncate_asked(world_.moment(), size);
+  world_.trace("{} {}: change {}: size {}", slot.client().name(), name_, number, size);
   slot.begin().putfh(handle_).set_size(stateid, size);
   Reply& reply = co_await slot.ask();
   if (!(reply.putfh() && reply.setattr())) {
@@ -58,7 +61,7 @@ Task<NfsStatus> JudgedFile::truncate(Slot& slot, Stateid stateid, uint64_t size)
     world_.fail("{}: truncate: {}", name_, bench::status_name(reply.error()));
     co_return reply.error();
   }
-  world_.trace("{} {}: change {}: size {}", slot.client().name(), name_, number, size);
+  world_.trace("{} {}: change {}: size {}: done", slot.client().name(), name_, number, size);
   history_.truncate_answered(number, slot.answered_at());
   co_return NfsStatus::NFS4_OK;
 }

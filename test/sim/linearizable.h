@@ -19,9 +19,9 @@ struct Timed {
   Op op;
 };
 
-// Model: copyable, comparable; `bool apply(const Op&)` executes an operation and says whether the answer that
-// was seen is the model's (if not, the model is of no use any more). Op: `bool changes() const`, false if it
-// surely changes nothing; `std::string words() const`. Returns what is wrong, or nothing.
+// Model: copyable, ordered (in whatever way); `bool apply(const Op&)` executes an operation and says whether
+// the answer that was seen is the model's (if not, the model is of no use any more). Op: `bool changes()
+// const`, false if it surely changes nothing; `std::string words() const`. Returns what is wrong, or nothing.
 template <class Model, class Op>
 std::string check_linearizable(const Model& initial, const std::vector<Timed<Op>>& history) {
   struct Event {
@@ -30,9 +30,9 @@ std::string check_linearizable(const Model& initial, const std::vector<Timed<Op>
     bool answer;
   };
   struct State {
-    Model model;
     std::set<size_t> early;  // have taken effect, but are not answered
-    bool operator==(const State&) const = default;
+    Model model;
+    auto operator<=>(const State&) const = default;
   };
   std::vector<Event> events;
   for (size_t i = 0; i < history.size(); ++i) {
@@ -41,19 +41,19 @@ std::string check_linearizable(const Model& initial, const std::vector<Timed<Op>
   }
   std::ranges::sort(events, {}, &Event::moment);
 
-  std::vector<State> states{{initial, {}}};
+  std::set<State> states{{{}, initial}};
   std::set<size_t> open;
   for (const Event& event : events) {
     if (!event.answer) {
       open.insert(event.op);
       continue;
     }
-    std::vector<State> next;
+    std::set<State> next, seen;
     const auto keep = [&](State&& state) {
       state.early.erase(event.op);
-      if (std::ranges::find(next, state) == next.end()) next.push_back(std::move(state));
+      next.insert(std::move(state));
     };
-    std::vector<State> seen, todo = std::move(states);
+    std::vector<State> todo(states.begin(), states.end());
     while (!todo.empty()) {
       State state = std::move(todo.back());
       todo.pop_back();
@@ -70,7 +70,7 @@ std::string check_linearizable(const Model& initial, const std::vector<Timed<Op>
         keep(std::move(state));
         continue;
       }
-      if (std::ranges::find(seen, state) != seen.end()) continue;
+      if (!seen.insert(state).second) continue;
       for (const size_t other : open) {
         if (other == event.op || state.early.contains(other) || !history[other].op.changes()) continue;
         State with = state;
@@ -78,9 +78,7 @@ std::string check_linearizable(const Model& initial, const std::vector<Timed<Op>
         with.early.insert(other);
         todo.push_back(std::move(with));
       }
-      State now = state;
-      if (now.model.apply(history[event.op].op)) keep(std::move(now));
-      seen.push_back(std::move(state));
+      if (state.model.apply(history[event.op].op)) keep(std::move(state));
     }
     open.erase(event.op);
     if (next.empty()) {

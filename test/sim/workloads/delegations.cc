@@ -29,7 +29,7 @@ struct RegisterOp {
 
 struct Register {
   uint64_t value = 0;
-  bool operator==(const Register&) const = default;
+  auto operator<=>(const Register&) const = default;
   bool apply(const RegisterOp& op) {
     if (op.write) value = op.value;
     return value == op.value;

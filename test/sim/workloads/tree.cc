@@ -29,7 +29,7 @@ constexpr const char* kind_names[] = {"lookup",  "create", "mkdir", "remove",   
 // What one block holds: two values, of its first part and of the rest.
 struct Content {
   uint64_t first = 0, rest = 0;
-  bool operator==(const Content&) const = default;
+  auto operator<=>(const Content&) const = default;
 };
 
 struct TreeOp {
@@ -73,13 +73,13 @@ struct Node {
   uint64_t links = 0, size = 0, parent = 0;
   std::map<std::string, uint64_t> entries;
   std::map<uint64_t, Content> blocks;
-  bool operator==(const Node&) const = default;
+  auto operator<=>(const Node&) const = default;
 };
 
 class TreeModel {
  public:
   explicit TreeModel(uint64_t root) { nodes_[root] = {.directory = true, .links = 2, .parent = root}; }
-  bool operator==(const TreeModel&) const = default;
+  auto operator<=>(const TreeModel&) const = default;
 
   bool apply(const TreeOp& op) {
     const NfsStatus status = execute(op);

@@ -61,7 +61,7 @@ struct XattrOp {
 struct XattrModel {
   std::map<std::string, ValueId> values;
   uint64_t change = 0;
-  bool operator==(const XattrModel&) const = default;
+  auto operator<=>(const XattrModel&) const = default;
 
   bool apply(const XattrOp& op) {
     const auto found = values.find(op.name);
