@@ -93,6 +93,10 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
   Call& call = calls_[run.transaction()];
   const std::optional<Nfsstat4> none;
   if (registers.step == CallStep::answered) return std::optional(Nfsstat4::NFS4_OK);
+  if (call.ended) {  // in this run: this is another call
+    forget(run.transaction(), call);
+    call = {};
+  }
   std::optional<CallbackTarget> target = TRY(find_target(cs, run, client, registers));
   if (!target) {
     // What a sequence id waited for is of no use any more, and must not hold back a deadline. Nor must a slot
@@ -223,13 +227,14 @@ void BackCalls::call_again(TransactionId id, Call& call) {
 
 Outcome<void> BackCalls::end(state::Run& run, BackCallRegisters& registers) {
   TRY(leave_slot(run, registers));
+  const auto here = calls_.find(run.transaction());
+  if (here == calls_.end()) return {};
+  here->second.ended = true;
   run.on_commit([this, id = run.transaction()] {
     const auto it = calls_.find(id);
-    if (it != calls_.end()) {
-      service_.clients().env().cancel(it->second.timer);
-      calls_.erase(it);
-    }
-    service_.callbacks().forget(id);
+    if (it == calls_.end() || !it->second.ended) return;
+    forget(id, it->second);
+    calls_.erase(it);
   });
   return {};
 }
@@ -272,6 +277,11 @@ void BackCalls::wake_slot_waiters(state::Run& run, client::SessionNumber session
     slot_waiters_.erase(it);
     for (const TransactionId id : waiting) service_.processor().resume(id);
   });
+}
+
+void BackCalls::forget(TransactionId id, const Call& call) {
+  service_.clients().env().cancel(call.timer);
+  service_.callbacks().forget(id);
 }
 
 // There is one timer for each call: what was to come before is of no use any more.

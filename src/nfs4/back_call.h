@@ -59,6 +59,7 @@ class BackCalls {
     env::Instant called_at;
     env::Instant not_before{};  // the client has refused the last one
     env::TimerId timer{};       // resumes the transaction
+    bool ended = false;         // and what is here counts no more, once that is committed
   };
   Outcome<void> choose(state::Run& run, client::ClientId client, BackCallRegisters& registers, Call& call);
   Outcome<std::optional<Nfsstat4>> answered(state::Run& run, client::ClientId client,
@@ -68,6 +69,7 @@ class BackCalls {
   void wake_slot_waiters(state::Run& run, client::SessionNumber session);
   void set_time(TransactionId id, env::Duration duration);
   void call_again(TransactionId id, Call& call);
+  void forget(TransactionId id, const Call& call);
 
   Service& service_;
   absl::btree_map<TransactionId, Call> calls_;

@@ -40,6 +40,7 @@ void CallbackLinks::open(client::ClientId client, Link& link) {
       row != nullptr ? parse_callback_place(row->callback) : std::nullopt;
   if (!place) {
     links_.erase(client);
+    service_.clients().callback_link_failed(client);
     return;
   }
   if (transport_ != nullptr) link.connection = transport_->connect(place->address);

@@ -71,8 +71,8 @@ nlohmann::json transactions_json(Vserver& v) {
 nlohmann::json clients_json(Vserver& v) {
   const client::ClientState::Figures f = v.clients().figures();
   return {{"clients", f.clients},         {"sessions", f.sessions},   {"opens", f.opens},
-          {"lock_states", f.lock_states}, {"lock_rows", f.lock_rows}, {"replays", f.replays},
-          {"expired", f.expired}};
+          {"lock_states", f.lock_states}, {"lock_rows", f.lock_rows}, {"delegations", f.delegations},
+          {"replays", f.replays},         {"expired", f.expired}};
 }
 
 nlohmann::json memory_json(Vserver& v) {

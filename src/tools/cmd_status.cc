@@ -55,11 +55,12 @@ void print_words(const nlohmann::json& j) {
   print_transactions(j.at("transactions"));
   const nlohmann::json& c = j.at("client_state");
   fmt::print(
-      "clients       {} with {} sessions, {} opens, {} lock owners, {} lock rows; {} expired, {} replays "
-      "answered\n",
+      "clients       {} with {} sessions, {} opens, {} lock owners, {} lock rows, {} delegations; {} "
+      "expired, "
+      "{} replays answered\n",
       c.value("clients", 0ULL), c.value("sessions", 0ULL), c.value("opens", 0ULL),
-      c.value("lock_states", 0ULL), c.value("lock_rows", 0ULL), c.value("expired", 0ULL),
-      c.value("replays", 0ULL));
+      c.value("lock_states", 0ULL), c.value("lock_rows", 0ULL), c.value("delegations", 0ULL),
+      c.value("expired", 0ULL), c.value("replays", 0ULL));
   const nlohmann::json& m = j.at("memory");
   fmt::print("memory        {} resident: tables {}, pages {} (dirty {}, logged {}), store {}\n",
              bytes(m, "resident_bytes"), bytes(m, "tables_bytes"), bytes(m, "pages_bytes"),
