@@ -175,11 +175,19 @@ void BlockReader::mark_bad(BlockNo block, const std::string& why) {
   bad_[block] = {env_.now(), false};
 }
 
-bool BlockReader::under_way(const BlockRange& range) const {
+auto BlockReader::last_of(const BlockRange& range) const -> Fetch* {
   auto it = fetches_.lower_bound(BlockNo(range.first.value + range.count));
-  if (it == fetches_.begin()) return false;
-  const Fetch& last = *std::prev(it)->second;
-  return last.first.value + last.crcs.size() > range.first.value;
+  if (it == fetches_.begin()) return nullptr;
+  Fetch& last = *std::prev(it)->second;
+  return last.first.value + last.crcs.size() > range.first.value ? &last : nullptr;
+}
+
+bool BlockReader::under_way(const BlockRange& range) const {
+  return last_of(range) != nullptr;
+}
+
+void BlockReader::when_read(const BlockRange& range, env::Task task) {
+  last_of(range)->waiters.push_back(std::move(task));
 }
 
 void BlockReader::forget(const BlockRange& range) {

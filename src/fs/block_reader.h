@@ -49,6 +49,8 @@ class BlockReader {
 
   // One of the blocks is being read.
   bool under_way(const BlockRange& range) const;
+  // Runs the task when the last of those, which there is, has been read, well or badly.
+  void when_read(const BlockRange& range, env::Task task);
   uint64_t blocks_under_way() const { return blocks_under_way_; }
   // They are allocated anew: what was known of their content is wrong.
   void forget(const BlockRange& range);
@@ -81,6 +83,8 @@ class BlockReader {
   void mend(const std::shared_ptr<Fetch>& fetch, size_t index);
   void finish(const std::shared_ptr<Fetch>& fetch);
   void mark_bad(BlockNo block, const std::string& why);
+  // The last one that reads any of these; nullptr: there is none.
+  Fetch* last_of(const BlockRange& range) const;
 
   static constexpr size_t request_blocks_max = 256;
   static constexpr size_t bad_max = 65536;

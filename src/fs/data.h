@@ -70,6 +70,7 @@ class Data {
   // What the data side asks of the server; each may be asked often, and may be left out.
   struct Hooks {
     std::function<void()> want_checkpoint;  // and free_pending() after it
+    std::function<void()> want_freeing;     // free_pending(), again
     std::function<void()> want_write_back;  // of all dirty pages and page rows
     // A flush of the block store has failed: nothing will be written to it any more.
     std::function<void(const Error&)> failed;

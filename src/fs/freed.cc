@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/mark.h"
 #include "base/planted_bug.h"
 #include "fs/data.h"
 #include "fs/sharing.h"
@@ -46,8 +47,15 @@ bool free_pending(FileSystem& fs, Run& run) {
   for (auto row = *fs.freed.first(run, {0}, last); row; row = *fs.freed.next(run, row.key, last)) {
     if (!data.freed_rows.covered(fs, row.key.sequence)) break;  // nor are those behind it
     const auto& freed = row.row->ranges;
-    if (std::any_of(freed.begin(), freed.end(), [&](const auto& r) { return data.reader.under_way(r); }))
-      continue;  // still being read for somebody who saw them in use
+    // Still being read for somebody who saw them in use.
+    const auto read = std::ranges::find_if(freed, [&](const auto& r) { return data.reader.under_way(r); });
+    if (read != freed.end()) {
+      PERDURE_MARK("a freed block is still being read");
+      data.reader.when_read(*read, [&data] {
+        if (data.hooks.want_freeing) data.hooks.want_freeing();
+      });
+      continue;
+    }
     if (!erased.empty() && ranges.size() + freed.size() > ranges_max) {
       finished = false;
       break;

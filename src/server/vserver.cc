@@ -365,6 +365,7 @@ void Vserver::open_service() {
     processor_->start(run, async_copy_job(processor_->new_id(), std::move(registers)));
   };
   fs_->data().hooks.want_checkpoint = [this] { checkpointer_->request([] {}); };
+  fs_->data().hooks.want_freeing = [this] { free_blocks(); };
   fs_->data().hooks.failed = [this](const Error& error) { fail(error); };
   fs_->data().hooks.want_write_back = [this] { write_back(fs::WriteBackScope::everything); };
 }
@@ -465,11 +466,17 @@ void Vserver::begin_write_back() {
 }
 
 void Vserver::free_blocks() {
-  if (std::exchange(freeing_, true)) return;
+  if (std::exchange(freeing_, true)) {
+    free_again_ = true;
+    return;
+  }
   processor_->submit(std::make_unique<FreeJob>(
       *processor_, processor_->new_id(), Kind::unlogged, InternalOperation::free_blocks, NoRegisters{},
       [this](Run& run, NoRegisters&) -> Outcome<bool> { return fs::free_pending(*fs_, run); },
-      [this](Status) { freeing_ = false; }));
+      [this](Status) {
+        freeing_ = false;
+        if (std::exchange(free_again_, false)) free_blocks();
+      }));
 }
 
 void Vserver::every(env::Duration interval, void (Vserver::*task)()) {

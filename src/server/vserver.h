@@ -145,7 +145,7 @@ class Vserver {
   env::Task on_checkpoint_;
   std::string uuid_;
   bool open_ = false, stopping_ = false;
-  bool writing_back_ = false, freeing_ = false;
+  bool writing_back_ = false, freeing_ = false, free_again_ = false;
   env::Instant leases_checked_{};
   size_t expiring_ = 0;  // clients whose leases have ended, being removed
   // The pass that follows the one under way: one for all who ask meanwhile.
