@@ -69,7 +69,7 @@ Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId 
     if (row.recalled) continue;
     row.recalled = true;
     const ClientId holder = row.client;
-    cs.delegations.put(run, from, std::move(row));
+    cs.delegations.put(run, from, row);
     cs.hooks().start_recall(run, holder, from);
     PERDURE_MARK("a delegation is recalled");
   }

@@ -49,20 +49,20 @@ wire::Credential credential_for(Bytes security) {
 // Whom the call that has been chosen is for; nullopt: that is gone.
 Outcome<std::optional<CallbackTarget>> find_target(ClientState& cs, state::Run& run, client::ClientId client,
                                                    const BackCallRegisters& registers) {
-  const std::optional<CallbackTarget> none;
-  if (registers.step == CallStep::choose) return none;
+  using Target = std::optional<CallbackTarget>;
+  if (registers.step == CallStep::choose) return Target();
   if (registers.session != client::SessionNumber(0)) {
     const SessionRow* session = TRY(cs.sessions.get(run, {registers.session}));
-    if (session == nullptr) return none;
-    return std::optional(CallbackTarget{.program = session->callback_program,
-                                        .minor_version = session->minor_version,
-                                        .credential = credential_for(session->callback_security),
-                                        .session = session->id});
+    if (session == nullptr) return Target();
+    return Target(CallbackTarget{.program = session->callback_program,
+                                 .minor_version = session->minor_version,
+                                 .credential = credential_for(session->callback_security),
+                                 .session = session->id});
   }
   const client::ClientRow* row = TRY(cs.clients.get(run, {client}));
   const auto place = row != nullptr ? parse_callback_place(row->callback) : std::nullopt;
-  if (!place) return none;
-  return std::optional(
+  if (!place) return Target();
+  return Target(
       CallbackTarget{.program = place->program,
                      .ident = place->ident,
                      .credential = {.flavor = wire::AuthFlavor::AUTH_SYS, .uid = 0, .gid = 0, .gids = {}}});

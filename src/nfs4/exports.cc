@@ -47,7 +47,7 @@ Outcome<void> Exports::apply(fs::FileSystem& fs, state::Run& run, const std::vec
     places.any_absent |= !e->locations.empty();
   }
   if (!whole) TRY(remove_others(fs, run, places, places.root, "/"));
-  run.on_commit([this, places = std::move(places), all]() mutable {
+  run.on_commit([this, places = std::move(places), all = all]() mutable {
     places_ = std::move(places);
     all_ = std::move(all);
     ++generation_;

@@ -11,14 +11,14 @@ class Delegations40 : public Conformance {
   static constexpr std::chrono::seconds pause_of_links{5}, lease{90};
 
   static Ops setclientid(std::string_view callback, uint64_t verifier) {
-    return std::move(Ops(0)
-                         .op(OP_SETCLIENTID)
-                         .u64(verifier)
-                         .text("alice")
-                         .u32(callback_program)
-                         .text("tcp")
-                         .text(callback)
-                         .u32(callback_ident));
+    return Ops(0)
+        .op(OP_SETCLIENTID)
+        .u64(verifier)
+        .text("alice")
+        .u32(callback_program)
+        .text("tcp")
+        .text(callback)
+        .u32(callback_ident);
   }
   void SetUp() override {
     Conformance::SetUp();
@@ -31,7 +31,7 @@ class Delegations40 : public Conformance {
     const Reply reply = expect(NFS4_OK, setclientid(callback, verifier));
     wire::XdrDecoder in = reply.in(OP_SETCLIENTID);
     const uint64_t client = in.get_u64(), confirm = in.get_u64();
-    expect(NFS4_OK, std::move(Ops(0).op(OP_SETCLIENTID_CONFIRM).u64(client).u64(confirm)));
+    expect(NFS4_OK, Ops(0).op(OP_SETCLIENTID_CONFIRM).u64(client).u64(confirm));
     return client;
   }
   // It can be called: CB_NULL is answered.
@@ -53,7 +53,7 @@ class Delegations40 : public Conformance {
     OpenCall call{.name = "f", .access = access};
     call.seqid = seqid_++;
     call.client = alice;
-    const Reply reply = expect(NFS4_OK, std::move(Ops(0).root().open(call).getfh()));
+    const Reply reply = expect(NFS4_OK, Ops(0).root().open(call).getfh());
     Opened o{.open = stateid_of(reply, OP_OPEN), .delegation = {}, .handle = handle_of(reply)};
     wire::XdrDecoder in = reply.in(OP_OPEN);
     in.get_opaque_fixed(16 + 20 + 4);
@@ -69,18 +69,16 @@ class Delegations40 : public Conformance {
   Opened open_confirmed(uint32_t access) {
     const Opened first = open(read_access);
     EXPECT_EQ(first.type, 0U) << "whoever is not confirmed gets none";
-    const Reply confirmed = expect(
-        NFS4_OK, std::move(Ops(0).fh(first.handle).op(OP_OPEN_CONFIRM).fixed(first.open).u32(seqid_++)));
+    const Reply confirmed =
+        expect(NFS4_OK, Ops(0).fh(first.handle).op(OP_OPEN_CONFIRM).fixed(first.open).u32(seqid_++));
     close(first.handle, stateid_of(confirmed, OP_OPEN_CONFIRM));
     return open(access);
   }
   void close(Bytes handle, const Stateid& stateid) {
-    expect(NFS4_OK, std::move(Ops(0).fh(handle).op(OP_CLOSE).u32(seqid_++).fixed(stateid)));
+    expect(NFS4_OK, Ops(0).fh(handle).op(OP_CLOSE).u32(seqid_++).fixed(stateid));
   }
-  Ops give_back(const Opened& o) {
-    return std::move(Ops(0).fh(o.handle).op(OP_DELEGRETURN).fixed(o.delegation));
-  }
-  Ops renew() { return std::move(Ops(0).op(OP_RENEW).u64(alice)); }
+  Ops give_back(const Opened& o) { return Ops(0).fh(o.handle).op(OP_DELEGRETURN).fixed(o.delegation); }
+  Ops renew() { return Ops(0).op(OP_RENEW).u64(alice); }
   // Bob is in the way.
   uint32_t write_as_bob(Bytes handle) {
     const Stateid anonymous(16);
@@ -158,11 +156,11 @@ TEST_F(Delegations40, AGetattrInFrontOfItsReturnDoesNotWait) {
   connect();
   const Opened o = open_confirmed(both);
   EXPECT_EQ(o.type, 2U);
-  expect(NFS4_OK, std::move(Ops(0)
-                                .fh(o.handle)
-                                .getattr({Attribute::size, Attribute::change})
-                                .op(OP_DELEGRETURN)
-                                .fixed(o.delegation)));
+  expect(NFS4_OK, Ops(0)
+                      .fh(o.handle)
+                      .getattr({Attribute::size, Attribute::change})
+                      .op(OP_DELEGRETURN)
+                      .fixed(o.delegation));
   EXPECT_EQ(server.callbacks.size(), 1U) << "CB_NULL";
 }
 

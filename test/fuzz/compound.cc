@@ -3,6 +3,9 @@
 // crash and in the end (the fixture looks).
 #include <gtest/gtest.h>
 
+#include <csignal>
+#include <cstdlib>
+
 #include "conformance/reply.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/traffic.h"
@@ -128,7 +131,9 @@ class Traffic : private wire::Transport {
 }  // namespace
 
 void fuzz(Bytes input) {
+  // libFuzzer keeps the input of what aborts, not of what traps.
   ::testing::GTEST_FLAG(break_on_failure) = true;
+  std::signal(SIGTRAP, [](int) { std::abort(); });
   Traffic traffic;
   for (size_t n = 0; n < events_max; ++n) {
     std::optional<Event> event = take_event(input);

@@ -104,7 +104,7 @@ void Stage::read_answer(Reply& reply, const std::vector<Op>& list) {
 }
 
 // Says what of it does not depend on when the server was started.
-bool Stage::read_result(Reply& reply, Op op) {
+bool Stage::read_result(Reply& reply, Op op) {  // NOLINT(readability-function-size): a table
   bench::ChangeInfo change, other;
   const auto ok = [&](bool read, const std::string& words = "") {
     if (read) say("{}: NFS4_OK{}", bench::op_name(op), words);
@@ -535,7 +535,7 @@ Task<> Stage::look_at_directory(std::string path, FileHandle directory) {
   std::map<std::string, uint64_t> sorted(names.begin(), names.end());
   say("{}/: {} names", path, sorted.size());
   for (const auto& [name, id] : sorted) {
-    const std::string inner = path + "/" + name;
+    const std::string inner = fmt::format("{}/{}", path, name);
     slot.begin().putfh(directory).lookup(name).getfh().getattr(attr::TYPE | attr::SIZE | attr::MODE |
                                                                attr::NUMLINKS | attr::ACL);
     Reply& reply = co_await slot.ask();

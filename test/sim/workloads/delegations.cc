@@ -48,7 +48,7 @@ class DelegationsWorkload final : public Workload {
                                    .version40 = i != 0 && random().one_in(2)});
       Holder& holder = holders_.emplace_back(Holder{&client, {}});
       client.on_recall = [this, &holder](const Stateid& stateid) { return recalled(holder, stateid); };
-      client.on_revoked = [this, &holder] {
+      client.on_revoked = [&holder] {
         for (auto& [file, held] : holder.held) held.known.reset(), held.returning = true;  // all, to be sure
       };
       co_await client.start();
