@@ -12,6 +12,14 @@ namespace {
 constexpr uint32_t xid_slot_bits = 8;
 constexpr uint32_t control_slot = (1U << xid_slot_bits) - 1;
 constexpr env::Duration reconnect_after = milliseconds(2), delay = milliseconds(5);
+
+Stateid called_stateid(wire::XdrDecoder& in) {
+  Stateid stateid;
+  stateid.seqid = in.get_u32();
+  const Bytes other = in.get_opaque_fixed(stateid.other.size());
+  if (in.ok()) std::ranges::copy(other, stateid.other.begin());
+  return stateid;
+}
 }  // namespace
 
 Client::Client(World& world, std::string name, uint64_t incarnation, Options options)
@@ -286,16 +294,11 @@ void Client::called(uint64_t connection, Bytes message) {
   std::string_view lock_owner;
   NfsStatus copy_status{};
   uint64_t copied = 0;
-  const auto get_stateid = [&] {
-    stateid.seqid = in.get_u32();
-    const Bytes other = in.get_opaque_fixed(stateid.other.size());
-    if (in.ok()) std::copy(other.begin(), other.end(), stateid.other.begin());
-  };
   if (second == cb_recall) {
-    get_stateid();
+    stateid = called_stateid(in);
   } else if (second == cb_offload) {
     in.get_opaque(128);
-    get_stateid();
+    stateid = called_stateid(in);
     copy_status = static_cast<NfsStatus>(in.get_u32());
     if (copy_status == NfsStatus::NFS4_OK) in.get_u32();  // no stateid
     copied = in.get_u64();
@@ -353,13 +356,10 @@ void Client::called40(uint64_t connection, const wire::CallHeader& call) {
     in.get_opaque(1024);
     const uint32_t minor_version = in.get_u32(), ident = in.get_u32(), operations = in.get_u32(),
                    operation = in.get_u32();
-    Stateid stateid;
-    stateid.seqid = in.get_u32();
-    const Bytes other = in.get_opaque_fixed(stateid.other.size());
+    const Stateid stateid = called_stateid(in);
     if (!in.ok() || minor_version != 0 || ident != bench::callback_ident || operations != 1 ||
         operation != cb_recall || !on_recall)
       return world_.fail("{}: a callback that it does not understand", name_);
-    std::copy(other.begin(), other.end(), stateid.other.begin());
     const auto status = static_cast<uint32_t>(on_recall(stateid));
     reply.put_u32(status);
     reply.put_u32(0);
