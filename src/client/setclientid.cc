@@ -5,6 +5,7 @@
 namespace perdure::client {
 
 Outcome<SetClientid> setclientid(ClientState& cs, Run& run, const SetclientidArgs& args) {
+  if (args.owner.empty()) return Status::invalid_argument;
   const FoundOwner owner = TRY(find_owner(cs, run, ClientKind::version40, args.owner));
   const bool collision = TRY(is_anothers(cs, run, owner, args.principal));
   const uint64_t confirm = cs.new_confirm_verifier();

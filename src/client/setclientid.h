@@ -19,8 +19,9 @@ struct SetClientid {
   uint64_t confirm = 0;  // setclientid_confirm
 };
 
-//   client_in_use    another principal has this id, and state
-//   delay            too many clients
+//   client_in_use     another principal has this id, and state
+//   delay             too many clients
+//   invalid_argument  the id is empty
 // An error changes nothing.
 Outcome<SetClientid> setclientid(ClientState& cs, Run& run, const SetclientidArgs& args);
 

@@ -132,6 +132,7 @@ class Version40 : public Conformance {
 };
 
 TEST_F(Version40, SetsClientIdsInAllCases) {
+  expect(NFS4ERR_INVAL, setclientid("", 1));  // that is nobody
   // None is known: RFC 7530 §16.33.5, case 1. One that is not confirmed is replaced (case 5).
   const Named first = named_of(expect(NFS4_OK, setclientid("id", 1)));
   const Named second = named_of(expect(NFS4_OK, setclientid("id", 1)));
