@@ -161,7 +161,7 @@ bool Reply::open(Stateid& stateid, ChangeInfo& directory) {
   if (!next(Op::OPEN)) return false;
   get_stateid(stateid);
   get_change_info(directory);
-  decoder_.get_u32();  // flags
+  open_flags_ = decoder_.get_u32();
   get_bitmap();
   get_delegation();
   return done();
@@ -319,11 +319,16 @@ bool Reply::sequence(Sequence& sequence) {
 
 // The server's owner, scope and implementation follow; nobody here needs them, and the result is the
 // COMPOUND's last.
-bool Reply::exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags) {
+bool Reply::exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags, ServerOwner* owner) {
   if (!next(Op::EXCHANGE_ID)) return false;
   clientid = decoder_.get_u64();
   sequence = decoder_.get_u32();
   flags = decoder_.get_u32();
+  if (owner == nullptr) return done();
+  decoder_.get_u32();  // SP4_NONE
+  owner->minor = decoder_.get_u64();
+  owner->major = decoder_.get_string(1024);  // NFS4_OPAQUE_LIMIT
+  owner->scope = decoder_.get_string(1024);
   return done();
 }
 

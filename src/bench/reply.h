@@ -40,6 +40,8 @@ class Reply {
   bool link(ChangeInfo& directory);
   bool setattr();
   bool open(Stateid& stateid, ChangeInfo& directory);
+  // The OPEN that was read last wants OPEN_CONFIRM (NFSv4.0).
+  bool must_confirm() const { return (open_flags_ & 2U) != 0; }
   enum class Delegation : uint8_t { none, read, write };
   // What the OPEN that was read last was given.
   Delegation delegation(Stateid& stateid) const {
@@ -92,7 +94,12 @@ class Reply {
     uint32_t status_flags = 0;
   };
   bool sequence(Sequence& sequence);
-  bool exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags);
+  struct ServerOwner {
+    uint64_t minor = 0;
+    std::string major, scope;
+    bool operator==(const ServerOwner&) const = default;
+  };
+  bool exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags, ServerOwner* owner = nullptr);
   struct Session {
     SessionId id;
     uint32_t flags = 0;
@@ -124,6 +131,7 @@ class Reply {
   wire::XdrDecoder decoder_;
   uint32_t left_ = 0;
   uint32_t segments_left_ = 0;
+  uint32_t open_flags_ = 0;
   Delegation delegation_ = Delegation::none;
   Stateid delegation_stateid_;
   Op op_ = Op::SEQUENCE;

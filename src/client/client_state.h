@@ -188,6 +188,8 @@ class ClientState {
   ClientId new_client_id() { return ClientId((epoch_.value << 32U) | ++last_client_); }
   // It may be the id of a client that has ended.
   bool may_have_given(ClientId client) const;
+  // An earlier start has made it.
+  bool is_older(ClientId client) const { return client.value >> 32U != epoch_.value; }
   uint64_t new_confirm_verifier();
   SessionNumber new_session_number() { return SessionNumber((epoch_.value << 32U) | ++last_session_); }
   // The number of a new open or lock state in a file. Used numbers do not come back for a long time: a

@@ -255,6 +255,7 @@ void Compound::end(Run& run) {
   reply.patch_u32(result_at, static_cast<uint32_t>(registers.status));
   reply.patch_u32(result_at + 8 + wire::padded(tag.size()), registers.operation);
   registers.ended = true;
+  service_.recall_waits().end(id());
   // A slot's client is told so by finish().
   if (registers.client != 0 && (!registers.slot || registers.minor_version == 0))
     clients().answer(run, client::ClientId(registers.client));
@@ -263,7 +264,8 @@ void Compound::end(Run& run) {
   // An unstable write that was executed again would be newer than what others have written meanwhile.
   const bool cached =
       changed || registers.unstable || registers.cache_this || clients().has_followers(registers.slot);
-  clients().finish(run, registers.slot, cached ? reply.flatten(result_at) : ByteVector{}, changed, cached);
+  const bool kept = cached && (registers.cache_this || !planted("a reply is kept only if the client asks"));
+  clients().finish(run, registers.slot, kept ? reply.flatten(result_at) : ByteVector{}, changed, kept);
 }
 
 log::ControlValues Compound::control() const {
@@ -330,7 +332,8 @@ std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, 
   if (!machine) return nullptr;
   wire::RpcCall call;
   call.xid = machine->xid;
-  call.credential = std::move(machine->credential);
+  if (!planted("a transaction that goes on forgets whose it is"))
+    call.credential = std::move(machine->credential);
   call.peer = machine->peer;
   auto compound = std::make_unique<Compound>(service, id, std::move(call));
   compound->restored_arguments_.assign(machine->arguments.begin(), machine->arguments.end());

@@ -49,7 +49,10 @@ Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use us
   const Outcome<void> clear =
       client::recall_others(c.clients(), run, client::ClientId(c.registers.client), inode, use,
                             nameless ? is_here : std::function<bool(client::ClientId)>());
-  if (!clear && clear.error().is_wait()) c.let_go();
+  if (!clear && clear.error().is_wait()) {
+    c.let_go();
+    return c.service().recall_waits().wait(c);
+  }
   return clear;
 }
 

@@ -86,7 +86,8 @@ Outcome<Nfsstat4> op_exchange_id(Compound& c, Run& run) {
   c.reply.put_u32(flag_use_non_pnfs | (result.confirmed ? flag_confirmed : 0));
   c.reply.put_u32(0);  // SP4_NONE
   c.reply.put_u64(0);  // so_minor_id
-  c.reply.put_string(options.server_owner);
+  const bool of_start = planted("the server's owner is that of its start");
+  c.reply.put_string(of_start ? fmt::format("{:x}", options.write_verifier) : options.server_owner);
   c.reply.put_string(options.server_scope);
   c.reply.put_u32(1);
   c.reply.put_string("perdure");

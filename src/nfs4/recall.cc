@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/planted_bug.h"
 #include "nfs4/results.h"
 #include "nfs4/service.h"
 
@@ -20,7 +21,7 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
   const client::StateKey key{registers.inode, registers.number};
   const DelegationRow* row = TRY(cs.delegations.get(run, key));
   const bool over = row == nullptr || row->revoked || TRY(cs.clients.get(run, {registers.client})) == nullptr;
-  Recall& recall = begin(run.transaction());
+  Recall& recall = begin(run.transaction(), registers);
   // A slow log of ours takes nothing from the client's time.
   const bool late = cs.env().now() >= recall.deadline && !calls.waits_for_log(run.transaction());
   if (!over && late) {
@@ -49,9 +50,11 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
   return Stop::wait();
 }
 
-auto Recalls::begin(TransactionId id) -> Recall& {
+auto Recalls::begin(TransactionId id, const RecallRegisters& registers) -> Recall& {
   auto [it, fresh] = recalls_.try_emplace(id);
   if (fresh) give_time(id, it->second);
+  const bool goes_on = fresh && registers.call.step != BackCallRegisters::Step::choose;
+  if (goes_on && planted("a recall's time does not begin anew")) it->second.deadline = {};
   return it->second;
 }
 

@@ -36,7 +36,7 @@ class Recalls {
                             // beginning
     env::TimerId timer{};
   };
-  Recall& begin(TransactionId id);
+  Recall& begin(TransactionId id, const RecallRegisters& registers);
   void give_time(TransactionId id, Recall& recall);
   void end(TransactionId id);
 

@@ -12,6 +12,7 @@
 #include "nfs4/lock_wait.h"
 #include "nfs4/owner_names.h"
 #include "nfs4/recall.h"
+#include "nfs4/recall_wait.h"
 #include "processor/processor.h"
 
 namespace perdure::nfs4 {
@@ -58,6 +59,7 @@ class Service final : public wire::RpcProgram {
   CallbackLinks& callback_links() { return callback_links_; }
   BackCalls& back_calls() { return back_calls_; }
   Recalls& recalls() { return recalls_; }
+  RecallWaits& recall_waits() { return recall_waits_; }
   LockWaits& lock_waits() { return lock_waits_; }
   AsyncCopies& async_copies() { return async_copies_; }
 
@@ -83,6 +85,7 @@ class Service final : public wire::RpcProgram {
   CallbackLinks callback_links_{*this};
   BackCalls back_calls_{*this};
   Recalls recalls_{*this};
+  RecallWaits recall_waits_{*this};
   LockWaits lock_waits_{*this};
   AsyncCopies async_copies_{*this};
 };

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view magic = "PERDBLKS";
 constexpr uint32_t version = 1;
-constexpr size_t crc_offset = block_bytes - sizeof(uint32_t);
+constexpr size_t fields_end = 32, crc_offset = block_bytes - sizeof(uint32_t);
 // The header and one block.
 constexpr uint64_t size_min = uint64_t{2} * block_bytes;
 // A smaller step is not worth its flush, unless the limit leaves no more.
@@ -33,6 +33,15 @@ PageRef make_header(env::Env& env) {
   const uint32_t crc = crc32c(header.first(crc_offset));
   std::memcpy(header.data() + crc_offset, &crc, sizeof crc);
   return page;
+}
+
+// Nothing, or the torn beginning of one: its creation was cut short.
+bool is_no_header(Bytes header) {
+  const auto empty = [](Bytes bytes) {
+    return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
+  };
+  return empty(header.subspan(fields_end)) &&
+         (empty(header.first(fields_end)) || text_of(header.first(magic.size())) == magic);
 }
 
 Result<void> check_header(const std::string& path, Bytes header) {
@@ -269,12 +278,11 @@ void create_store(const OpeningPtr& opening) {
 
 void read_header(const OpeningPtr& opening, bool again);
 
-// What reads as zeros is read once more before a header is written over it: a disk that gives wrong bytes
+// What reads as none is read once more before a header is written over it: a disk that gives wrong bytes
 // once must not cost a good one.
 void examine_header(const OpeningPtr& opening, bool again) {
   const Bytes header = opening->header.bytes();
-  const bool empty = std::ranges::all_of(header, [](std::byte b) { return b == std::byte{0}; });
-  if (!empty) return finish_opening(opening, check_header(opening->path, header));
+  if (!is_no_header(header)) return finish_opening(opening, check_header(opening->path, header));
   if (!again) return read_header(opening, true);
   create_store(opening);
 }

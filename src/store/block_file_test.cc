@@ -84,6 +84,18 @@ TEST_F(BlockFileTest, ANewStoreHasOneStepOfZeros) {
   for (uint64_t block = 1; block < 16; ++block) EXPECT_EQ(number_at(block), 0U);
 }
 
+// Of which a power cut has kept only the beginning.
+TEST_F(BlockFileTest, ATornHeaderIsNone) {
+  for (uint64_t kept = 512; kept < block_bytes; kept += 512) {
+    ASSERT_TRUE(open());
+    store.reset();
+    env.overwrite("b", kept, ByteVector(block_bytes - kept));
+    ASSERT_TRUE(open()) << kept;
+    store.reset();
+    ASSERT_TRUE(open()) << "it was written again";
+  }
+}
+
 // Now and then it reads as another block, which is zeros: that is not a store that has yet to be created.
 TEST_F(BlockFileTest, AHeaderThatIsMisreadOnceIsNotWrittenAnew) {
   ASSERT_TRUE(open());

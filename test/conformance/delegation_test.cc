@@ -40,12 +40,12 @@ class Delegations : public WithClients {
     d.handle.assign(handle.begin(), handle.end());
     return d;
   }
-  static Ops open_ops(Client& client, uint32_t access, const std::string& owner = "owner",
-                      uint32_t want = 0) {
+  static Ops open_ops(Client& client, uint32_t access, const std::string& owner = "owner", uint32_t want = 0,
+                      uint32_t slot = 0) {
     OpenCall call{.name = "f"};
     call.access = access | want;
     call.owner = owner;
-    return client.seq().root().open(call).getfh();
+    return client.seq(slot).root().open(call).getfh();
   }
   Delegated open(Client& client, uint32_t access, const std::string& owner = "owner", uint32_t want = 0) {
     return delegated(client.ok(open_ops(client, access, owner, want)));
@@ -180,11 +180,12 @@ TEST_F(Delegations, AClientThatDoesNotReturnItLosesIt) {
   const uint32_t xid = send_waiting(bob, open_ops(bob, both));
   answer(NFS4_OK);
   for (int i = 0; i < 9; ++i) {
-    EXPECT_FALSE(server.replied(xid));
-    pass(std::chrono::seconds(10));
+    if (i > 0) bob.expect(NFS4ERR_DELAY, open_ops(bob, both, "owner", 0, 1));
+    pass(std::chrono::seconds(5));
     alice.ok(alice.seq());
   }
-  EXPECT_EQ(answer_of(xid).status, NFS4_OK);
+  EXPECT_EQ(answer_of(xid).status, NFS4ERR_DELAY);
+  bob.ok(open_ops(bob, both, "owner", 0, 1));
   constexpr uint32_t state_revoked = 0x40;
   const Reply told = alice.ok(alice.seq());
   wire::XdrDecoder in = told.in(OP_SEQUENCE);
@@ -195,6 +196,36 @@ TEST_F(Delegations, AClientThatDoesNotReturnItLosesIt) {
   alice.ok(alice.seq().fh(a.handle).read(a.open, 0, 10));
   alice.ok(alice.seq().op(OP_FREE_STATEID).fixed(a.delegation));
   alice.expect(NFS4ERR_BAD_STATEID, give_back(a));
+}
+
+// A slot is held for a while only, and the recall goes on.
+TEST_F(Delegations, WhoeverWaitsIsToldToComeAgain) {
+  const Delegated a = open(alice, read_access);
+  const uint32_t xid = send_waiting(bob, open_ops(bob, both));
+  answer(NFS4_OK);
+  pass(std::chrono::seconds(4));
+  EXPECT_FALSE(server.replied(xid));
+  pass(std::chrono::seconds(2));
+  EXPECT_EQ(answer_of(xid).status, NFS4ERR_DELAY);
+  const uint32_t again = send_waiting(bob, open_ops(bob, both));
+  EXPECT_EQ(server.callbacks.size(), 1U) << "it was recalled";
+  restart();
+  const uint32_t after = server.send(
+      bob.seq_again(0).root().open({.name = "f", .access = both}).getfh().finish(), bob.uid(), again);
+  pass(std::chrono::seconds(6));
+  EXPECT_EQ(answer_of(after).status, NFS4ERR_DELAY);
+  alice.ok(give_back(a));
+  EXPECT_EQ(open(bob, both).type, 0U) << "nobody gets one right after a conflict";
+}
+
+TEST_F(Delegations, HalfOfASessionsSlotsAreLeftToIt) {
+  const Delegated a = open(alice, read_access);
+  std::vector<uint32_t> waiting;
+  for (uint32_t slot = 0; slot < session_slots / 2; ++slot)
+    waiting.push_back(send_waiting(bob, open_ops(bob, both, fmt::format("owner {}", slot), 0, slot)));
+  bob.expect(NFS4ERR_DELAY, open_ops(bob, both, "one too many", 0, session_slots / 2));
+  alice.ok(give_back(a));
+  for (const uint32_t xid : waiting) EXPECT_EQ(answer_of(xid).status, NFS4_OK);
 }
 
 TEST_F(Delegations, WhatWasRecalledIsRecalledAgainAfterARestart) {
@@ -288,7 +319,7 @@ TEST_F(Delegations, WhoeverRefusesARecallIsCalledAgain) {
     server.env.advance(std::chrono::milliseconds(100));
     server.env.run_until_idle();
   }
-  EXPECT_FALSE(server.replied(xid));
+  EXPECT_EQ(answer_of(xid).status, NFS4ERR_DELAY);
   EXPECT_GE(server.callbacks.size(), tenths / 2);
   EXPECT_LE(server.callbacks.size(), tenths + 1);
 }

@@ -15,7 +15,7 @@ using env::IoKind;
 using store::testing::MemoryKvStore;
 
 namespace {
-const std::string log_path = "log", blocks_path = "blocks";
+const std::string log_path = "log", new_log_path = "log.new", blocks_path = "blocks";
 }
 
 Blade::Blade(World& world, size_t number)
@@ -31,14 +31,8 @@ Blade::Blade(World& world, size_t number)
     return (p.io_min + random.exponential(p.io_mean)) * (path == log_path ? p.log_factor : 1);
   });
   env_.set_io_shuffled(p.io_shuffled);
-  env_.set_fault([this, &p](const std::string& path, IoKind kind) -> std::optional<ErrorKind> {
-    if (!dying_ || p.io_error_one_in == 0 || !world_.random().one_in(p.io_error_one_in)) return std::nullopt;
-    if (!may_die()) return std::nullopt;  // of which it may die
-    if (member_ != nullptr && path == blocks_path && kind == IoKind::flush) return std::nullopt;
-    world_.trace("an I/O error: {}, kind {}", path, static_cast<int>(kind));
-    error_injected_ = failing_ = true;
-    return ErrorKind::io;
-  });
+  env_.set_fault([this](const std::string& path, IoKind kind) { return disk_fails(path, kind); });
+  env_.set_damage([this](const std::string& path) { return damages(path); });
   env_.set_misread([this, &p](const std::string& path) {
     if (!dying_ || p.io_error_one_in == 0 || !world_.random().one_in(p.io_error_one_in)) return false;
     world_.trace("a misread of {}", path);
@@ -55,6 +49,46 @@ Blade::Blade(World& world, size_t number)
 
 Blade::~Blade() {
   if (state_ != State::down) die(false);
+}
+
+// -------------------------------------------------------------------------------------------- disk errors
+
+std::optional<ErrorKind> Blade::disk_fails(const std::string& path, IoKind kind) {
+  const uint64_t one_in = world_.profile().io_error_one_in;
+  if (!dying_ || one_in == 0 || !world_.random().one_in(one_in)) return std::nullopt;
+  if (!may_die()) return std::nullopt;  // of which it may die
+  if (member_ != nullptr && path == blocks_path && kind == IoKind::flush) return std::nullopt;
+  world_.trace("an I/O error: {}, kind {}", path, static_cast<int>(kind));
+  error_injected_ = failing_ = true;
+  return kind == IoKind::grow && world_.random().one_in(2) ? ErrorKind::no_space : ErrorKind::io;
+}
+
+std::optional<ErrorKind> Blade::store_fails() {
+  const uint64_t one_in = world_.profile().kv_error_one_in;
+  if (!dying_ || one_in == 0 || !world_.random().one_in(one_in) || !may_die()) return std::nullopt;
+  world_.trace("an I/O error: the store");
+  error_injected_ = failing_ = true;
+  return world_.random().one_in(2) ? ErrorKind::no_space : ErrorKind::io;
+}
+
+std::optional<env::Damage> Blade::damages(const std::string& path) {
+  const uint64_t one_in = world_.profile().damage_one_in;
+  if (!dying_ || path != blocks_path || one_in == 0 || !world_.random().one_in(one_in)) return std::nullopt;
+  const auto damage =
+      world_.random().pick({env::Damage::misdirected, env::Damage::rotten, env::Damage::unreadable});
+  world_.trace("a write of blocks is damaged, kind {}", static_cast<int>(damage));
+  error_injected_ = true;
+  world_.after(world_.random().exponential(std::chrono::seconds(1)), [this] { heal(); });
+  return damage;
+}
+
+void Blade::heal() {
+  env_.heal(blocks_path);
+}
+
+void Blade::spare() {
+  dying_ = false;
+  heal();
 }
 
 // ------------------------------------------------------------------------------------------------- time
@@ -104,6 +138,7 @@ void Blade::exit(const Error& error) {
   if (std::exchange(exiting_, true)) return;
   exit_reason_ = error.message;
   const bool excused = std::exchange(error_injected_, false);
+  heal();
   if (flipped_ && error.kind == ErrorKind::corrupt) return put_bit_back();
   // It is no longer a part of the pair: that is no failure.
   if (member_ != nullptr && error.kind == ErrorKind::stopped) return;
@@ -124,16 +159,13 @@ void Blade::start() {
                                         .delay_max = p.kv_delay_max,
                                         .fails = [this] { return store_fails(); }});
     if (env_.exists(log_path)) return open_ring();
-    log::LogRing::create(env_, log_path, p.log_bytes, or_exit([this] { open_ring(); }));
+    // As server/server.cc does it: complete under its name, or not there.
+    if (env_.exists(new_log_path)) env_.remove(new_log_path);
+    log::LogRing::create(env_, new_log_path, p.log_bytes, or_exit([this] {
+                           env_.rename(new_log_path, log_path);
+                           open_ring();
+                         }));
   });
-}
-
-bool Blade::store_fails() {
-  const uint64_t one_in = world_.profile().kv_error_one_in;
-  if (!dying_ || one_in == 0 || !world_.random().one_in(one_in) || !may_die()) return false;
-  world_.trace("an I/O error: the store");
-  error_injected_ = failing_ = true;
-  return true;
 }
 
 void Blade::open_ring() {
@@ -169,6 +201,9 @@ server::VserverOptions Blade::options() const {
                         .bytes_max = p.log_bytes / 4,
                         .interval = p.checkpoint_interval};
   options.clients.lease_seconds = p.lease_seconds;
+  options.clients.courtesy_seconds = p.courtesy_seconds;
+  options.clients.owners_per_client_max = p.owners_per_client_max;
+  options.data.margin_blocks = p.margin_blocks;
   options.nfs.async_shared_bytes_min = 16 * block_bytes;
   options.nfs.async_moved_bytes_min = 4 * block_bytes;
   options.nfs.exports[0].squash = nfs4::Squash::none;
@@ -400,7 +435,7 @@ void Blade::restart_cleanly() {
 
 // In a batch that the checkpoint does not contain, and of which a later batch says that it was durable.
 void Blade::flip_a_bit() {
-  if (flipped_) return;
+  if (flipped_ || !env_.exists(log_path)) return;
   const log::Source source{.read_at = [this](uint64_t offset, MutableBytes into) -> Result<void> {
                              env_.read(log_path, offset, into);
                              return {};

@@ -5,12 +5,15 @@
 // semantics of the real one (store/testing/memory_kv_store.h).
 //
 // Fault model. Between any two callbacks the process may be killed (what was written stays readable) or the
-// power cut (what was not flushed is kept, lost or torn, sector by sector), also while it starts. Reads,
-// writes and flushes may be slow, fail, or end in another order than they were asked for; reads may give
-// wrong bytes once. A bit of the log may flip while the process is down: then it must refuse to start, and
-// does start when the bit was put back (no power cut strikes in between: it could take away the later batch
-// that proves the damaged one to have been durable). The wall clock may jump. Not injected, because one blade
-// alone cannot survive it: durable data that is gone for good.
+// power cut (what was not flushed is kept, lost or torn, sector by sector), also while it starts, the first
+// time too. A killed process's writes may end later, but before the next one has opened the file. Reads,
+// writes and flushes may be slow, fail, or end in another order than they were asked for; there may be no
+// space where a file is to grow, or in the checkpoint store; reads may give wrong bytes once. Blocks may be
+// damaged for a while: written to a wrong place over others, with a bit that has flipped, or unreadable. A
+// bit of the log may flip while the process is down: then it must refuse to start, and does start when the
+// bit was put back (no power cut strikes in between: it could take away the later batch that proves the
+// damaged one to have been durable). The wall clock may jump. Not injected, because one blade alone cannot
+// survive it: durable data that is gone for good.
 //
 // After each start all of perdure check's findings must be none, and the rows must be those that follow from
 // everything that was ever logged (history.h).
@@ -47,7 +50,7 @@ class Blade {
   Blade(World& world, size_t number);
   ~Blade();
 
-  // Starts the process: restoration, then it serves. The first time without any fault.
+  // Starts the process: restoration, then it serves.
   void start();
   bool serving() const { return state_ == State::serving; }
   bool down() const { return state_ == State::down; }
@@ -74,7 +77,7 @@ class Blade {
     draw_death();
   }
   // No more deaths and disk errors: what remains is to be looked at.
-  void spare() { dying_ = false; }
+  void spare();
   void kill();
   void power_cut();
   // A power cut in which everything that was not durable is kept, or dropped, or each sector of it is kept,
@@ -105,7 +108,10 @@ class Blade {
 
  private:
   enum class State : uint8_t { down, starting, serving, stopping };
-  bool store_fails();
+  std::optional<ErrorKind> store_fails();
+  std::optional<ErrorKind> disk_fails(const std::string& path, env::IoKind kind);
+  std::optional<env::Damage> damages(const std::string& path);
+  void heal();
   void open_ring();
   void open_blocks();
   void restore();

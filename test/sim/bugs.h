@@ -8,11 +8,16 @@
 namespace perdure::sim {
 
 struct Bug {
+  unsigned rule;         // its number in ARCHITECTURE.md
   const char* name;      // as in planted()
-  const char* rule;      // what it breaks
+  const char* breaks;    // what it breaks, in words
   const char* workload;  // that is meant to find it; empty: any
   bool pair = false;     // in a pair of blades
 };
 const std::vector<Bug>& bugs();
+
+constexpr unsigned rules = 20;
+// How many of the rules no bug breaks; says which.
+unsigned rules_not_broken();
 
 }  // namespace perdure::sim

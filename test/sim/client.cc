@@ -104,8 +104,10 @@ Task<> Client::make_session(Verifier verifier) {
     uint32_t sequence = 0, flags = 0;
     begin_control().exchange_id(verifier, name_);
     Reply& exchanged = co_await control();
-    if (!exchanged.exchange_id(clientid_, sequence, flags))
+    Reply::ServerOwner owner;
+    if (!exchanged.exchange_id(clientid_, sequence, flags, &owner))
       co_return fail("EXCHANGE_ID: " + bench::status_name(exchanged.error()));
+    world_.see_server(fmt::format("{}.{} of {}", owner.major, owner.minor, owner.scope));
     begin_control().create_session(
         clientid_, sequence,
         bench::create_session_persist | (options_.back_channel ? bench::create_session_back_channel : 0),
@@ -431,9 +433,8 @@ void Client::answer(Slot& slot, Bytes results) {
   slot.answered_at_ = world_.moment();
   slot.life_ = world_.network().life_of(connection_);
   if (slot.reply_.failed()) return make_again(slot, microseconds(1));
-  if (status == NfsStatus::NFS4ERR_DELAY) return make_again(slot, delay);
-  if (status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0)
-    return make_again(slot, delay);
+  if (status == NfsStatus::NFS4ERR_DELAY && !options_.sees_delay) return make_again(slot, delay);
+  if (status == NfsStatus::NFS4ERR_IO && world_.profile().disks_fail()) return make_again(slot, delay);
   slot.waiting_ = false;
   std::exchange(slot.waiter_, nullptr).resume();
 }

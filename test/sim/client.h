@@ -9,8 +9,9 @@
 // it sends every unanswered request again, byte for byte, over a new one, with or without binding it first.
 // What must not happen fails the world: an error of SEQUENCE, a lost session, an answer to something else.
 //
-// Transparent to the slot's owner: NFS4ERR_DELAY, and NFS4ERR_IO where the disks have errors (the request had
-// no effect and is made again, as a new one), and NFS4ERR_RETRY_UNCACHED_REP (it changed nothing).
+// Transparent to the slot's owner: NFS4ERR_DELAY (mostly), and NFS4ERR_IO where the disks have errors (the
+// request had no effect and is made again, as a new one), and NFS4ERR_RETRY_UNCACHED_REP (it changed
+// nothing).
 #pragma once
 
 #include <coroutine>
@@ -88,6 +89,8 @@ class Client final : private ClientEnd, private ClientListener {
     // It can be called back: on_recall, on_lock_free and on_copied say what it does. An NFSv4.0 client is
     // called over connections that the server makes.
     bool back_channel = false;
+    // The owners of its slots want to know of NFS4ERR_DELAY.
+    bool sees_delay = false;
     // An NFSv4.0 client, without a session: its requests are what comes again under the same transaction id.
     bool version40 = false;
   };

@@ -56,6 +56,61 @@ int check_coverage(const Operations& covered) {
   return missing;
 }
 
+const char* kind_name(processor::Kind kind) {
+  switch (kind) {
+    case processor::Kind::compound:
+      return "compound";
+    case processor::Kind::reclaim:
+      return "reclaim";
+    case processor::Kind::expire_client:
+      return "expire_client";
+    case processor::Kind::recall:
+      return "recall";
+    case processor::Kind::lock_wait:
+      return "lock_wait";
+    case processor::Kind::async_copy:
+      return "async_copy";
+    case processor::Kind::unlogged:
+      break;
+  }
+  return nullptr;
+}
+
+// The same for what takes several steps.
+int check_machines(const Machines& covered) {
+  int missing = 0;
+  for (size_t n = 0; n < covered.kinds.size(); ++n) {
+    const char* name = kind_name(static_cast<processor::Kind>(n));
+    if (name == nullptr || covered.kinds[n]) continue;
+    fmt::print("FAILED: no {} was in the log at any point\n", name);
+    ++missing;
+  }
+  for (size_t n = 0; n < covered.registers.size(); ++n) {
+    if (covered.registers[n]) continue;
+    fmt::print("FAILED: no COMPOUND with registers {} (nfs4/compound.h) was in the log at any point\n", n);
+    ++missing;
+  }
+  return missing;
+}
+
+// Points and crashes of the scenarios in which each operation succeeds.
+void print_operations(std::span<const Tally> tallies) {
+  fmt::print("{:32} {:>9} {:>8} {:>8}\n", "operation", "scenarios", "points", "crashes");
+  for (size_t n = 0; n < Operations().size(); ++n) {
+    uint64_t scenarios = 0, points = 0, deaths = 0;
+    for (const Tally& t : tallies) {
+      if (!t.operations[n]) continue;
+      ++scenarios;
+      points += t.callbacks + t.io_requests;
+      for (const uint64_t runs : t.runs) deaths += runs;
+      deaths += t.second_runs;
+    }
+    const nfs4::Operation* operation = find_operation(static_cast<Opnum4>(n));
+    if (operation == nullptr || scenarios == 0) continue;
+    fmt::print("{:32} {:9} {:8} {:8}\n", bench::op_name(static_cast<Op>(n)), scenarios, points, deaths);
+  }
+}
+
 int print_failure(const Scenario& scenario, const CrashPlan& plan, const std::string& failure) {
   if (failure.empty()) return 0;
   fmt::print("FAILED: {}\nreplay: perdure-sim --exhaustive {}\n", failure, describe(scenario, plan));
@@ -91,6 +146,7 @@ void explore(const Scenario& scenario, const ExhaustiveOptions& options, Tally& 
   tally.callbacks = expected.hashes.size();
   tally.io_requests = expected.io_requests;
   tally.operations = expected.operations;
+  tally.machines = expected.machines;
   tally.failures += static_cast<uint64_t>(print_failure(scenario, {}, expected.failure));
   if (expected.failure.empty()) {
     const Performance found = rehearse({.scenario = &scenario,
@@ -116,6 +172,7 @@ void add(Tally& total, const Tally& t) {
   for (size_t i = 0; i < std::size(crashes); ++i) total.runs[i] += t.runs[i];
   total.second_runs += t.second_runs, total.failures += t.failures, total.nanoseconds += t.nanoseconds;
   total.operations |= t.operations;
+  total.machines |= t.machines;
 }
 
 }  // namespace
@@ -162,7 +219,9 @@ int run_exhaustive(const ExhaustiveOptions& options) {
   Tally total;
   for (const Tally& tally : tallies) add(total, tally);
   print("all", total);
+  print_operations(tallies);
   if (all) total.failures += static_cast<uint64_t>(check_coverage(total.operations));
+  if (all) total.failures += static_cast<uint64_t>(check_machines(total.machines));
   return total.failures == 0 ? 0 : 1;
 }
 

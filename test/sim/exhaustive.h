@@ -1,6 +1,7 @@
 // The exhaustive mode: every scenario (scenario.h) with every crash (rehearsal.h).
 //
-// It fails as well if an operation that can change rows is in no scenario.
+// It fails as well if an operation that can change rows succeeds in no scenario, or if there is a kind of
+// transaction of several steps, or of registers of a COMPOUND, that is in the log at no point.
 #pragma once
 
 #include <string>

@@ -28,6 +28,8 @@ void draw_disks(Random& random, Profile& p, const ProfileLimits& limits) {
   p.io_error_one_in = limits.io_errors ? errors : 0;
   p.kv_needs_io_percent = random.pick({0U, 0U, 30U, 100U});
   p.kv_delay_max = random.pick<env::Duration>({microseconds(0), microseconds(200), milliseconds(20)});
+  const uint64_t damage = random.pick({0, 0, 0, 500, 50});
+  p.damage_one_in = limits.io_errors ? damage : 0;
   const uint64_t kv_errors = random.pick({0, 0, 0, 2000, 200});
   p.kv_error_one_in = limits.io_errors ? kv_errors : 0;
 }
@@ -37,6 +39,7 @@ void draw_deaths(Random& random, Profile& p) {
   p.death_gap_mean = random.pick({30, 300, 1500, 5000});
   p.power_cut_percent = random.pick({0U, 50U, 50U, 100U});
   p.early_death_percent = random.pick({0U, 30U, 60U});
+  p.first_start = random.one_in(4);
   p.restart_delay_max = random.pick<env::Duration>({milliseconds(1), milliseconds(100), seconds(5)});
   p.rot_one_in = random.pick({0, 0, 0, 3});
   p.clock_jump_max = random.pick<env::Duration>({seconds(0), seconds(0), seconds(1), seconds(100'000)});
@@ -49,6 +52,9 @@ void draw_server(Random& random, Profile& p) {
   p.checkpoint_records_max = random.pick<uint64_t>({10, 50, 300, 60'000});
   p.checkpoint_interval = random.pick<env::Duration>({milliseconds(5), milliseconds(200), seconds(30)});
   p.lease_seconds = random.pick({20U, 90U});
+  p.courtesy_seconds = random.pick({0U, 86400U});
+  p.owners_per_client_max = random.pick({16U, 65536U});
+  p.margin_blocks = random.pick<uint64_t>({64, 1024});
 }
 
 // Disks that take longer than a lease are another matter: a blade whose log is so slow is to be replaced.

@@ -30,8 +30,11 @@ struct Profile {
   uint64_t death_gap_mean = 0;
   unsigned power_cut_percent = 0;    // of the deaths; the others kill the process alone
   unsigned early_death_percent = 0;  // deaths that come soon after the start, so during restoration
+  bool first_start = false;          // faults strike during the first start as well
   env::Duration restart_delay_max{};
 
+  bool disks_fail() const { return io_error_one_in != 0 || damage_one_in != 0; }
+  uint64_t damage_one_in = 0;      // writes of blocks that are damaged; 0: none
   uint64_t rot_one_in = 0;         // restarts before which a bit of the log's durable part flips
   env::Duration clock_jump_max{};  // of the wall clock, at a restart
 
@@ -48,7 +51,9 @@ struct Profile {
   uint64_t blocks_bytes_max = 64U << 20U;
   uint64_t checkpoint_records_max = 60'000;
   env::Duration checkpoint_interval = std::chrono::seconds(30);
-  uint32_t lease_seconds = 90;
+  uint32_t lease_seconds = 90, courtesy_seconds = 0;
+  uint32_t owners_per_client_max = 65536;
+  uint64_t margin_blocks = 1024;
 };
 
 // A workload says what it cannot bear.

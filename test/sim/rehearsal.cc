@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "nfs4/machine.h"
 #include "sim/network.h"
 
 namespace perdure::sim {
@@ -60,6 +61,7 @@ class Rehearsal {
 
   void after_step();
   void at_callback();
+  void note_machines();
   void at_io_request();
   void after_death();
   void explore_io();
@@ -77,7 +79,7 @@ class Rehearsal {
   Blade& blade_ = world_.blade();
   std::optional<Stage> stage_;
   bool acting_ = false, stalled_ = false;
-  uint64_t callbacks_ = 0, then_ = 0, io_at_ = 0;
+  uint64_t callbacks_ = 0, then_ = 0, io_at_ = 0, since_death_ = 0;
   int deaths_ = 0;
   Performance found_;
 };
@@ -185,6 +187,7 @@ void Rehearsal::at_callback() {
                             static_cast<uint64_t>(world_.now().time_since_epoch().count()) +
                             (blade_.env().io_count() << 32U);
   found_.hashes.push_back(happened);
+  note_machines();
   if (exploring_) {
     const std::vector<uint64_t>& hashes = options_.expected->hashes;
     if (callbacks_ > hashes.size() || hashes[callbacks_ - 1] != happened)
@@ -192,6 +195,18 @@ void Rehearsal::at_callback() {
     explore_callback();
   }
   if (plan_.point == callbacks_) die(plan_.crash);
+}
+
+// What stands in the log and would go on after a crash.
+void Rehearsal::note_machines() {
+  if (!blade_.serving()) return;
+  blade_.vserver().processor().transactions().for_each(
+      [&](const processor::TransactionRow::Key&, const processor::TransactionRow& row) {
+        found_.machines.kinds.set(std::to_underlying(row.kind));
+        if (row.kind != processor::Kind::compound) return;
+        if (const auto machine = nfs4::decode_machine(row.machine))
+          found_.machines.registers.set(machine->registers.own.index());
+      });
 }
 
 void Rehearsal::at_io_request() {
@@ -206,6 +221,7 @@ void Rehearsal::stall_io() {
 
 void Rehearsal::die(Crash crash) {
   ++deaths_;
+  since_death_ = 0;
   world_.trace("---- point {}: {}", plan_.point, crash_name(crash));
   // The answers that a killed process has sent still arrive.
   if (crash != Crash::kill) world_.network().cut_all();
@@ -230,8 +246,11 @@ void Rehearsal::after_death() {
       fork_run(plan, options_.tally->second_runs);
     }
     if (plan_.then == then_) die(plan_.then_crash());
-  } else if (deaths_ < deaths_in_a_row && blade_.serving()) {
-    die(crashes[(plan_.then + static_cast<uint64_t>(deaths_)) % std::size(crashes)]);
+  } else if (deaths_ < deaths_in_a_row) {
+    // Once more in the middle of the restoration, and then as soon as that is over.
+    ++since_death_;
+    if ((deaths_ == 2 && since_death_ == plan_.then) || blade_.serving())
+      die(crashes[(plan_.then + static_cast<uint64_t>(deaths_)) % std::size(crashes)]);
   }
 }
 

@@ -9,11 +9,13 @@
 // plan of that crash until its verdict.
 #pragma once
 
+#include <bitset>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "nfs4/compound.h"
 #include "sim/scenario.h"
 
 namespace perdure::sim {
@@ -31,8 +33,20 @@ struct CrashPlan {
   uint64_t point = 0;  // callbacks since act() began, or the number of an I/O request; 0: no crash
   bool io = false;     // the latter
   Crash crash{};
-  uint64_t then = 0;  // callbacks since then, with which it dies again, and twice more as soon as it serves
+  // Callbacks since then, with which it dies again; after as many once more; and as soon as it serves.
+  uint64_t then = 0;
   Crash then_crash() const { return crashes[(point + then) % std::size(crashes)]; }
+};
+
+// Transactions that were in the log at some point, in the middle of what they do: their kinds, and of
+// COMPOUNDs the registers of the operation.
+struct Machines {
+  std::bitset<256> kinds;
+  std::bitset<std::variant_size_v<nfs4::OperationRegisters>> registers;
+  Machines& operator|=(const Machines& other) {
+    kinds |= other.kinds, registers |= other.registers;
+    return *this;
+  }
 };
 
 // What was found without a crash.
@@ -41,6 +55,7 @@ struct Performance {
   std::vector<uint64_t> hashes;  // of the world, at each callback
   uint64_t io_requests = 0;
   Operations operations;
+  Machines machines;
   std::string failure;
 };
 
@@ -51,6 +66,7 @@ struct Tally {
   uint64_t second_runs = 0;                 // with further ones
   uint64_t failures = 0;
   Operations operations;
+  Machines machines;
   uint64_t nanoseconds = 0;
 };
 

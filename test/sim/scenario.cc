@@ -51,6 +51,7 @@ Call& Stage::call_bare() {
   return *bare_call_;
 }
 
+// Of a client that fails if its requests do.
 void Stage::note(const Call& call) {
   if (!acting_) return;
   for (const Op op : call.list()) operations_.set(std::to_underlying(op));
@@ -58,7 +59,7 @@ void Stage::note(const Call& call) {
 
 Task<> Stage::ask() {
   Slot& slot = subject_->slot(0);
-  note(slot.call());
+  if (acting_) operations_.set(std::to_underlying(Op::SEQUENCE));
   const std::vector<Op> list(slot.call().list().begin() + 1, slot.call().list().end());
   Reply& reply = co_await slot.ask();
   read_answer(reply, list);
@@ -66,14 +67,12 @@ Task<> Stage::ask() {
 
 Task<> Stage::ask_old() {
   Slot& slot = old_->slot(0);
-  note(slot.call());
   const std::vector<Op> list = slot.call().list();
   Reply& reply = co_await slot.ask();
   read_answer(reply, list);
 }
 
 Task<> Stage::ask_bare(NfsStatus done_before) {
-  note(*bare_call_);
   const std::vector<Op> list = bare_call_->list();
   const uint64_t deaths = blade().deaths();
   for (;;) {
@@ -95,7 +94,10 @@ Task<> Stage::ask_bare(NfsStatus done_before) {
 void Stage::read_answer(Reply& reply, const std::vector<Op>& list) {
   status = NfsStatus::NFS4_OK;
   for (const Op op : list) {
-    if (read_result(reply, op)) continue;
+    if (read_result(reply, op)) {
+      if (acting_) operations_.set(std::to_underlying(op));
+      continue;
+    }
     status = reply.error();
     if (status == NfsStatus::malformed) fail("a malformed answer to {}", bench::op_name(op));
     say("{}: {}", bench::op_name(op), bench::status_name(status));

@@ -147,7 +147,7 @@ class Stage final : public Workload {
   void count();
   void count_blocks();
 
-  // While act() is executed: the operations that were sent.
+  // While act() is executed: the operations that succeeded.
   void let_act(bool acting) { acting_ = acting; }
   const Operations& operations() const { return operations_; }
 

@@ -61,7 +61,12 @@ bool all_at_rest(World& world) {
 }
 
 void run(World& world, std::vector<std::unique_ptr<Workload>>& workloads) {
+  if (world.profile().first_start) for_each_blade(world, &Blade::let_die);
   for_each_blade(world, &Blade::start);
+  if (world.profile().first_start) {
+    world.run("the first start", hang_time, [&] { return all_well(world); });
+    for_each_blade(world, &Blade::spare);
+  }
   bench::TaskGroup setup;
   setup.spawn(in_turn(workloads, world, false));
   world.run("setup", hang_time, [&] { return setup.all_done(); });

@@ -70,6 +70,11 @@ class World {
   void trace(fmt::format_string<Args...> format, Args&&... args) {
     if (keep_trace_) keep_line(fmt::format(format, std::forward<Args>(args)...));
   }
+  // Who a server says it is: always the same one.
+  void see_server(const std::string& name) {
+    if (server_.empty()) server_ = name;
+    if (server_ != name) fail("the server was {}, and is {}", server_, name);
+  }
   // Something that must be the same for the same seed.
   void note(uint64_t value) { hash_ = (hash_ ^ value) * 0x9e3779b97f4a7c15U + (hash_ >> 29U); }
   void keep_trace(size_t lines_max, bool print) {
@@ -94,7 +99,7 @@ class World {
   env::Instant now_, began_;
   std::map<std::pair<env::Instant, uint64_t>, env::Task> events_;
   uint64_t next_event_ = 0, moment_ = 0, steps_ = 0;
-  std::string failure_;
+  std::string failure_, server_;
   bool keep_trace_ = false, print_trace_ = false;
   size_t lines_max_ = 0;
   std::deque<std::string> lines_;

@@ -4,6 +4,8 @@
 #include <array>
 #include <set>
 
+#include "base/planted_bug.h"
+
 namespace perdure::env {
 
 namespace {
@@ -28,10 +30,18 @@ struct TestEnv::Disk {
   };
 
   std::string path;
+  struct Late {
+    uint64_t at;
+    bool stable;
+    Sector bytes;
+  };
+
   bool locked = false;
+  std::vector<Late> late;  // of a dead process, and not over yet
   uint64_t sequence = 0;
   std::vector<Cell> cells;
-  std::set<uint64_t> unstable;  // the cells with anything unstable
+  std::set<uint64_t> unstable;                          // the cells with anything unstable
+  std::map<uint64_t, std::unique_ptr<Sector>> damaged;  // what readers get instead; null: an error
 
   uint64_t size() const { return cells.size() * sector; }
 
@@ -61,6 +71,18 @@ struct TestEnv::Disk {
       unstable.insert(at);
     }
     cell.unreadable = false;
+    damaged.erase(at);
+  }
+
+  // False: it cannot be read.
+  bool load_for_reader(uint64_t at, std::byte* into) const {
+    const auto instead = damaged.find(at);
+    if (cells[at].unreadable || (instead != damaged.end() && instead->second == nullptr)) return false;
+    if (instead != damaged.end())
+      std::ranges::copy(*instead->second, into);
+    else
+      load(at, into);
+    return true;
   }
 
   // Everything that was complete at `until` is now stable.
@@ -174,6 +196,10 @@ Result<std::unique_ptr<File>> TestEnv::open(const std::string& path, bool create
   }
   if (it->second->locked) return error(ErrorKind::busy, "{} is in use by another process", path);
   it->second->locked = true;
+  if (planted("a start does not wait for the writes of the dead process"))
+    after(std::chrono::microseconds(chance_() % 50'000), [disk = it->second] { land(*disk); });
+  else
+    land(*it->second);
   return std::make_unique<TestFile>(*this, it->second);
 }
 
@@ -207,6 +233,13 @@ void TestEnv::overwrite(const std::string& path, uint64_t offset, Bytes bytes) {
 void TestEnv::remove(const std::string& path) {
   CHECK(disks_.contains(path) && !disks_.at(path)->locked);
   disks_.erase(path);
+}
+
+void TestEnv::rename(const std::string& path, const std::string& to) {
+  CHECK(disks_.contains(path) && !disks_.at(path)->locked && !disks_.contains(to));
+  auto disk = disks_.extract(path);
+  disk.key() = disk.mapped()->path = to;
+  disks_.insert(std::move(disk));
 }
 
 void TestEnv::make_unreadable(const std::string& path, uint64_t offset, uint64_t length) {
@@ -412,10 +445,8 @@ void TestEnv::perform(Request& request) {
           if (!result) break;
           if (at >= disk.cells.size())
             result = error(ErrorKind::io, "{}: read behind the end", disk.path);
-          else if (disk.cells[at].unreadable)
+          else if (!disk.load_for_reader(at, piece.data() + i))
             result = error(ErrorKind::io, "{}: unreadable sector at {}", disk.path, at * sector);
-          else
-            disk.load(at, piece.data() + i);
         }
       }
       if (result && misread_ && misread_(disk.path)) misread(request);
@@ -431,13 +462,7 @@ void TestEnv::perform(Request& request) {
         result = error(ErrorKind::io, "{}: write behind the end", disk.path);
         break;
       }
-      for (uint64_t i = 0; i < done; i += sector) {
-        const SectorFate fate = fault ? draw_fate() : SectorFate::keep;
-        if (fate == SectorFate::drop) continue;
-        const bool stable = !fault && request.mode == File::Write::durable;
-        disk.store((request.offset + i) / sector, request.copy.data() + i, stable,
-                   fate == SectorFate::tear ? tear_unit * (1 + chance_() % 7) : sector);
-      }
+      write(request, done, fault.has_value());
       break;
     }
     case IoKind::flush:
@@ -459,6 +484,45 @@ void TestEnv::perform(Request& request) {
   }
   ready_.push_back(
       [done = std::move(request.done), result = std::move(result)]() mutable { done(std::move(result)); });
+}
+
+void TestEnv::write(Request& request, uint64_t bytes, bool failed) {
+  Disk& disk = *request.disk;
+  const std::optional<Damage> damage = !failed && damaging_ ? damaging_(disk.path) : std::nullopt;
+  const uint64_t first = request.offset / sector, sectors = bytes / sector;
+  std::vector<std::unique_ptr<Sector>> before;
+  for (uint64_t i = 0; damage == Damage::misdirected && i < sectors; ++i) {
+    before.push_back(std::make_unique<Sector>());
+    disk.load(first + i, before[i]->data());
+  }
+  for (uint64_t i = 0; i < sectors; ++i) {
+    const SectorFate fate = failed ? draw_fate() : SectorFate::keep;
+    if (fate == SectorFate::drop) continue;
+    disk.store(first + i, request.copy.data() + i * sector, !failed && request.mode == File::Write::durable,
+               fate == SectorFate::tear ? tear_unit * (1 + chance_() % 7) : sector);
+  }
+  if (!damage) return;
+  const uint64_t victim = chance_() % sectors;
+  const auto written = [&](uint64_t i) {
+    auto copy = std::make_unique<Sector>();
+    std::copy_n(request.copy.data() + i * sector, sector, copy->begin());
+    return copy;
+  };
+  if (*damage == Damage::unreadable) {
+    disk.damaged[first + victim] = nullptr;
+  } else if (*damage == Damage::rotten) {
+    disk.damaged[first + victim] = written(victim);
+    (*disk.damaged[first + victim])[chance_() % sector] ^= static_cast<std::byte>(1U << (chance_() % 8));
+  } else {
+    const uint64_t place = chance_() % (disk.cells.size() - sectors + 1);
+    for (uint64_t i = 0; i < sectors; ++i) disk.damaged[place + i] = written(i);
+    for (uint64_t i = 0; i < sectors; ++i)
+      if (first + i < place || first + i >= place + sectors) disk.damaged[first + i] = std::move(before[i]);
+  }
+}
+
+void TestEnv::heal(const std::string& path) {
+  if (const auto it = disks_.find(path); it != disks_.end()) it->second->damaged.clear();
 }
 
 void TestEnv::misread(Request& request) {
@@ -497,6 +561,12 @@ void TestEnv::drop_callbacks(std::vector<std::unique_ptr<Request>>& requests) {
   for (auto& [path, disk] : disks_) disk->locked = false;
 }
 
+// The lock of the dead process is gone with its last write.
+void TestEnv::land(Disk& disk) {
+  for (const Disk::Late& late : std::exchange(disk.late, {}))
+    disk.store(late.at, late.bytes.data(), late.stable);
+}
+
 void TestEnv::kill() {
   std::vector<std::unique_ptr<Request>> requests;
   drop_callbacks(requests);
@@ -504,9 +574,15 @@ void TestEnv::kill() {
     if (request->kind != IoKind::write || chance_() % 2 == 0) continue;
     // A durable one may be over but for its flush.
     const bool stable = request->mode == File::Write::durable && chance_() % 2 == 0;
+    const bool late = chance_() % 2 == 0;
     for (uint64_t i = 0; i < request->copy.size(); i += sector) {
       const uint64_t at = (request->offset + i) / sector;
-      if (at < request->disk->cells.size()) request->disk->store(at, request->copy.data() + i, stable);
+      if (at >= request->disk->cells.size()) continue;
+      if (late)
+        std::copy_n(request->copy.data() + i, sector,
+                    request->disk->late.emplace_back(Disk::Late{at, stable, {}}).bytes.begin());
+      else
+        request->disk->store(at, request->copy.data() + i, stable);
     }
   }
 }
@@ -521,6 +597,8 @@ void TestEnv::crash(const Fate& fate) {
     disk.store(at, bytes, true, f == SectorFate::tear ? tear_unit * (1 + chance_() % 7) : sector);
   };
   for (auto& [path, disk] : disks_) {
+    for (const Disk::Late& late : std::exchange(disk->late, {}))
+      disk->store(late.at, late.bytes.data(), false);
     for (const uint64_t at : std::exchange(disk->unstable, {}))
       for (const Disk::Version& version : std::exchange(disk->cells[at].unstable, {}))
         settle(*disk, at, version.bytes->data());

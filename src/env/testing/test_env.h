@@ -14,6 +14,10 @@
 //   - A crash decides for each sector of each write that is not stable, in the order of the writes, whether
 //   it is kept,
 //     dropped or torn (a new beginning, an old end); a write need not have been submitted.
+//   - A write that was under way when its process was killed may end later. Its file is locked until then,
+//   and
+//     whoever opens it waits for that.
+//   - Damage hides from readers what a sector holds, until it is written again, or healed.
 // Files outlive the objects that were opened on them: they are kept by path, as long as the TestEnv.
 //
 // It also checks its callers: alignment, bounds, and that the buffer of a write does not change while it is
@@ -35,6 +39,12 @@ namespace perdure::env {
 
 enum class IoKind : uint8_t { read, write, flush, grow };
 enum class SectorFate : uint8_t { keep, drop, tear };
+// What a disk does to what it says it has written.
+enum class Damage : uint8_t {
+  misdirected,  // it stands in another place, over what was there, and not in its own
+  rotten,       // a bit of one sector flips
+  unreadable,   // one sector cannot be read
+};
 
 struct IoFault {
   std::string path;            // empty: any file
@@ -98,6 +108,10 @@ class TestEnv final : public Env {
   // the file), this one time.
   using Misread = std::function<bool(const std::string& path)>;
   void set_misread(Misread misread) { misread_ = std::move(misread); }
+  // Asked for each write that seems to go well: whether it does not.
+  using Damaging = std::function<std::optional<Damage>(const std::string& path)>;
+  void set_damage(Damaging damage) { damaging_ = std::move(damage); }
+  void heal(const std::string& path);
   // Sees each write when it is asked for.
   using WriteObserver = std::function<void(const std::string& path, uint64_t offset, Bytes bytes)>;
   void set_write_observer(WriteObserver observer) { write_observer_ = std::move(observer); }
@@ -114,7 +128,7 @@ class TestEnv final : public Env {
   void crash();  // fates drawn from the seed
   void crash(const Fate& fate);
   // The same, but the machine keeps its power: what was not flushed stays readable and may still be lost by a
-  // later crash(). Each write under way is done, done but not flushed, or not done.
+  // later crash(). Each write under way is done, done but not flushed, not done, or done later.
   void kill();
 
   // A file's content as a reader sees it, and changes to it from outside (bit rot, a hostile disk).
@@ -123,6 +137,8 @@ class TestEnv final : public Env {
   void read(const std::string& path, uint64_t offset, MutableBytes into) const;  // whole sectors
   void overwrite(const std::string& path, uint64_t offset, Bytes bytes);
   void remove(const std::string& path);
+  // Durable at once. Nobody has it open.
+  void rename(const std::string& path, const std::string& to);
 
  private:
   struct Disk;
@@ -134,6 +150,8 @@ class TestEnv final : public Env {
   bool end_io();
   void perform(Request& request);
   void misread(Request& request);
+  void write(Request& request, uint64_t bytes, bool failed);
+  static void land(Disk& disk);
   bool fire_timers();
   uint64_t free_bytes() const;
   std::optional<ErrorKind> fault_of(const Request& request);
@@ -148,6 +166,7 @@ class TestEnv final : public Env {
   Latency io_latency_of_;
   Fault fault_;
   Misread misread_;
+  Damaging damaging_;
   WriteObserver write_observer_;
   bool io_shuffled_ = false, io_held_ = false;
   uint64_t io_count_ = 0, stall_at_ = UINT64_MAX, space_ = UINT64_MAX;

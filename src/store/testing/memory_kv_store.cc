@@ -131,10 +131,15 @@ void MemoryKvStore::apply(std::vector<Change> sorted, std::optional<Applied> app
 void MemoryKvStore::execute_apply() {
   MemoryKvImage::Part& part = applies_.front().part;
   Result<void> result;
+  const auto failure = [this]() -> std::optional<Error> {
+    if (auto e = due(apply_failure_)) return e;
+    const auto kind = options_.fails ? options_.fails() : std::nullopt;
+    return kind ? std::optional(injected_error(*kind)) : std::nullopt;
+  };
   if (poisoned_) {
     result = poisoned_error();
-  } else if (auto e = due(apply_failure_); e || (options_.fails && options_.fails())) {
-    result = e ? *std::move(e) : injected_error(ErrorKind::io);
+  } else if (auto e = failure()) {
+    result = *std::move(e);
     poisoned_ = true;
     if (env_.random() % 2 == 0) image_->parts_.push_back(part);
   } else {

@@ -5,6 +5,9 @@
 // parts, as in a write-ahead log: crash() keeps a random prefix of it; without crash() (the process died, the
 // machine did not) all of it is there.
 //
+// Not injected: rows that are not those that were written. The real store has checksums of its own, and says
+// so (store/rocksdb_kv_store.cc).
+//
 // Adverse on purpose: reads overtake each other and the applies, a read sees the rows of some moment between
 // its call and its completion, and a part that fails may be in the image all the same. Destroying the store
 // drops its calls under way: their `done` never runs. Thread: the loop of its Env. What happens depends on
@@ -64,8 +67,9 @@ struct MemoryKvOptions {
   // Each half of a call (until its effect, until its completion) takes a random time up to this; 0: one turn
   // of the loop.
   env::Duration delay_max{0};
-  // Asked for each read (get, scan) and each part of an apply: whether it fails. Null: none does.
-  std::function<bool()> fails{};
+  // Asked for each read (get, scan) and each part of an apply: whether it fails, and (of
+  // a part) how. Null: none does.
+  std::function<std::optional<ErrorKind>()> fails{};
 };
 
 class MemoryKvStore final : public KvStore {

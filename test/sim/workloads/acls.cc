@@ -2,8 +2,10 @@
 // remove them, and give them lists and modes.
 //
 // Judged: who may do what, mode and list, and what new objects inherit, by a model that keeps a plain list
-// for every object, as RFC 8881 §6 has it: each operation is allowed or refused as the model says, also
-// ACCESS, and what a list that is shown says of each user is what the model's says.
+// for every object, as RFC 8881 §6 has it. Some requests go on after a change with a long write to a file
+// that is their user's alone: they are still his when they go on after a crash. Each operation is allowed or
+// refused as the model says, also ACCESS, and what a list that is shown says of each user is what the model's
+// says.
 #include <map>
 #include <memory>
 #include <set>
@@ -25,6 +27,7 @@ constexpr uint32_t stat_rights = read_attributes | read_acl | synchronize;
 constexpr uint32_t owner_rights = read_attributes | write_attributes | read_acl | write_acl;
 constexpr uint32_t users[] = {1000, 1001, 1002, 1003};
 constexpr uint32_t sticky = 01000;
+constexpr uint32_t written_blocks = 12;
 
 // ---- the model's arithmetic
 
@@ -202,6 +205,22 @@ class AclsWorkload final : public Workload {
       tree->aces = list_of_mode(0777, true);
       tree->name = home;
     }
+    for (const uint32_t user : users) {
+      if (world_.failed()) co_return;
+      const std::string file = fmt::format("of {}", user), owner = "maker";
+      Slot& slot = *slots_[0];
+      slot.begin_as(user)
+          .putfh(root)
+          .open_create({slot.client().id(), owner}, file, bench::CreateMode::GUARDED4, 0600, 0)
+          .getfh();
+      Reply& reply = co_await slot.ask();
+      OpenFile made;
+      bench::ChangeInfo change;
+      if (!(reply.putfh() && reply.open(made.stateid, change) && reply.getfh(made.handle)))
+        co_return fail("create {}: {}", file, bench::status_name(reply.error()));
+      own_files_[user] = made.handle;
+      co_await close_file(slot, made);
+    }
   }
 
   void start() override {
@@ -316,10 +335,22 @@ class AclsWorkload final : public Workload {
       expected = NfsStatus::NFS4ERR_ACCESS;
     Call& call = slot.begin_as(user).putfh(in.handle);
     (directory ? call.mkdir(name, mode) : call.fifo(name, mode)).getfh();
+    // Where it may fail the client would make the whole request again.
+    const bool writes = user != 0 && !world_.profile().disks_fail() && random().one_in(4);
+    if (writes) {
+      const MutableBytes data =
+          call.putfh(own_files_[user]).write({}, 0, bench::StableHow::FILE_SYNC4, written_blocks * block);
+      std::ranges::fill(data, std::byte{1});
+    }
     Reply& reply = co_await slot.ask();
     bench::ChangeInfo info;
     auto made = std::make_unique<Object>();
     const bool done = reply.putfh() && reply.create(info) && reply.getfh(made->handle);
+    uint32_t count = 0;
+    bench::StableHow level{};
+    Verifier verifier{};
+    if (done && writes && !(reply.putfh() && reply.write(count, level, verifier)))
+      fail("a write by {} behind a change: {}", user, bench::status_name(reply.error()));
     expect(expected, done ? NfsStatus::NFS4_OK : reply.error(), directory ? "mkdir in" : "mkfifo in", in,
            user);
     if (!done) co_return;
@@ -454,6 +485,7 @@ class AclsWorkload final : public Workload {
   std::vector<Client*> clients_;
   std::vector<Slot*> slots_;
   std::vector<std::unique_ptr<Object>> trees_;  // one of each slot
+  std::map<uint32_t, FileHandle> own_files_;    // of each user
   uint64_t operations_ = 0;
 };
 

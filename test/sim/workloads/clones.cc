@@ -260,7 +260,7 @@ class ClonesWorkload final : public Workload {
       if (bytes != length) fail("{}: {} bytes copied of {}", to.name, bytes, length);
       co_return true;
     }
-    const bool disk = status == NfsStatus::NFS4ERR_IO && world_.profile().io_error_one_in != 0;
+    const bool disk = status == NfsStatus::NFS4ERR_IO && world_.profile().disks_fail();
     if (status != NfsStatus::NFS4ERR_NOSPC && !disk)
       fail("{}: copy: {}", to.name, bench::status_name(status));
     co_return false;

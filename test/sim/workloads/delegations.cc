@@ -1,14 +1,17 @@
 // Delegations: clients open a few files, keep what they are delegated, and read from what they know as long
 // as nobody recalls it. Others write; what is recalled is given back sooner or later, and sometimes by
-// itself. Some of the clients are of NFSv4.0.
+// itself. Some of the clients are of NFSv4.0. Either one of a client's slots does nothing but give back, or
+// all of them work, and give back in between: then a server that lets the requests of two clients wait for
+// each other's delegations in all of their slots has brought both to a stand.
 //
 // Judged: each file is one register, and all reads of it, those from a client's own memory included, and all
 // writes are linearizable (linearizable.h). So nothing is acknowledged to one client while another still has
 // the right to what was before. A recall of what its client has given back, or not heard of yet, is answered
-// as such.
+// as such. Nothing is revoked where nothing is slow or faulty.
 #include <deque>
 #include <map>
 
+#include "base/crc32c.h"
 #include "sim/linearizable.h"
 #include "sim/workload.h"
 
@@ -42,13 +45,21 @@ class DelegationsWorkload final : public Workload {
 
   Task<> setup() override {
     const uint64_t clients = random().between(2, 3), files = random().between(1, 2);
+    all_work_ = random().one_in(2);
+    const Profile& p = world_.profile();
+    calm_ = p.deaths_max == 0 && p.cut_one_in == 0 && p.io_slow_one_in == 0 && !p.disks_fail() &&
+            p.kv_error_one_in == 0 && p.pair_fault_gap == env::Duration(0);
     for (uint64_t i = 0; i < clients && !world_.failed(); ++i) {
       Client& client = add_client({.slots = static_cast<uint32_t>(random().between(2, 3)),
                                    .back_channel = true,
+                                   .sees_delay = true,
                                    .version40 = i != 0 && random().one_in(2)});
       Holder& holder = holders_.emplace_back(Holder{&client, {}});
       client.on_recall = [this, &holder](const Stateid& stateid) { return recalled(holder, stateid); };
-      client.on_revoked = [&holder] {
+      client.on_revoked = [this, &holder] {
+        // Of NFSv4.0 it is also told when there is no calling the client.
+        if (calm_ && !holder.client->version40())
+          fail("a delegation of {} is revoked", holder.client->name());
         for (auto& [file, held] : holder.held) held.known.reset(), held.returning = true;  // all, to be sure
       };
       co_await client.start();
@@ -68,8 +79,9 @@ class DelegationsWorkload final : public Workload {
   void start() override {
     operations_ = random().between(20, 120);
     for (Holder& holder : holders_) {
-      for (size_t n = 0; n + 1 < holder.client->slots(); ++n) spawn(work(holder, holder.client->slot(n)));
-      spawn(give_back(holder, holder.client->slot(holder.client->slots() - 1)));
+      const size_t workers = holder.client->slots() - (all_work_ ? 0 : 1);
+      for (size_t n = 0; n < workers; ++n) spawn(work(holder, holder.client->slot(n)));
+      if (!all_work_) spawn(give_back(holder, holder.client->slot(workers)));
     }
   }
 
@@ -90,6 +102,7 @@ class DelegationsWorkload final : public Workload {
   struct Held {
     Stateid stateid;
     bool returning = false;
+    bool going = false;             // DELEGRETURN is under way
     std::optional<uint64_t> known;  // the content, while nobody else may change it
     uint64_t writes = 0;            // of this client, under way or done
   };
@@ -120,13 +133,34 @@ class DelegationsWorkload final : public Workload {
       if (random().one_in(3))
         co_await holder.client->sleep(random().exponential(std::chrono::milliseconds(50)));
       if (random().one_in(40)) co_await holder.client->sleep(std::chrono::seconds(11));
+      if (all_work_) co_await give_back_due(holder, slot);
     }
+    if (all_work_) co_await give_back(holder, slot);
+  }
+
+  // The slot's request was told to come again: meanwhile the slot is free for other things.
+  Task<bool> comes_again(Holder& holder, Slot& slot, NfsStatus status) {
+    if (status != NfsStatus::NFS4ERR_DELAY || world_.failed()) co_return false;
+    if (all_work_) co_await give_back_due(holder, slot);
+    co_await holder.client->sleep(std::chrono::milliseconds(5));
+    co_return true;
+  }
+
+  // What is due, if nobody is at it.
+  auto due(Holder& holder) {
+    return std::ranges::find_if(holder.held,
+                                [](const auto& h) { return h.second.returning && !h.second.going; });
+  }
+
+  Task<> give_back_due(Holder& holder, Slot& slot) {
+    for (auto it = due(holder); it != holder.held.end() && !world_.failed(); it = due(holder))
+      co_await give_back_one(holder, slot, *it->first);
   }
 
   // Until all have done their work, and nothing is held that somebody wants.
   Task<> give_back(Holder& holder, Slot& slot) {
     while (!world_.failed()) {
-      auto it = std::ranges::find_if(holder.held, [](const auto& h) { return h.second.returning; });
+      const auto it = due(holder);
       if (it == holder.held.end()) {
         if (operations_ == 0 && holder.held.empty() && idle()) co_return;
         if (operations_ == 0 && !holder.held.empty()) {
@@ -138,22 +172,34 @@ class DelegationsWorkload final : public Workload {
       }
       if (random().one_in(3))
         co_await holder.client->sleep(random().exponential(std::chrono::milliseconds(300)));
-      const File& file = *it->first;
-      const Stateid stateid = it->second.stateid;
+      if (const auto still = due(holder); still != holder.held.end())
+        co_await give_back_one(holder, slot, *still->first);
+    }
+  }
+
+  Task<> give_back_one(Holder& holder, Slot& slot, const File& file) {
+    Held& held = holder.held.at(&file);
+    held.going = true;
+    const Stateid stateid = held.stateid;
+    for (;;) {
       slot.begin().putfh(file.handle).delegreturn(stateid);
       Reply& reply = co_await slot.ask();
-      if (!(reply.putfh() && reply.plain(Op::DELEGRETURN))) {
-        const bool old = holder.client->version40();
-        if (reply.error() != (old ? NfsStatus::NFS4ERR_EXPIRED : NfsStatus::NFS4ERR_DELEG_REVOKED)) {
-          fail("{}: DELEGRETURN: {}", file.name, bench::status_name(reply.error()));
-          co_return;
-        }
-        if (!old) co_await free(slot, file, stateid);
+      if (reply.putfh() && reply.plain(Op::DELEGRETURN)) break;
+      if (reply.error() == NfsStatus::NFS4ERR_DELAY) {
+        co_await holder.client->sleep(std::chrono::milliseconds(5));
+        continue;
       }
-      // Meanwhile it may have got the next one.
-      it = holder.held.find(&file);
-      if (it != holder.held.end() && it->second.stateid.other == stateid.other) holder.held.erase(it);
+      const bool old = holder.client->version40();
+      if (calm_ || reply.error() != (old ? NfsStatus::NFS4ERR_EXPIRED : NfsStatus::NFS4ERR_DELEG_REVOKED)) {
+        fail("{}: DELEGRETURN: {}", file.name, bench::status_name(reply.error()));
+        co_return;
+      }
+      if (!old) co_await free(slot, file, stateid);
+      break;
     }
+    // Meanwhile it may have got the next one.
+    const auto it = holder.held.find(&file);
+    if (it != holder.held.end() && it->second.stateid.other == stateid.other) holder.held.erase(it);
   }
   bool idle() const { return working_ == 0; }
 
@@ -171,24 +217,36 @@ class DelegationsWorkload final : public Workload {
     const std::string owner =
         fmt::format("{} {}", holder.client->name(), old ? slot.number() : ++holder.opens);
     const Call::Owner by{holder.client->id(), owner};
-    if (old)
-      slot.begin().putfh(root_).in_order(++seqids_[&slot]).open(by, {.access = access}, file.name);
-    else
-      slot.begin().putfh(file.handle).open_current(by, {.access = access, .delegation = true});
-    Reply& reply = co_await slot.ask();
-    bench::ChangeInfo change;
-    if (!(reply.putfh() && reply.open(stateid, change))) {
-      fail("{}: open: {}", file.name, bench::status_name(reply.error()));
+    Stateid delegation;
+    bool delegated = false, confirm = false;
+    for (;;) {
+      if (old)
+        slot.begin().putfh(root_).in_order(++seqids_[&slot]).open(by, {.access = access}, file.name);
+      else
+        slot.begin().putfh(file.handle).open_current(by, {.access = access, .delegation = true});
+      Reply& reply = co_await slot.ask();
+      bench::ChangeInfo change;
+      if (reply.putfh() && reply.open(stateid, change)) {
+        delegated = reply.delegation(delegation) != Reply::Delegation::none;
+        confirm = reply.must_confirm();
+        break;
+      }
+      const NfsStatus status = reply.error();
+      const bool again = co_await comes_again(holder, slot, status);
+      if (again) continue;
+      fail("{}: open: {}", file.name, bench::status_name(status));
       co_return false;
     }
-    Stateid delegation;
-    if (reply.delegation(delegation) != Reply::Delegation::none) {
+    world_.trace("{}, slot {}: {} is open as {:08x}, seqid {}{}", holder.client->name(), slot.number(),
+                 file.name, crc32c(std::as_bytes(std::span(stateid.other))), stateid.seqid,
+                 delegated ? ", and delegated" : "");
+    if (delegated) {
       // The answer to its DELEGRETURN may still be on the way.
       if (auto it = holder.held.find(&file); it != holder.held.end() && !it->second.returning)
         fail("{}: a second delegation to {}", file.name, holder.client->name());
       holder.held.insert_or_assign(&file, Held{.stateid = delegation});
     }
-    if (!old || seqids_[&slot] > 1) co_return true;
+    if (!confirm) co_return true;
     slot.begin().putfh(file.handle).in_order(++seqids_[&slot]).open_confirm(stateid);
     Reply& confirmed = co_await slot.ask();
     if (!(confirmed.putfh() && confirmed.open_confirm(stateid)))
@@ -197,13 +255,23 @@ class DelegationsWorkload final : public Workload {
   }
 
   Task<> close(Slot& slot, File& file, Stateid stateid) {
-    if (slot.client().version40())
-      slot.begin().putfh(file.handle).in_order(++seqids_[&slot]).close(stateid);
-    else
-      slot.begin().putfh(file.handle).close(stateid);
-    Reply& reply = co_await slot.ask();
-    if (!(reply.putfh() && reply.close()))
-      fail("{}: close: {}", file.name, bench::status_name(reply.error()));
+    for (;;) {
+      if (slot.client().version40())
+        slot.begin().putfh(file.handle).in_order(++seqids_[&slot]).close(stateid);
+      else
+        slot.begin().putfh(file.handle).close(stateid);
+      Reply& reply = co_await slot.ask();
+      const bool closed = reply.putfh() && reply.close();
+      world_.trace("{}, slot {}: {:08x} is closed: {}", slot.client().name(), slot.number(),
+                   crc32c(std::as_bytes(std::span(stateid.other))), closed);
+      if (closed) co_return;
+      const NfsStatus status = reply.error();
+      if (status != NfsStatus::NFS4ERR_DELAY) {
+        fail("{}: close: {}", file.name, bench::status_name(status));
+        co_return;
+      }
+      co_await slot.client().sleep(std::chrono::milliseconds(5));
+    }
   }
 
   Task<> read(Holder& holder, Slot& slot, File& file) {
@@ -218,14 +286,22 @@ class DelegationsWorkload final : public Workload {
     if (co_await open(holder, slot, file, 1, stateid)) {
       it = holder.held.find(&file);
       const uint64_t writes = it != holder.held.end() ? it->second.writes : 0;
-      slot.begin().putfh(file.handle).read(stateid, 0, 8);
-      Reply& reply = co_await slot.ask();
-      Bytes data;
-      bool eof = false;
       uint64_t value = 0;
-      if (!(reply.putfh() && reply.read(data, eof)))
-        fail("{}: read: {}", file.name, bench::status_name(reply.error()));
-      std::memcpy(&value, data.data(), data.size());
+      for (;;) {
+        slot.begin().putfh(file.handle).read(stateid, 0, 8);
+        Reply& reply = co_await slot.ask();
+        Bytes data;
+        bool eof = false;
+        if (reply.putfh() && reply.read(data, eof)) {
+          std::memcpy(&value, data.data(), std::min(data.size(), sizeof value));
+          break;
+        }
+        const NfsStatus status = reply.error();
+        const bool again = co_await comes_again(holder, slot, status);
+        if (again) continue;
+        fail("{}: read: {}", file.name, bench::status_name(status));
+        break;
+      }
       file.history.push_back({slot.asked_at(), slot.answered_at(), {false, value, holder.client->name()}});
       it = holder.held.find(&file);
       if (it != holder.held.end() && !it->second.returning && it->second.writes == writes &&
@@ -251,15 +327,21 @@ class DelegationsWorkload final : public Workload {
       if (auto it = holder.held.find(&file); it != holder.held.end())
         it->second.known.reset(), ++it->second.writes;
       const uint64_t value = ++values_;
-      Call& call = slot.begin().putfh(file.handle);
-      const MutableBytes data = call.write(stateid, 0, StableHow::FILE_SYNC4, 8);
-      std::memcpy(data.data(), &value, sizeof value);
-      Reply& reply = co_await slot.ask();
-      uint32_t count = 0;
-      StableHow level{};
-      Verifier verifier{};
-      if (!(reply.putfh() && reply.write(count, level, verifier)))
-        fail("{}: write: {}", file.name, bench::status_name(reply.error()));
+      for (;;) {
+        Call& call = slot.begin().putfh(file.handle);
+        const MutableBytes data = call.write(stateid, 0, StableHow::FILE_SYNC4, 8);
+        std::memcpy(data.data(), &value, sizeof value);
+        Reply& reply = co_await slot.ask();
+        uint32_t count = 0;
+        StableHow level{};
+        Verifier verifier{};
+        if (reply.putfh() && reply.write(count, level, verifier)) break;
+        const NfsStatus status = reply.error();
+        const bool again = co_await comes_again(holder, slot, status);
+        if (again) continue;
+        fail("{}: write: {}", file.name, bench::status_name(status));
+        break;
+      }
       file.history.push_back({slot.asked_at(), slot.answered_at(), {true, value, holder.client->name()}});
       if (!world_.failed()) co_await close(slot, file, stateid);
     }
@@ -273,6 +355,7 @@ class DelegationsWorkload final : public Workload {
   std::deque<File> files_;
   std::map<std::pair<const Holder*, const File*>, uint64_t> writing_;
   uint64_t operations_ = 0, values_ = 0, working_ = 0;
+  bool all_work_ = false, calm_ = false;
 };
 
 }  // namespace
