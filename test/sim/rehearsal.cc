@@ -32,6 +32,7 @@ Profile fixed_profile(const Scenario& scenario) {
   p.log_bytes = uint64_t{scenario.log_megabytes} << 20U;  // starts read all of it
   p.checkpoint_interval = seconds(100'000);
   p.lease_seconds = scenario.lease_seconds;
+  p.small_steps = scenario.small_steps;
   p.kv_needs_io_percent = scenario.cold ? 100 : 0;
   return p;
 }

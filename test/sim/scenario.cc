@@ -250,7 +250,7 @@ Task<> Stage::make_file(const char* name, uint64_t blocks) {
   co_await close_file(slot, file);
 }
 
-Task<> Stage::make_fragmented(const char* name, uint64_t blocks) {
+Task<> Stage::make_fragmented(const char* name, uint64_t blocks, uint64_t apart) {
   constexpr uint64_t at_once = 14;
   co_await make_file(name, 0);
   Slot& slot = observer_->slot(0);
@@ -258,7 +258,7 @@ Task<> Stage::make_fragmented(const char* name, uint64_t blocks) {
   for (uint64_t at = 0; at < blocks && !world_.failed(); at += at_once) {
     Call& c = slot.begin().putfh(file);
     for (uint64_t i = at; i < std::min(at + at_once, blocks); ++i)
-      add_write(c, {}, i * 2 * block, bench::StableHow::FILE_SYNC4, block, i << 20U);
+      add_write(c, {}, i * apart * block, bench::StableHow::FILE_SYNC4, block, i << 20U);
     Reply& reply = co_await slot.ask();
     uint32_t count = 0;
     bench::StableHow stable{};
@@ -428,17 +428,17 @@ Task<> Stage::copy_and_cancel(const char* from, const char* to, Call::CopyRange 
   if (world_.failed()) co_return;
   Slot& slot = holder_->slot(0);
   if (copy) {
-    slot.begin().putfh(handles[to]).offload_cancel(*copy);
+    slot.begin().putfh(handles[to]).set_mode(0640).offload_cancel(*copy);
     note(slot.call());
     Reply& cancelled = co_await slot.ask();
-    if (!(cancelled.putfh() && cancelled.plain(Op::OFFLOAD_CANCEL)) &&
+    if (!(cancelled.putfh() && cancelled.setattr() && cancelled.plain(Op::OFFLOAD_CANCEL)) &&
         cancelled.error() != NfsStatus::NFS4ERR_BAD_STATEID)
       co_return fail("OFFLOAD_CANCEL: {}", bench::status_name(cancelled.error()));
   }
-  slot.begin().putfh(handles[to]).set_size({}, 0);
+  slot.begin().putfh(handles[to]).set_mode(0640).set_size({}, 0);
   note(slot.call());
   Reply& cut = co_await slot.ask();
-  if (!(cut.putfh() && cut.setattr())) fail("SETATTR: {}", bench::status_name(cut.error()));
+  if (!(cut.putfh() && cut.setattr() && cut.setattr())) fail("SETATTR: {}", bench::status_name(cut.error()));
 }
 
 Task<> Stage::write_unstable(const char* name, uint64_t blocks) {

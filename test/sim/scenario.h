@@ -32,6 +32,7 @@ struct Scenario {
   Task<> (*follow)(Stage&) = nullptr;
   // Between prepare() and act() the server starts again, and what it needs it has to read.
   bool cold = false;
+  bool small_steps = false;  // Profile::small_steps
   uint32_t lease_seconds = 90;
   uint32_t log_megabytes = 1;  // an eighth of it is logged until a checkpoint begins
 };
@@ -101,8 +102,9 @@ class Stage final : public Workload {
 
   // Preparations. Names are in the root.
   Task<> make_file(const char* name, uint64_t blocks);  // one extent after the next checkpoint
-  // So many blocks, each apart from the others: as many extents or page rows.
-  Task<> make_fragmented(const char* name, uint64_t blocks);
+  // So many blocks that are written one by one, as many extents or page rows: each so far from the one
+  // before.
+  Task<> make_fragmented(const char* name, uint64_t blocks, uint64_t apart = 2);
   Task<> open_as(const char* name, const char* owner);  // leaves stateids[owner]
   // A fourth client is delegated the file, and gives it back when it is recalled.
   Task<> delegate(const char* name);

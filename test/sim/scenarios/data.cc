@@ -147,6 +147,28 @@ std::vector<Scenario> data_scenarios() {
          s.call().putfh(s.handles["f"]).allocate({}, 2 * block, 100 * block).getattr(attr::SIZE);
          co_await s.ask();
        }},
+      // Behind a change, so that they are in the log while they wait.
+      {.name = "allocate-waits-for-space",  // in vain
+       .prepare = [](Stage& s) -> Task<> {
+         co_await s.make_file("f", 4);
+         co_await s.write_unstable("f", 10);
+       },
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.handles["f"]).set_mode(0640).allocate({}, 0, 15'800 * block);
+         co_await s.ask();
+       },
+       .follow = commit_few},
+      {.name = "seek-over-many-rows",  // that are cut off, and not yet gone
+       .prepare = [](Stage& s) -> Task<> {
+         co_await s.make_fragmented("f", 100);
+         co_await s.checkpoint();
+       },
+       .act = [](Stage& s) -> Task<> {
+         Call& c = s.call().putfh(s.handles["f"]).set_size({}, block).set_size({}, 500 * block);
+         c.seek({}, 2 * block, false);
+         co_await s.ask();
+       },
+       .small_steps = true},
       {.name = "write-block", .prepare = make_small, .act = write_stable<block, block>},
       {.name = "write-part-of-block",
        .prepare = make_on_blocks,

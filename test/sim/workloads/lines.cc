@@ -157,8 +157,8 @@ class LinesWorkload final : public Workload {
   // Things go wrong in this world, at times.
   bool dying() const {
     const Profile& p = world_.profile();
-    return p.pair || p.deaths_max != 0 || p.cut_one_in != 0 || p.io_slow_one_in != 0 ||
-           p.disks_fail() || p.kv_error_one_in != 0;
+    return p.pair || p.deaths_max != 0 || p.cut_one_in != 0 || p.io_slow_one_in != 0 || p.disks_fail() ||
+           p.kv_error_one_in != 0;
   }
 
   bool somebody_waits(const Worker& other) const {
