@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/mark.h"
-#include "base/planted_bug.h"
 #include "fs/access.h"
 #include "fs/content.h"
 #include "fs/data.h"
@@ -138,7 +137,6 @@ Outcome<void> commit(FileSystem& fs, Run& run, InodeId id, uint64_t offset, uint
                      CommitRegisters& registers) {
   Commit commit{fs, run, id, registers};
   if (registers.step == CommitStep::placed && fs.data().placements.find(registers.placement) == nullptr) {
-    if (planted("a resumed COMMIT passes over what it was writing")) return commit.place();
     PERDURE_MARK("a COMMIT was resumed, and begins again");
     registers = {};
   }

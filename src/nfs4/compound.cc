@@ -332,8 +332,8 @@ std::unique_ptr<Compound> Compound::restore(Service& service, TransactionId id, 
   if (!machine) return nullptr;
   wire::RpcCall call;
   call.xid = machine->xid;
-  if (!planted("a transaction that goes on forgets whose it is"))
-    call.credential = std::move(machine->credential);
+  call.credential = std::move(machine->credential);
+  if (planted("a transaction that goes on forgets whose it is")) call.credential.uid = 65534;
   call.peer = machine->peer;
   auto compound = std::make_unique<Compound>(service, id, std::move(call));
   compound->restored_arguments_.assign(machine->arguments.begin(), machine->arguments.end());

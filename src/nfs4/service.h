@@ -24,7 +24,6 @@ class Service final : public wire::RpcProgram {
     std::string server_scope;
     uint64_t write_verifier = 0;  // changes when unstable data may have been lost
     std::vector<Export> exports{Export{}};
-    bool persistent_sessions = true;    // not at durability level memory
     uint32_t io_bytes_max = 1U << 20U;  // of one READ or WRITE
     // Who knows the names of users and groups; null: there are only numbers. Must outlive the service.
     NameService* names = nullptr;

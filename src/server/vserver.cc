@@ -238,6 +238,7 @@ void Vserver::serve(Epoch epoch, env::Done<void> done) {
       restoration_.resumed = *resumed;
       restoration_.total = env_.now() - began_;
       open_ = true;
+      if (fs_->freed.size() != 0) free_blocks();
       every(write_back_interval, &Vserver::write_back_aged);
       leases_checked_ = env_.now();
       every(lease_check_interval, &Vserver::check_leases);

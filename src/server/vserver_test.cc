@@ -376,6 +376,27 @@ TEST(Vserver, AWriteToAFileThatIsRemovedMeanwhileReservesNothingForEver) {
   EXPECT_EQ(blocks.allocator.reserved_blocks(), 0U);
 }
 
+// The checkpoint of a stop makes it possible, and nothing may ever change any more.
+TEST(Vserver, WhatWasFreedBeforeAStopIsFreeAfterIt) {
+  VserverFixture server;
+  server.start();
+  TestClient client(server, "alice");
+  client.connect();
+  const ByteVector anonymous(16), data(300000, std::byte{'u'});
+  CompoundReply opened = client.ok(client.sequence().putrootfh().create_file("f", "owner"));
+  opened.next(Opnum4::OP_PUTROOTFH);
+  EXPECT_EQ(opened.next(Opnum4::OP_OPEN), Nfsstat4::NFS4_OK);
+  const ByteVector stateid = get_stateid(opened);
+  client.ok(client.sequence().putrootfh().lookup("f").write(anonymous, 0, 2, data));
+  client.ok(client.sequence().putrootfh().lookup("f").op(Opnum4::OP_CLOSE).u32(0).fixed(stateid));
+  client.ok(client.sequence().putrootfh().remove("f"));
+  EXPECT_NE(server.vserver().fs().freed.size(), 0U);
+  server.stop();
+  server.start();
+  server.env.run_until_idle();
+  EXPECT_EQ(server.vserver().fs().freed.size(), 0U);
+}
+
 // Owners are found by keyed hashes, and session ids carry a seal: both under a secret of the vserver's own.
 TEST(Vserver, ItsSecretSurvivesARestartAndIsNobodyElses) {
   VserverFixture one(1), other(2);

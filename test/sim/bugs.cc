@@ -45,7 +45,6 @@ const std::vector<Bug>& bugs() {
       {11, "a shared block is not counted", "a block is free when no extent names it any more", "clones"},
       {10, "a truncated block keeps its end", "what lies behind the end of a file reads as zeros", ""},
       {9, "the write verifier stays after a crash", "lost unstable data changes the verifier", "files"},
-      {9, "a resumed COMMIT passes over what it was writing", "a COMMIT that goes on begins anew", "files"},
       {5, "no blocks are reserved", "NFS4ERR_NOSPC comes at admission", "full"},
       {3, "a reclaim is forgotten at a restart", "each row of `transactions` goes on", "files"},
       {4, "a removed file leaves its extended attributes behind", "an object goes with all that it has",

@@ -82,12 +82,13 @@ Profile draw_profile(Random& random, const ProfileLimits& limits, bool pair) {
 std::string describe(const Profile& p) {
   const auto us = [](env::Duration d) { return d / std::chrono::microseconds(1); };
   return fmt::format(
-      "network {}+{} us, cut 1/{}, twice 1/{}; disk {}+{} us (log x {}), slow 1/{} {} us, errors 1/{}{}; "
+      "network {}+{} us, cut 1/{}, twice 1/{}; disk {}+{} us (log x {}), slow 1/{} {} us, errors 1/{}, "
+      "damage 1/{}{}; "
       "store needs_io {} %, {} us, errors 1/{}; deaths {} gap {} power {} % early {} % restart {} us, rot "
       "1/{}, "
       "clock {} us; {}memory {}{} log {} checkpoint {} records {} us, lease {} s",
       us(p.net_delay_min), us(p.net_delay_mean), p.cut_one_in, p.duplicate_one_in, us(p.io_min),
-      us(p.io_mean), p.log_factor, p.io_slow_one_in, us(p.io_slow), p.io_error_one_in,
+      us(p.io_mean), p.log_factor, p.io_slow_one_in, us(p.io_slow), p.io_error_one_in, p.damage_one_in,
       p.io_shuffled ? ", shuffled" : "", p.kv_needs_io_percent, us(p.kv_delay_max), p.kv_error_one_in,
       p.deaths_max, p.death_gap_mean, p.power_cut_percent, p.early_death_percent, us(p.restart_delay_max),
       p.rot_one_in, us(p.clock_jump_max),

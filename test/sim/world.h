@@ -64,8 +64,7 @@ class World {
   bool failed() const { return !failure_.empty(); }
   const std::string& failure() const { return failure_; }
 
-  // The trace: lines that tell the story. Their hash is the same for the same seed; the lines themselves are
-  // kept where somebody wants to read them.
+  // The trace: lines that tell the story, kept where somebody wants to read them.
   template <class... Args>
   void trace(fmt::format_string<Args...> format, Args&&... args) {
     if (keep_trace_) keep_line(fmt::format(format, std::forward<Args>(args)...));
