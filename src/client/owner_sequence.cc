@@ -57,7 +57,8 @@ Outcome<void> add_file(ClientState& cs, Run& run, ClientId client, StateOwnerRow
 }
 
 // An open-owner that has nothing open may be forgotten when there are too many: the next OPEN is confirmed
-// anew (§9.1.10). They are looked at in turn.
+// anew (§9.1.10). Some are looked at in turn, and the one that has been idle longest goes: the last request
+// of another may still come again.
 Outcome<void> make_room(ClientState& cs, Run& run, ClientId client) {
   constexpr size_t looked_at_max = 64;
   ClientTwin& twin = *cs.client_twin(client);
@@ -65,25 +66,32 @@ Outcome<void> make_room(ClientState& cs, Run& run, ClientId client) {
   StateOwnerRow::Key from = twin.next_owner;
   from.client = client;
   const StateOwnerRow::Key first{client, 0, 0, 0}, last{client, UINT8_MAX, UINT64_MAX, UINT32_MAX};
+  std::optional<StateOwnerRow::Key> oldest;
+  Lsn settled;
   for (size_t n = 0; n < looked_at_max; ++n) {
     auto found = TRY(cs.state_owners.next(run, from, last));
     if (!found) found = TRY(cs.state_owners.first(run, first, last));
     if (!found) break;
-    twin.next_owner = from = found.key;
+    from = found.key;
     if (found.row->opens != 0 || static_cast<StateKind>(from.kind) != StateKind::open) continue;
-    PERDURE_MARK("an idle owner is forgotten");
-    cs.erase_state_owner(run, from, *found.row);
-    return {};
+    if (oldest && found.row->settled >= settled) continue;
+    oldest = from;
+    settled = found.row->settled;
   }
-  return Status::resource;
+  twin.next_owner = from;
+  if (!oldest) return Status::resource;
+  PERDURE_MARK("an idle owner is forgotten");
+  cs.erase_state_owner(run, *oldest, *TRY(cs.state_owners.get(run, *oldest)));
+  return {};
 }
 
 // Whom a request names. An owner that is not known may become one.
 Outcome<FoundStateOwner> find_named(ClientState& cs, Run& run, ClientId client, StateKind kind, Bytes owner) {
   if (owner.size() > owner_bytes_max) return Status::invalid_argument;
   const FoundStateOwner found = TRY(find_state_owner(cs, run, client, kind, owner));
-  if (found.row == nullptr) TRY(make_room(cs, run, client));
-  return found;
+  if (found.row != nullptr) return found;
+  TRY(make_room(cs, run, client));
+  return find_state_owner(cs, run, client, kind, owner);  // its place may be another now
 }
 
 }  // namespace
@@ -148,6 +156,7 @@ Outcome<void> settle(ClientState& cs, Run& run, const OwnerPlace& place, const S
   if (row.confirmed || request.opened != InodeId(0)) row.opened = request.opened;
   row.closed = request.closed;
   row.result.assign(result.begin(), result.end());
+  row.settled = run.lsn();
   if (request.locked != InodeId(0)) TRY(add_file(cs, run, place.key.client, row, request.locked));
   if (row.closed != StateKey{}) cs.closed_opens.put(run, row.closed, {place.key});
   cs.state_owners.put(run, place.key, std::move(row));

@@ -291,10 +291,12 @@ struct StateOwnerRow {
   InodeId opened;                // by its last request, if that was an OPEN
   StateKey closed;               // by its last request, if that was a CLOSE
   ByteVector result;             // of its last request: nfs_resop4
+  Lsn settled;                   // of the record of its last request
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
     v("owner", r.owner), v("seqid", r.seqid), v("confirmed", r.confirmed), v("inodes", r.inodes);
     v("opens", r.opens), v("opened", r.opened), v("closed", r.closed), v("result", r.result);
+    v("settled", r.settled);
   }
   size_t heap_bytes() const {
     return owner.capacity() + inodes.capacity() * sizeof(uint64_t) + result.capacity();

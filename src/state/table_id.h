@@ -28,8 +28,8 @@ enum class TableId : uint8_t {
   back_slot = 29,
   session = 30,
   client = 31,
-  state_owner = 32,
   closed_open = 33,
+  state_owner = 34,
   // processor/
   transaction = 40,
   vserver = 41,

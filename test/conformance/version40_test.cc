@@ -329,14 +329,33 @@ TEST_F(Version40, IdleOwnersMakeRoom) {
   server.crash();
   server.options.clients.owners_per_client_max = 8;
   server.start();
+  Client::Opened before;
   for (int i = 0; i < 100; ++i) {
     const std::string owner = "owner" + std::to_string(i);
     const Client::Opened file = open(alice, "f", owner);
+    if (i > 0) expect(NFS4_OK, close(before.handle, before.stateid, 2));  // it comes again
     expect(NFS4_OK, close(file.handle, file.stateid, 2));
+    before = file;
   }
   EXPECT_LE(server.vserver().clients().state_owners.size(), 8U);
   for (int i = 0; i < 8; ++i) open(alice, "f", "open" + std::to_string(i));
   expect(NFS4ERR_RESOURCE, open_ops(alice, 0, "f", 3, "one more"));
+}
+
+class Version40WithCollisions : public Version40 {
+ public:
+  void SetUp() override {
+    server.options.clients.owners_per_client_max = 4;
+    server.options.clients.hash_mask = 0;
+    Version40::SetUp();
+  }
+};
+
+TEST_F(Version40WithCollisions, IdleOwnersMakeRoom) {
+  for (int i = 0; i < 20; ++i) {
+    const Client::Opened file = open(alice, "f", "owner" + std::to_string(i));
+    expect(NFS4_OK, close(file.handle, file.stateid, 2));
+  }
 }
 
 // RFC 7530 §9.9: an owner's own reservation is in its way, too.

@@ -204,6 +204,7 @@ server::VserverOptions Blade::options() const {
   options.clients.courtesy_seconds = p.courtesy_seconds;
   options.clients.owners_per_client_max = p.owners_per_client_max;
   options.data.margin_blocks = p.margin_blocks;
+  if (p.hashes_collide) options.clients.hash_mask = 1;
   options.nfs.async_shared_bytes_min = 16 * block_bytes;
   options.nfs.async_moved_bytes_min = 4 * block_bytes;
   options.nfs.exports[0].squash = nfs4::Squash::none;

@@ -54,6 +54,7 @@ void draw_server(Random& random, Profile& p) {
   p.lease_seconds = random.pick({20U, 90U});
   p.courtesy_seconds = random.pick({0U, 86400U});
   p.owners_per_client_max = random.pick({16U, 65536U});
+  p.hashes_collide = random.one_in(3);
   p.margin_blocks = random.pick<uint64_t>({64, 1024});
 }
 

@@ -54,6 +54,7 @@ struct Profile {
   uint32_t lease_seconds = 90, courtesy_seconds = 0;
   uint32_t owners_per_client_max = 65536;
   uint64_t margin_blocks = 1024;
+  bool hashes_collide = false;  // of owners
 };
 
 // A workload says what it cannot bear.

@@ -137,16 +137,23 @@ class Version40Workload final : public Workload {
     if (!(reply.putfh() && reply.open(file.stateid, change) && reply.getfh(file.handle)))
       co_return fail("create {}: {}", name, bench::status_name(reply.error()));
     ++made_;
+    world_.trace("{}: made by {}, {}{}", worker.name, owner, worker.seqid,
+                 reply.must_confirm() ? ", to be confirmed" : "");
+    if (reply.must_confirm()) worker.confirmed = false;
     co_await opened(worker, file);
     co_await close(worker, file);
   }
 
   Task<> close(Worker& worker, OpenFile file) {
     if (world_.failed()) co_return;
-    worker.slot->begin().putfh(file.handle).in_order(++worker.seqid).close(file.stateid);
-    Reply& reply = co_await worker.slot->ask();
-    if (!(reply.putfh() && reply.close()))
-      fail("close by {}: {}", worker.name, bench::status_name(reply.error()));
+    ++worker.seqid;
+    // Perhaps more than once, as other requests: it is the owner's last one.
+    for (bool again = true; again && !world_.failed(); again = worker.version40() && random().one_in(6)) {
+      worker.slot->begin().putfh(file.handle).in_order(worker.seqid).close(file.stateid);
+      Reply& reply = co_await worker.slot->ask();
+      if (!(reply.putfh() && reply.close()))
+        fail("close by {}: {}", worker.name, bench::status_name(reply.error()));
+    }
   }
 
   Task<> increment(Worker& worker, uint64_t counter) {
@@ -154,14 +161,25 @@ class Version40Workload final : public Workload {
     const std::string owner = worker.owner_name();
     Slot& slot = *worker.slot;
     OpenFile file{.handle = file_, .stateid = {}};
-    bench::ChangeInfo change;
-    slot.begin()
-        .putfh(root_)
-        .in_order(++worker.seqid)
-        .open({slot.client().id(), owner}, bench::share_access_both, "counters");
-    Reply& reply = co_await slot.ask();
-    if (!(reply.putfh() && reply.open(file.stateid, change)))
-      co_return fail("open by {}: {}", worker.name, bench::status_name(reply.error()));
+    // An owner that is not confirmed may begin anew (RFC 7530 §9.1.11), if no old request of it can come
+    // late.
+    const bool begins_anew = worker.version40() && !worker.confirmed &&
+                             world_.profile().duplicate_one_in == 0 && world_.profile().cut_one_in == 0;
+    for (bool again = true; again && !world_.failed();) {
+      bench::ChangeInfo change;
+      slot.begin()
+          .putfh(root_)
+          .in_order(++worker.seqid)
+          .open({slot.client().id(), owner}, bench::share_access_both, "counters");
+      Reply& reply = co_await slot.ask();
+      if (!(reply.putfh() && reply.open(file.stateid, change)))
+        co_return fail("open by {}: {}", worker.name, bench::status_name(reply.error()));
+      world_.trace("{}: open by {}, {}{}", worker.name, owner, worker.seqid,
+                   reply.must_confirm() ? ", to be confirmed" : "");
+      if (reply.must_confirm()) worker.confirmed = false;
+      again = begins_anew && random().one_in(5);
+      if (again) worker.seqid += static_cast<uint32_t>(random().below(100));
+    }
     co_await opened(worker, file);
     Stateid lock;
     for (bool locked = false; !locked && !world_.failed();) {
