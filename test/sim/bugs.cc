@@ -35,7 +35,7 @@ const std::vector<Bug>& bugs() {
       {9, "an extent names a block before it is flushed", "an extent names only blocks that are on disk",
        "files"},
       {11, "a freed block is used again at once", "a freed block waits for its checkpoint", "flood"},
-      {11, "a freed block is used while it is being read", "a freed block waits for the I/O on it", "full"},
+      {11, "a freed block is used while it is being read", "a freed block waits for the I/O on it", "flood"},
       {9, "a block's checksum is not checked", "data is checked whenever it comes from the store", "files"},
       {10, "write-back maps a page that has changed", "a page is mapped as it is now", "files"},
       {18, "delegations are not recalled", "what is in a delegation's way waits for its return",

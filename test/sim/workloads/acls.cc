@@ -341,6 +341,7 @@ class AclsWorkload final : public Workload {
       const MutableBytes data =
           call.putfh(own_files_[user]).write({}, 0, bench::StableHow::FILE_SYNC4, written_blocks * block);
       std::ranges::fill(data, std::byte{1});
+      call.set_mode(0600);
     }
     Reply& reply = co_await slot.ask();
     bench::ChangeInfo info;
@@ -349,8 +350,8 @@ class AclsWorkload final : public Workload {
     uint32_t count = 0;
     bench::StableHow level{};
     Verifier verifier{};
-    if (done && writes && !(reply.putfh() && reply.write(count, level, verifier)))
-      fail("a write by {} behind a change: {}", user, bench::status_name(reply.error()));
+    if (done && writes && !(reply.putfh() && reply.write(count, level, verifier) && reply.setattr()))
+      fail("a write and a mode by {} behind a change: {}", user, bench::status_name(reply.error()));
     expect(expected, done ? NfsStatus::NFS4_OK : reply.error(), directory ? "mkdir in" : "mkfifo in", in,
            user);
     if (!done) co_return;

@@ -74,6 +74,10 @@ class DelegationsWorkload final : public Workload {
       co_await close_file(first, created);
       files_.push_back({file, created.handle, {}});
     }
+    // Two begin with a delegation of one file each, and all that they do next is to write to the other's.
+    cross_ = all_work_ && files == 2 && !holders_[1].client->version40();
+    for (size_t i = 0; cross_ && i < 2 && !world_.failed(); ++i)
+      co_await write(holders_[i], holders_[i].client->slot(0), files_[i]);
   }
 
   void start() override {
@@ -123,6 +127,8 @@ class DelegationsWorkload final : public Workload {
   }
 
   Task<> work(Holder& holder, Slot& slot) {
+    if (cross_ && (&holder == &holders_[0] || &holder == &holders_[1]))
+      co_await write(holder, slot, files_[&holder == &holders_[0] ? 1 : 0]);
     while (operations_ > 0 && !world_.failed()) {
       --operations_;
       File& file = files_[random().below(files_.size())];
@@ -355,7 +361,7 @@ class DelegationsWorkload final : public Workload {
   std::deque<File> files_;
   std::map<std::pair<const Holder*, const File*>, uint64_t> writing_;
   uint64_t operations_ = 0, values_ = 0, working_ = 0;
-  bool all_work_ = false, calm_ = false;
+  bool all_work_ = false, cross_ = false, calm_ = false;
 };
 
 }  // namespace
