@@ -36,7 +36,7 @@ size_t put_events(const std::vector<Event>& events, uint8_t* data, size_t size_m
 uint32_t interesting_word(Random& random) {
   static constexpr uint32_t words[] = {0,  1,   2,    3,          4,          8,         16,
                                        24, 255, 4096, 0x7fffffff, 0x80000000, 0xffffffff};
-  if (random() % 3 == 0) return 3 + random() % 74;  // the number of an operation
+  if (random() % 3 == 0) return static_cast<uint32_t>(3 + random() % 74);  // the number of an operation
   if (random() % 3 == 0) return static_cast<uint32_t>(random() % 64);
   return words[random() % std::size(words)];
 }

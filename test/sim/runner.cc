@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,12 @@ double seconds_since(std::chrono::steady_clock::time_point began) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
+// Of the processor, so that a busy machine makes nothing hang. 0: no limit.
+void limit_time(unsigned seconds) {
+  const itimerval limit{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
+  setitimer(ITIMER_PROF, &limit, nullptr);
+}
+
 SimulationResult simulate_seed(const RunnerOptions& options, uint64_t seed) {
   return simulate({.seed = seed,
                    .workload = options.workload,
@@ -37,14 +44,14 @@ void work(const RunnerOptions& options, uint64_t first, FILE* out) {
     if (options.seconds_max > 0 && seconds_since(began) > options.seconds_max) break;
     fmt::print(out, "begin {}\n", seed);
     fflush(out);
-    alarm(options.hang_seconds);
+    limit_time(options.hang_seconds);
     SimulationResult result = simulate_seed(options, seed);
     if (options.twice && result.failure.empty()) {
       const SimulationResult again = simulate_seed(options, seed);
       if (again.hash != result.hash || again.steps != result.steps)
         result.failure = "the same seed does not do the same again";
     }
-    alarm(0);
+    limit_time(0);
     if (result.failure.empty())
       fmt::print(out, "end {} {} {} {}\n", seed, result.steps, result.simulated.count(), result.deaths);
     else
@@ -132,7 +139,7 @@ class Runner {
     waitpid(worker.pid, &status, 0);
     worker.ended = true;
     if (worker.seed == 0) return;
-    const bool hangs = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+    const bool hangs = WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF;
     result_.failures[worker.seed] =
         hangs ? std::string("it hangs")
               : fmt::format("the simulation died ({})",

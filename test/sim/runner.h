@@ -14,7 +14,7 @@ struct RunnerOptions {
   std::string workload;    // empty: what the seed draws
   bool pair = false;       // two blades
   unsigned jobs = 2;
-  unsigned hang_seconds = 120;  // real time that a seed may take
+  unsigned hang_seconds = 120;  // of processor time that a seed may take
   bool twice = false;           // simulate each seed twice and compare
   bool keep_going = false;      // otherwise all ends at the first failure
 };
