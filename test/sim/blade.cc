@@ -74,12 +74,20 @@ std::optional<ErrorKind> Blade::store_fails() {
 std::optional<env::Damage> Blade::damages(const std::string& path) {
   const uint64_t one_in = world_.profile().damage_one_in;
   if (!dying_ || path != blocks_path || one_in == 0 || !world_.random().one_in(one_in)) return std::nullopt;
+  if (member_ != nullptr && !has_twin()) return std::nullopt;
   const auto damage =
       world_.random().pick({env::Damage::misdirected, env::Damage::rotten, env::Damage::unreadable});
   world_.trace("a write of blocks is damaged, kind {}", static_cast<int>(damage));
   error_injected_ = true;
   world_.after(world_.random().exponential(std::chrono::seconds(1)), [this] { heal(); });
   return damage;
+}
+
+bool Blade::has_twin() const {
+  const mirror::Configuration& configuration = world_.pair_net().configuration().configuration;
+  const mirror::Member* peer = world_.blade(1 - number_).member();
+  return !configuration.alone() && configuration.has(member_->self()) && peer != nullptr &&
+         configuration.has(peer->self());
 }
 
 void Blade::heal() {
@@ -364,6 +372,7 @@ void Blade::die(bool power, std::optional<env::SectorFate> fate) {
   ++deaths_;
   world_.network().server_down(*this);
   world_.pair_net().process_died(number_, power);
+  for (size_t i = 0; world_.blades() == 2 && i < 2; ++i) world_.blade(i).heal();
   paused_until_ = {};
   if (fate)
     crash_disks(*fate);
@@ -400,8 +409,7 @@ bool Blade::may_die() const {
   const mirror::Configuration& configuration = world_.pair_net().configuration().configuration;
   if (!configuration.has(member_->self()) || configuration.alone()) return true;
   const Blade& peer = world_.blade(1 - number_);
-  return !peer.down() && !peer.failing_ && peer.member() != nullptr &&
-         configuration.has(peer.member()->self());
+  return has_twin() && !peer.down() && !peer.failing_;
 }
 
 void Blade::draw_death() {

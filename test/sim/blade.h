@@ -9,11 +9,12 @@
 // time too. A killed process's writes may end later, but before the next one has opened the file. Reads,
 // writes and flushes may be slow, fail, or end in another order than they were asked for; there may be no
 // space where a file is to grow, or in the checkpoint store; reads may give wrong bytes once. Blocks may be
-// damaged for a while: written to a wrong place over others, with a bit that has flipped, or unreadable. A
-// bit of the log may flip while the process is down: then it must refuse to start, and does start when the
-// bit was put back (no power cut strikes in between: it could take away the later batch that proves the
-// damaged one to have been durable). The wall clock may jump. Not injected, because one blade alone cannot
-// survive it: durable data that is gone for good.
+// damaged for a while: written to a wrong place over others, with a bit that has flipped, or unreadable (of a
+// pair only as long as both are in sync: a mirror that joins takes over what there is). A bit of the log may
+// flip while the process is down: then it must refuse to start, and does start when the bit was put back (no
+// power cut strikes in between: it could take away the later batch that proves the damaged one to have been
+// durable). The wall clock may jump. Not injected, because one blade alone cannot survive it: durable data
+// that is gone for good.
 //
 // After each start all of perdure check's findings must be none, and the rows must be those that follow from
 // everything that was ever logged (history.h).
@@ -112,6 +113,7 @@ class Blade {
   std::optional<ErrorKind> disk_fails(const std::string& path, env::IoKind kind);
   std::optional<env::Damage> damages(const std::string& path);
   void heal();
+  bool has_twin() const;
   void open_ring();
   void open_blocks();
   void restore();
