@@ -134,10 +134,7 @@ template <class F>
 auto Blade::or_exit(F next) {
   return [this, next = std::move(next)](auto result) mutable {
     if (!result) return exit(result.error());
-    if constexpr (requires { next(std::move(*result)); })
-      next(std::move(*result));
-    else
-      next();
+    next(std::move(*result));
   };
 }
 
@@ -169,10 +166,11 @@ void Blade::start() {
     if (env_.exists(log_path)) return open_ring();
     // As server/server.cc does it: complete under its name, or not there.
     if (env_.exists(new_log_path)) env_.remove(new_log_path);
-    log::LogRing::create(env_, new_log_path, p.log_bytes, or_exit([this] {
-                           env_.rename(new_log_path, log_path);
-                           open_ring();
-                         }));
+    log::LogRing::create(env_, new_log_path, p.log_bytes, [this](const Result<void>& made) {
+      if (!made) return exit(made.error());
+      env_.rename(new_log_path, log_path);
+      open_ring();
+    });
   });
 }
 
@@ -213,8 +211,8 @@ server::VserverOptions Blade::options() const {
   options.clients.owners_per_client_max = p.owners_per_client_max;
   options.data.margin_blocks = p.margin_blocks;
   if (p.hashes_collide) options.clients.hash_mask = 1;
-  options.nfs.async_shared_bytes_min = 16 * block_bytes;
-  options.nfs.async_moved_bytes_min = 4 * block_bytes;
+  options.nfs.async_shared_bytes_min = uint64_t{16} * block_bytes;
+  options.nfs.async_moved_bytes_min = uint64_t{4} * block_bytes;
   options.nfs.exports[0].squash = nfs4::Squash::none;
   return options;
 }

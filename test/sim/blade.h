@@ -151,7 +151,7 @@ class Blade {
   bool dying_ = false, exiting_ = false, error_injected_ = false;
   bool failing_ = false;  // the process has met an I/O error, of which it may end any moment
   std::string exit_reason_;
-  uint64_t deaths_ = 0, starts_ = 0, incarnation_ = 0;
+  uint64_t deaths_ = 0, starts_ = 0;
   uint64_t death_in_ = 0;  // callbacks; 0: not drawn
   env::Instant busy_until_, serving_since_, paused_until_;
   std::optional<std::pair<uint64_t, std::byte>> flipped_;  // of the log
