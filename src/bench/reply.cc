@@ -317,8 +317,7 @@ bool Reply::sequence(Sequence& sequence) {
   return done();
 }
 
-// The server's owner, scope and implementation follow; nobody here needs them, and the result is the
-// COMPOUND's last.
+// The server's implementation follows; nobody here needs it, and the result is the COMPOUND's last.
 bool Reply::exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags, ServerOwner* owner) {
   if (!next(Op::EXCHANGE_ID)) return false;
   clientid = decoder_.get_u64();

@@ -97,7 +97,6 @@ class Reply {
   struct ServerOwner {
     uint64_t minor = 0;
     std::string major, scope;
-    bool operator==(const ServerOwner&) const = default;
   };
   bool exchange_id(uint64_t& clientid, uint32_t& sequence, uint32_t& flags, ServerOwner* owner = nullptr);
   struct Session {

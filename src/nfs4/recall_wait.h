@@ -23,7 +23,6 @@ class RecallWaits {
   Outcome<void> wait(const Compound& c);
   // It waits no more.
   void end(TransactionId id);
-  size_t waiting() const { return waits_.size(); }
 
  private:
   struct Wait {

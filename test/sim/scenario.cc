@@ -250,7 +250,7 @@ Task<> Stage::make_file(const char* name, uint64_t blocks) {
   co_await close_file(slot, file);
 }
 
-Task<> Stage::make_fragmented(const char* name, uint64_t blocks, uint64_t apart) {
+Task<> Stage::make_fragmented(const char* name, uint64_t blocks) {
   constexpr uint64_t at_once = 14;
   co_await make_file(name, 0);
   Slot& slot = observer_->slot(0);
@@ -258,7 +258,7 @@ Task<> Stage::make_fragmented(const char* name, uint64_t blocks, uint64_t apart)
   for (uint64_t at = 0; at < blocks && !world_.failed(); at += at_once) {
     Call& c = slot.begin().putfh(file);
     for (uint64_t i = at; i < std::min(at + at_once, blocks); ++i)
-      add_write(c, {}, i * apart * block, bench::StableHow::FILE_SYNC4, block, i << 20U);
+      add_write(c, {}, i * 2 * block, bench::StableHow::FILE_SYNC4, block, i << 20U);
     Reply& reply = co_await slot.ask();
     uint32_t count = 0;
     bench::StableHow stable{};

@@ -102,9 +102,8 @@ class Stage final : public Workload {
 
   // Preparations. Names are in the root.
   Task<> make_file(const char* name, uint64_t blocks);  // one extent after the next checkpoint
-  // So many blocks that are written one by one, as many extents or page rows: each so far from the one
-  // before.
-  Task<> make_fragmented(const char* name, uint64_t blocks, uint64_t apart = 2);
+  // So many blocks, each apart from the others: as many extents or page rows.
+  Task<> make_fragmented(const char* name, uint64_t blocks);
   Task<> open_as(const char* name, const char* owner);  // leaves stateids[owner]
   // A fourth client is delegated the file, and gives it back when it is recalled.
   Task<> delegate(const char* name);
