@@ -48,6 +48,10 @@ Blade::Blade(World& world, size_t number)
 }
 
 Blade::~Blade() {
+  CHECK(state_ == State::down);
+}
+
+void Blade::end() {
   if (state_ != State::down) die(false);
 }
 

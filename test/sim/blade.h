@@ -80,6 +80,8 @@ class Blade {
   // No more deaths and disk errors: what remains is to be looked at.
   void spare();
   void kill();
+  // The same, but it does not come back: of the world's end, while the other blade is still there.
+  void end();
   void power_cut();
   // A power cut in which everything that was not durable is kept, or dropped, or each sector of it is kept,
   // dropped or torn.

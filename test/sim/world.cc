@@ -21,7 +21,9 @@ World::World(uint64_t seed, const Profile& profile)
   if (profile_.pair) pair_net_->set_up({.epoch = Epoch(1), .primary = {"a", 0}, .in_sync = {{"a", 0}}});
 }
 
-World::~World() = default;
+World::~World() {
+  for (const auto& blade : blades_) blade->end();
+}
 
 Blade& World::blade() {
   Blade* there = network_->blade();
