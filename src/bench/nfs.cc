@@ -165,6 +165,7 @@ constexpr StatusName status_names[] = {
     {10022, "STALE_CLIENTID"},
     {10023, "STALE_STATEID"},
     {10024, "OLD_STATEID"},
+    {10001, "BADHANDLE"},
     {10025, "BAD_STATEID"},
     {10026, "BAD_SEQID"},
     {10027, "NOT_SAME"},

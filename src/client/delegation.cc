@@ -48,7 +48,32 @@ Outcome<bool> hindered(ClientState& cs, Run& run, ClientId client, InodeId inode
   return false;
 }
 
+// Whether the delegation is in the way of `client`, if that uses the file so.
+Outcome<bool> hinders(ClientState& cs, Run& run, const DelegationRow& row, ClientId client, Use use,
+                      const std::function<bool(ClientId)>& is_own) {
+  if (row.client == client || row.revoked || (use == Use::reads && !row.write)) return false;
+  if (is_own && is_own(row.client)) return false;
+  return TRY(cs.clients.get(run, {row.client})) != nullptr && !TRY(cs.gives_way(run, row.client));
+}
+
 }  // namespace
+
+Outcome<std::optional<Holder>> find_writing_holder(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                                   const std::function<bool(ClientId)>& is_own) {
+  const std::optional<Holder> none;
+  const FileTwin* file = cs.file_twin(run, inode);
+  if (file == nullptr || file->delegations == 0) return none;
+  StateKey from = first_delegation(inode);
+  const StateKey last{inode, UINT32_MAX};
+  for (auto found = TRY(cs.delegations.first(run, from, last)); found;
+       found = TRY(cs.delegations.next(run, from, last))) {
+    from = found.key;
+    const DelegationRow row = *found.row;
+    if (!row.recalled && TRY(hinders(cs, run, row, client, Use::reads, is_own)))
+      return std::optional(Holder{.key = from, .client = row.client, .change = row.change});
+  }
+  return none;
+}
 
 Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use,
                             const std::function<bool(ClientId)>& is_own) {
@@ -62,9 +87,7 @@ Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId 
        found = TRY(cs.delegations.next(run, from, last))) {
     from = found.key;
     DelegationRow row = *found.row;
-    if (row.client == client || row.revoked || (use == Use::reads && !row.write)) continue;
-    if (is_own && is_own(row.client)) continue;
-    if (TRY(cs.clients.get(run, {row.client})) == nullptr || TRY(cs.gives_way(run, row.client))) continue;
+    if (!TRY(hinders(cs, run, row, client, use, is_own))) continue;
     wait = true;
     if (row.recalled) continue;
     row.recalled = true;
@@ -80,14 +103,14 @@ Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId 
 }
 
 Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId client, InodeId inode,
-                                         bool write) {
+                                         bool write, uint64_t change) {
   const std::optional<Stateid> none;
   const ClientState::Options& options = cs.options();
   if (!options.delegations || !cs.hooks().start_recall) return none;
   if (cs.client_twin(client)->delegations >= options.delegations_per_client_max) return none;
   if (!TRY(cs.back_path(run, client)) || TRY(hindered(cs, run, client, inode, write))) return none;
   const uint32_t number = TRY(cs.new_state_number(run, StateKind::delegation, inode));
-  const DelegationRow row{.client = client, .write = write};
+  const DelegationRow row{.client = client, .write = write, .change = change};
   cs.count_delegation(run, inode, row, true);
   cs.delegations.put_new(run, {inode, number}, row);
   cs.hold(run, {client, StateKind::delegation, inode, 0, number});

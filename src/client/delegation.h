@@ -20,10 +20,20 @@ enum class Use : uint8_t { reads, changes };
 Outcome<void> recall_others(ClientState& cs, Run& run, ClientId client, InodeId inode, Use use,
                             const std::function<bool(ClientId)>& is_own = nullptr);
 
-// `client` has just opened the file. Gives it a delegation, if that hinders nobody, the client can be called
-// back, and nobody was in the way of one a moment ago.
+// Who may be changing the file without our knowing: of another client a write delegation that nobody has
+// asked for yet. At most one.
+struct Holder {
+  StateKey key;
+  ClientId client;
+  uint64_t change = 0;  // the file's when it was given
+};
+Outcome<std::optional<Holder>> find_writing_holder(ClientState& cs, Run& run, ClientId client, InodeId inode,
+                                                   const std::function<bool(ClientId)>& is_own = nullptr);
+
+// `client` has just opened the file, which has this change attribute. Gives it a delegation, if that hinders
+// nobody, the client can be called back, and nobody was in the way of one a moment ago.
 Outcome<std::optional<Stateid>> delegate(ClientState& cs, Run& run, ClientId client, InodeId inode,
-                                         bool write);
+                                         bool write, uint64_t change);
 
 // DELEGRETURN (§18.6). bad_stateid, old_stateid; of a revoked one: delegation_revoked. May fault in
 // Hooks::released.

@@ -246,9 +246,11 @@ struct DelegationRow {
   bool write = false;
   bool recalled = false;  // a transaction is at work on its return (recall.h)
   bool revoked = false;   // it counts no more; the client is to free its stateid
+  uint64_t change = 0;    // of the file, as its client knows it
   template <class Self, class V>
   static void fields(Self& r, V&& v) {
     v("client", r.client), v("write", r.write), v("recalled", r.recalled), v("revoked", r.revoked);
+    v("change", r.change);
   }
 };
 

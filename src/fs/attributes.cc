@@ -115,6 +115,13 @@ Outcome<void> set_attributes(FileSystem& fs, Run& run, const Principal& who, Ino
   return {};
 }
 
+Outcome<void> note_change(FileSystem& fs, Run& run, InodeId id) {
+  InodeRow inode = TRY(fs.load(run, id));
+  fs.touch_content(run, inode);
+  fs.store(run, id, inode);
+  return {};
+}
+
 namespace {
 
 // §6.4.3: a list that is given is the list; otherwise what is inherited, with the mode applied if one is

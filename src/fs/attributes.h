@@ -46,6 +46,9 @@ enum class SizeRight : uint8_t {
 Outcome<void> set_attributes(FileSystem& fs, Run& run, const Principal& who, InodeId id,
                              const SetAttributes& set, SizeRight right = SizeRight::by_mode);
 
+// The content has changed, or is about to, where it is not seen: change, mtime and ctime are new.
+Outcome<void> note_change(FileSystem& fs, Run& run, InodeId id);
+
 // For create(): a new object's owner, group, mode and list, where `set` leaves a choice of its own only as
 // far as `who` has one. `inode` has its type. Gives its list, if it has one from `set` or (`inherits`) from
 // the directory; the caller sets it.

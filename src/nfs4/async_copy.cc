@@ -85,7 +85,7 @@ Outcome<bool> AsyncCopies::step(state::Run& run, AsyncCopyRegisters& registers) 
         out.put_u64(service_.options().write_verifier);
       }));
   if (!answer) return Stop::wait();
-  if (*answer != Nfsstat4::NFS4ERR_DELAY) return end(run, registers);
+  if (answer->status != Nfsstat4::NFS4ERR_DELAY) return end(run, registers);
   service_.back_calls().again(run, registers.call);
   return Stop::wait();
 }

@@ -55,6 +55,9 @@ constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
                                              numlinks,
                                              owner,
                                              owner_group,
+                                             quota_avail_hard,
+                                             quota_avail_soft,
+                                             quota_used,
                                              rawdev,
                                              space_avail,
                                              space_free,
@@ -214,6 +217,11 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
     case maxread:
     case maxwrite:
       return out.put_u64(c.service().options().io_bytes_max);
+    // All that is stored here is one set of similar files (RFC 8881 §5.8.2.30).
+    case quota_used:
+      return out.put_u64((blocks.total_blocks() - blocks.available_max()) * block_bytes);
+    case quota_avail_hard:
+    case quota_avail_soft:
     case space_avail:
     case space_free:
       return out.put_u64(blocks.available_max() * block_bytes);
@@ -336,11 +344,13 @@ Outcome<void> put_absent(Compound& c, InodeId inode, const Bitmap& wanted, wire:
 }
 
 Outcome<void> put_attributes(Compound& c, Run& run, InodeId inode, const Bitmap& wanted,
-                             wire::XdrEncoder& out) {
+                             wire::XdrEncoder& out, std::optional<uint64_t> size_of_file) {
   // Only whoever asks where it is (RFC 8881 §11.4.1).
   if (c.is_absent(inode))
     return wanted.has(fs_locations) ? put_absent(c, inode, wanted, out) : Outcome<void>(Status::moved);
-  put_view(c, TRY(view_of(c, run, inode, wanted)), wanted, out);
+  fs::Attributes view = TRY(view_of(c, run, inode, wanted));
+  if (size_of_file) view.row.size = *size_of_file;
+  put_view(c, view, wanted, out);
   return {};
 }
 

@@ -51,6 +51,9 @@ enum class Attribute : uint32_t {
   numlinks = 35,
   owner = 36,
   owner_group = 37,
+  quota_avail_hard = 38,
+  quota_avail_soft = 39,
+  quota_used = 40,
   rawdev = 41,
   space_avail = 42,
   space_free = 43,
@@ -108,9 +111,10 @@ Bitmap settable_attributes(uint32_t minor_version);
 bool any_only_settable(const Bitmap& wanted);
 
 // Encodes fattr4: those of `wanted` that are supported, of the object `inode`. access_denied if its list
-// denies the caller what stat shows, or the list itself, and it is among them.
+// denies the caller what stat shows, or the list itself, and it is among them. `size`: a client that writes
+// the file knows it better.
 Outcome<void> put_attributes(Compound& c, state::Run& run, InodeId inode, const Bitmap& wanted,
-                             wire::XdrEncoder& out);
+                             wire::XdrEncoder& out, std::optional<uint64_t> size = {});
 // Those of `wanted` are known from an entry of a directory alone.
 bool stand_in_entry(const Bitmap& wanted);
 // The same as put_attributes() of the object that the entry names. Looks at its inode only if it must.

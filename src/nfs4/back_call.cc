@@ -88,12 +88,12 @@ bool BackCalls::waits_for_log(TransactionId id) const {
 // Whatever woke the transaction, this is what there is to do. It has the slot until the client has answered.
 auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters& registers,
                      absl::FunctionRef<void(wire::XdrEncoder&)> operation)
-    -> Outcome<std::optional<Nfsstat4>> {
+    -> Outcome<std::optional<BackCallAnswer>> {
   ClientState& cs = service_.clients();
   Callbacks& callbacks = service_.callbacks();
   Call& call = calls_[run.transaction()];
-  const std::optional<Nfsstat4> none;
-  if (registers.step == CallStep::answered) return std::optional(Nfsstat4::NFS4_OK);
+  const std::optional<BackCallAnswer> none;
+  if (registers.step == CallStep::answered) return std::optional(BackCallAnswer{.repeated = true});
   if (call.ended) {  // in this run: this is another call
     forget(run.transaction(), call);
     call = {};
@@ -118,9 +118,10 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
     callbacks.forget(run.transaction());
     path_failed(client, *call.called);
   }
-  if (const auto answer = callbacks.take_answer(run.transaction())) {
-    const auto status = TRY(answered(run, client, registers, *answer));
-    if (status || !answer->lost) return status;
+  if (auto answer = callbacks.take_answer(run.transaction())) {
+    const bool lost = answer->lost;
+    auto ended = TRY(answered(run, client, registers, std::move(*answer)));
+    if (ended || !lost) return ended;
   }
   if (cs.env().now() < call.not_before) return none;
   const std::optional<ClientState::BackPath> path = TRY(cs.back_path(run, client, registers.session));
@@ -164,6 +165,10 @@ Outcome<void> BackCalls::choose(state::Run& run, client::ClientId client, BackCa
     cs.back_slots.put(run, {path->session}, slot);
   }
   registers = {.step = CallStep::call, .session = path->session, .seqid = seqid};
+  if (path->session == client::SessionNumber(0)) {  // which has no sequence ids
+    run.on_commit([this, id = run.transaction()] { service_.processor().resume(id); });
+    return {};
+  }
   call.assigned = run.lsn();
   run.on_commit([this, id = run.transaction(), lsn = run.lsn()] {
     service_.clients().when_durable(lsn, [this, id, alive = std::weak_ptr(alive_)] {
@@ -175,9 +180,9 @@ Outcome<void> BackCalls::choose(state::Run& run, client::ClientId client, BackCa
 
 // nullopt: it is to be made again. Of a lost one at once, over whatever connection there is.
 auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegisters& registers,
-                         const Callbacks::Answer& answer) -> Outcome<std::optional<Nfsstat4>> {
+                         Callbacks::Answer answer) -> Outcome<std::optional<BackCallAnswer>> {
   using enum Nfsstat4;
-  const std::optional<Nfsstat4> none;
+  const std::optional<BackCallAnswer> none;
   if (answer.lost) {
     PERDURE_MARK("a callback was lost");
     return none;
@@ -195,7 +200,7 @@ auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegis
       PERDURE_MARK("a client says that a callback had arrived");
       TRY(leave_slot(run, registers));
       registers.step = CallStep::answered;
-      return std::optional(NFS4_OK);
+      return std::optional(BackCallAnswer{.repeated = true});
     case NFS4ERR_DELAY:
       refused();
       return none;
@@ -214,7 +219,7 @@ auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegis
   }
   TRY(leave_slot(run, registers));
   registers.step = CallStep::answered;
-  return std::optional(answer.operation);
+  return std::optional(BackCallAnswer{.status = answer.operation, .result = std::move(answer.result)});
 }
 
 void BackCalls::again(state::Run& run, BackCallRegisters& registers) {

@@ -30,6 +30,13 @@ struct BackCallRegisters {
   }
 };
 
+// How it has ended.
+struct BackCallAnswer {
+  Nfsstat4 status = Nfsstat4::NFS4_OK;
+  bool repeated = false;  // the client had answered before, so what was its result is not known
+  ByteVector result;      // what stood behind the status
+};
+
 // What only the running process knows of such calls, one at a time for each transaction. Thread: the
 // vserver's loop.
 class BackCalls {
@@ -37,11 +44,11 @@ class BackCalls {
   explicit BackCalls(Service& service) : service_(service) {}
   ~BackCalls();
 
-  // The part of one run. `operation` writes its number and arguments. The status of the operation, once it
-  // has been answered; nullopt: the transaction is to wait, and is resumed when there is more to do.
-  Outcome<std::optional<Nfsstat4>> step(state::Run& run, client::ClientId client,
-                                        BackCallRegisters& registers,
-                                        absl::FunctionRef<void(wire::XdrEncoder&)> operation);
+  // The part of one run. `operation` writes its number and arguments. What the client has answered; nullopt:
+  // the transaction is to wait, and is resumed when there is more to do.
+  Outcome<std::optional<BackCallAnswer>> step(state::Run& run, client::ClientId client,
+                                              BackCallRegisters& registers,
+                                              absl::FunctionRef<void(wire::XdrEncoder&)> operation);
   // Again from the beginning, a moment later.
   void again(state::Run& run, BackCallRegisters& registers);
   // The transaction has no use for its call any more, answered or not.
@@ -62,8 +69,8 @@ class BackCalls {
     bool ended = false;         // and what is here counts no more, once that is committed
   };
   Outcome<void> choose(state::Run& run, client::ClientId client, BackCallRegisters& registers, Call& call);
-  Outcome<std::optional<Nfsstat4>> answered(state::Run& run, client::ClientId client,
-                                            BackCallRegisters& registers, const Callbacks::Answer& answer);
+  Outcome<std::optional<BackCallAnswer>> answered(state::Run& run, client::ClientId client,
+                                                  BackCallRegisters& registers, Callbacks::Answer answer);
   Outcome<void> leave_slot(state::Run& run, BackCallRegisters& registers, bool back = false);
   void path_failed(client::ClientId client, const client::ClientState::BackPath& path);
   void wake_slot_waiters(state::Run& run, client::SessionNumber session);

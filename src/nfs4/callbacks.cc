@@ -22,21 +22,21 @@ Callbacks::Answer parse_answer(Bytes results, bool sequenced) {
     (sequenced ? answer.sequence : answer.operation) = status;
     return status == Nfsstat4::NFS4_OK ? malformed : answer;
   }
-  if (!sequenced) {
+  const auto operation = [&] {
     in.get_u32();
     answer.operation = static_cast<Nfsstat4>(in.get_u32());
-    return in.ok() && count == 1 ? answer : malformed;
-  }
+    const Bytes result = in.rest();
+    answer.result.assign(result.begin(), result.end());
+    return in.ok() ? answer : malformed;
+  };
+  if (!sequenced) return count == 1 ? operation() : malformed;
   const uint32_t first = in.get_u32();
   answer.sequence = static_cast<Nfsstat4>(in.get_u32());
   if (!in.ok() || first != static_cast<uint32_t>(CallbackOp::OP_CB_SEQUENCE)) return malformed;
   if (answer.sequence != Nfsstat4::NFS4_OK) return answer;
   in.get_opaque_fixed(session_bytes);
   for (int i = 0; i < 4; ++i) in.get_u32();
-  if (count != 2) return malformed;
-  in.get_u32();
-  answer.operation = static_cast<Nfsstat4>(in.get_u32());
-  return in.ok() ? answer : malformed;
+  return count == 2 ? operation() : malformed;
 }
 
 }  // namespace
@@ -81,7 +81,7 @@ void Callbacks::call_null(wire::ConnectionId connection, uint32_t program,
 std::optional<Callbacks::Answer> Callbacks::take_answer(TransactionId caller) {
   auto it = answers_.find(caller);
   if (it == answers_.end()) return std::nullopt;
-  const Answer answer = it->second;
+  Answer answer = std::move(it->second);
   answers_.erase(it);
   return answer;
 }
@@ -112,9 +112,9 @@ void Callbacks::closed(wire::ConnectionId connection) {
   end_null(connection, false);
 }
 
-void Callbacks::end(TransactionId caller, const Answer& answer) {
+void Callbacks::end(TransactionId caller, Answer answer) {
   calls_.erase(caller);
-  answers_[caller] = answer;
+  answers_[caller] = std::move(answer);
   resume_(caller);
 }
 

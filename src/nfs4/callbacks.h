@@ -17,6 +17,7 @@ namespace perdure::nfs4 {
 
 // Numbers of callback operations that are used (nfs_cb_opnum4).
 enum class CallbackOp : uint32_t {
+  OP_CB_GETATTR = 3,
   OP_CB_RECALL = 4,
   OP_CB_SEQUENCE = 11,
   OP_CB_NOTIFY_LOCK = 13,
@@ -41,12 +42,13 @@ class Callbacks final : public wire::CallbackSink {
 
   void attach(wire::Transport& transport) { transport_ = &transport; }
 
-  // How a CB_COMPOUND of one operation, and CB_SEQUENCE before it, has ended. `operation` counts if
-  // `sequence` is NFS4_OK.
+  // How a CB_COMPOUND of one operation, and CB_SEQUENCE before it, has ended. `operation`, and what stood
+  // behind it, count if `sequence` is NFS4_OK.
   struct Answer {
     bool lost = false;       // the connection is gone
     bool malformed = false;  // what came was no answer
     Nfsstat4 sequence = Nfsstat4::NFS4_OK, operation = Nfsstat4::NFS4_OK;
+    ByteVector result;
   };
   // Sends the operation (its number and arguments, in XDR), under this sequence id of slot 0 if there is a
   // session. When it has ended the caller is resumed, and take_answer() gives the answer once.
@@ -73,7 +75,7 @@ class Callbacks final : public wire::CallbackSink {
     std::function<void(bool)> answered;
   };
   void end_null(wire::ConnectionId connection, bool good);
-  void end(TransactionId caller, const Answer& answer);
+  void end(TransactionId caller, Answer answer);
 
   std::function<void(TransactionId)> resume_;
   wire::Transport* transport_ = nullptr;

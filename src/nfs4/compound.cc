@@ -73,6 +73,8 @@ Progress Compound::execute(Run& run) {
     }
     if (!std::exchange(first_step, false)) run.end_step(control());
     const size_t reply_at = reply.size();
+    const auto* asks = std::get_if<AskHolderRegisters>(&registers.own);
+    std::optional<BackCallRegisters> call = asks != nullptr ? std::optional(asks->call) : std::nullopt;
     const Outcome<Nfsstat4> outcome = execute_operation(run);
     if (!outcome && outcome.error().is_fault()) return Progress::faulted;
     if (!outcome && outcome.error().is_wait()) {
@@ -84,6 +86,8 @@ Progress Compound::execute(Run& run) {
       return Progress::waiting;
     }
     if (registers.ended) break;  // a replay
+    // Also of what has failed, whose changes are taken back, nobody waits for an answer any more.
+    if (call && !service_.back_calls().end(run, *call)) return Progress::faulted;
     last_status_ = registers.status = *outcome;
     if (*outcome != Nfsstat4::NFS4_OK)
       spdlog::debug("transaction {} client {:x}: {} on inode {}: {}", id(), registers.client,
@@ -284,7 +288,9 @@ uint64_t Compound::log_bytes_ahead() const {
   if (std::holds_alternative<fs::CloneRegisters>(own) || std::holds_alternative<fs::DeallocateRegisters>(own))
     return 0;
   // What waits for another client waits long, and in front of its first change.
-  if (registers.step == 0 && std::holds_alternative<std::monostate>(own)) return 0;
+  if (std::holds_alternative<AskHolderRegisters>(own) ||
+      (registers.step == 0 && std::holds_alternative<std::monostate>(own)))
+    return 0;
   const fs::DataOptions& options = service_.fs().data().options;
   const uint64_t operations_ahead = registers.operations - registers.operation;
   uint64_t bytes = operations_ahead * options.record_bytes_max;

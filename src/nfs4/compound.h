@@ -26,6 +26,7 @@
 #include "fs/file_system.h"
 #include "fs/seek.h"
 #include "fs/write.h"
+#include "nfs4/back_call.h"
 #include "nfs4/file_handle.h"
 #include "nfs4/owner_names.h"
 #include "nfs4/types.h"
@@ -49,10 +50,21 @@ struct OffloadCancelRegisters {
   }
 };
 
+// GETATTR asks the client that has the file delegated (holder_attributes.h).
+struct AskHolderRegisters {
+  uint32_t number = 0;  // of the delegation
+  bool asked = false;   // in vain: it is called back
+  BackCallRegisters call;
+  template <class Self, class V>
+  static void fields(Self& r, V&& v) {
+    v("number", r.number), v("asked", r.asked), v("call", r.call);
+  }
+};
+
 // The registers of the operations that take more than one step. Plain data.
-using OperationRegisters =
-    std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters, fs::SeekRegisters,
-                 fs::AllocateRegisters, fs::DeallocateRegisters, fs::CloneRegisters, OffloadCancelRegisters>;
+using OperationRegisters = std::variant<std::monostate, fs::WriteRegisters, fs::CommitRegisters,
+                                        fs::SeekRegisters, fs::AllocateRegisters, fs::DeallocateRegisters,
+                                        fs::CloneRegisters, OffloadCancelRegisters, AskHolderRegisters>;
 
 class Compound final : public processor::Transaction {
  public:

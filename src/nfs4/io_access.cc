@@ -37,18 +37,20 @@ Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& gi
 // A GETATTR of NFSv4.0 does not say whose it is. Linux sends one in front of each DELEGRETURN, in the same
 // COMPOUND: to wait there for that very delegation would be to wait for ever. So who reads what was delegated
 // to a client of the same address is taken for that client.
-Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use) {
-  const auto is_here = [&](client::ClientId holder) {
+std::function<bool(client::ClientId)> may_be_own(Compound& c) {
+  if (c.registers.minor_version != 0 || c.registers.client != 0) return nullptr;
+  return [&](client::ClientId holder) {
     const client::ClientRow* row = c.clients().clients.peek({holder});
     if (row == nullptr || row->kind != client::ClientKind::version40) return false;
     const auto place = parse_callback_place(row->callback);
     return place && place->address.ip == c.peer().ip;
   };
-  const bool nameless =
-      c.registers.minor_version == 0 && c.registers.client == 0 && use == client::Use::reads;
+}
+
+Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use) {
   const Outcome<void> clear =
       client::recall_others(c.clients(), run, client::ClientId(c.registers.client), inode, use,
-                            nameless ? is_here : std::function<bool(client::ClientId)>());
+                            use == client::Use::reads ? may_be_own(c) : nullptr);
   if (!clear && clear.error().is_wait()) {
     c.let_go();
     return c.service().recall_waits().wait(c);

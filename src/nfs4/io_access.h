@@ -19,6 +19,9 @@ Outcome<fs::InodeRow> io_access(Compound& c, Run& run, const client::Stateid& st
 Outcome<void> recall_others(Compound& c, Run& run, InodeId inode, client::Use use);
 Outcome<void> recall_others(Compound& c, Run& run, InodeId directory, std::string_view name);
 
+// Who may be the client that asks, where the request does not say; null where it does.
+std::function<bool(client::ClientId)> may_be_own(Compound& c);
+
 // What the directory has under this name is to be removed or renamed, and no volume covers it.
 //   file_open
 Outcome<void> check_not_covered(Compound& c, Run& run, InodeId directory, std::string_view name);

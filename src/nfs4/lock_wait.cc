@@ -70,7 +70,7 @@ Outcome<bool> LockWaits::step(state::Run& run, LockWaitRegisters& registers) {
     set_time(id, registers.step == WaitStep::calls ? lease / 4 : turn);
   }
   if (registers.step == WaitStep::calls) {
-    const std::optional<Nfsstat4> answer =
+    const std::optional<BackCallAnswer> answer =
         TRY(calls.step(run, wanted.client, registers.call, [&](wire::XdrEncoder& out) {
           out.put_u32(static_cast<uint32_t>(CallbackOp::OP_CB_NOTIFY_LOCK));
           put_file_handle(out, {wanted.inode}, *service_.volume_of(wanted.inode));
@@ -78,11 +78,11 @@ Outcome<bool> LockWaits::step(state::Run& run, LockWaitRegisters& registers) {
           out.put_opaque(wanted.owner);
         }));
     if (!answer) return Stop::wait();
-    if (*answer == Nfsstat4::NFS4ERR_DELAY) {
+    if (answer->status == Nfsstat4::NFS4ERR_DELAY) {
       calls.again(run, registers.call);
       return Stop::wait();
     }
-    if (*answer != Nfsstat4::NFS4_OK) return end(run, registers);  // it will ask of its own accord
+    if (answer->status != Nfsstat4::NFS4_OK) return end(run, registers);  // it will ask of its own accord
     registers.step = WaitStep::called;
     set_time(id, turn);
     if (waiter.asked) service_.processor().resume(id);

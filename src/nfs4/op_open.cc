@@ -259,8 +259,8 @@ Outcome<Nfsstat4> op_open(Compound& c, Run& run) {
   // What has just been made is closed soon, most of the time.
   if (args.share_deny == 0 && !under_delegation && !target.created && want != want_no_delegation &&
       want != want_cancel && to_confirm == 0)
-    delegation =
-        TRY(client::delegate(c.clients(), run, client::ClientId(c.registers.client), target.inode, write));
+    delegation = TRY(client::delegate(c.clients(), run, client::ClientId(c.registers.client), target.inode,
+                                      write, TRY(c.fs().load(run, target.inode)).change));
   if (delegation)
     put_delegation(c.reply, *delegation, write);
   else

@@ -35,7 +35,7 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
     return true;
   }
   const bool was_made = calls.was_made(run.transaction());
-  const std::optional<Nfsstat4> answer =
+  const std::optional<BackCallAnswer> answer =
       TRY(calls.step(run, registers.client, registers.call, [&](wire::XdrEncoder& out) {
         out.put_u32(static_cast<uint32_t>(CallbackOp::OP_CB_RECALL));
         put_stateid(out, {1, registers.inode, registers.number});
@@ -44,7 +44,7 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
       }));
   if (!was_made && calls.was_made(run.transaction())) give_time(run.transaction(), recall);
   // It may not know the delegation yet, while its OPEN's answer is still on the way to it.
-  if (answer && *answer != Nfsstat4::NFS4_OK) calls.again(run, registers.call);
+  if (answer && answer->status != Nfsstat4::NFS4_OK) calls.again(run, registers.call);
   // For the delegation's end, or the deadline.
   cs.wait_for_delegations(run, registers.inode);
   return Stop::wait();

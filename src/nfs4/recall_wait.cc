@@ -9,18 +9,13 @@
 
 namespace perdure::nfs4 {
 
-namespace {
-// A delegation is mostly returned much sooner, and then nobody has to ask again.
-constexpr env::Duration recall_patience = std::chrono::seconds(5);
-}  // namespace
-
 RecallWaits::~RecallWaits() {
   for (const auto& [id, wait] : waits_) service_.clients().env().cancel(wait.timer);
 }
 
 // The run in which it begins to wait is the one that begins the recall: it must be committed, so even who may
 // not wait at all is told so by the next run.
-Outcome<void> RecallWaits::wait(const Compound& c) {
+Outcome<void> RecallWaits::wait(const Compound& c, env::Duration patience) {
   env::Env& env = service_.clients().env();
   auto [it, fresh] = waits_.try_emplace(c.id());
   Wait& wait = it->second;
@@ -28,7 +23,7 @@ Outcome<void> RecallWaits::wait(const Compound& c) {
     wait.session = c.registers.slot.session;
     const bool at_once = too_many(wait.session);
     if (at_once) PERDURE_MARK("too many requests of a session wait for recalls");
-    env::Duration time = at_once ? env::Duration(0) : recall_patience;
+    env::Duration time = at_once ? env::Duration(0) : patience;
     if (planted("who waits for a recall keeps its slot")) time = std::chrono::hours(1);
     wait.until = env.now() + time;
     wait.timer = env.after(time, [this, id = c.id()] { service_.processor().resume(id); });

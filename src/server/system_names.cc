@@ -73,13 +73,13 @@ Result<std::optional<std::string>> name_of(OwnerKind kind, uint32_t id) {
 }  // namespace
 
 // What the thread and its owner share; the thread may be in the middle of a question when the owner goes.
-struct SystemNames::Shared {
+struct SystemNames::Shared : std::enable_shared_from_this<Shared> {
   using Question = std::move_only_function<env::Task()>;  // gives what tells the answer
 
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Question> questions;
-  env::Env* env = nullptr;  // null: nobody wants answers any more
+  env::Env* env = nullptr;  // null: nobody wants answers any more. Set by the owner's thread
 
   void run() {
     std::unique_lock lock(mutex);
@@ -91,7 +91,11 @@ struct SystemNames::Shared {
       lock.unlock();
       env::Task tell = question();
       lock.lock();
-      if (env != nullptr) env->post(std::move(tell));
+      if (env == nullptr) continue;
+      // The owner may go before it comes to that.
+      env->post([self = shared_from_this(), tell = std::move(tell)]() mutable {
+        if (self->env != nullptr) tell();
+      });
     }
   }
 

@@ -24,12 +24,12 @@ enum class TableId : uint8_t {
   open = 24,
   lock_state = 25,
   lock = 26,
-  delegation = 28,
   back_slot = 29,
   session = 30,
   client = 31,
   closed_open = 33,
   state_owner = 34,
+  delegation = 35,
   // processor/
   transaction = 40,
   vserver = 41,

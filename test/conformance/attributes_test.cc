@@ -55,6 +55,9 @@ TEST_F(Attributes, TheRequiredOnesAreSupported) {
                     A::time_modify,
                     A::time_metadata,
                     A::space_used,
+                    A::quota_avail_hard,
+                    A::quota_avail_soft,
+                    A::quota_used,
                     A::mounted_on_fileid,
                     A::maxname,
                     A::maxread,
@@ -106,6 +109,16 @@ TEST_F(Attributes, MinorVersionOneHasNoAttributesOfTwo) {
   }
   EXPECT_EQ(alice.u32_attribute(file.handle, A::xattr_support), 1U);
   alice.expect(NFS4ERR_INVAL, alice.seq().fh(file.handle).setattr(Fattr().u32(A::xattr_support, 1)));
+}
+
+TEST_F(Attributes, QuotaIsWhatIsLeft) {
+  const auto value = [&](A a) { return alice.u64_attribute(file.handle, a); };
+  const uint64_t used = value(A::quota_used);
+  EXPECT_EQ(value(A::quota_avail_hard), value(A::space_avail));
+  EXPECT_EQ(value(A::quota_avail_soft), value(A::quota_avail_hard));
+  EXPECT_EQ(used + value(A::quota_avail_hard), value(A::space_total));
+  alice.ok(alice.seq().fh(file.handle).write(file.stateid, 0, std::string(65536, 'x'), 2));
+  EXPECT_GE(value(A::quota_used), used + 65536);
 }
 
 TEST_F(Attributes, ValuesOfANewFile) {

@@ -7,7 +7,7 @@
 namespace perdure::conformance {
 
 constexpr uint32_t keep_session = 1, with_back_channel = 2;  // flags of CREATE_SESSION
-constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, cb_offload = 15;
+constexpr uint32_t cb_getattr = 3, cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, cb_offload = 15;
 
 struct CalledBack {
   ByteVector session;
@@ -34,9 +34,9 @@ struct CalledBack {
   }
 };
 
-// To the last call.
+// To the last call. `result` stands behind the status of the operation.
 inline void answer_callback(server::testing::VserverFixture& server, Nfsstat4 sequence,
-                            Nfsstat4 operation = NFS4_OK) {
+                            Nfsstat4 operation = NFS4_OK, Bytes result = {}) {
   ASSERT_FALSE(server.callbacks.empty());
   const auto callback = server.callbacks.back();
   const CalledBack called = CalledBack::of(callback);
@@ -51,6 +51,7 @@ inline void answer_callback(server::testing::VserverFixture& server, Nfsstat4 se
     for (int i = 0; i < 4; ++i) out.put_u32(0);
     out.put_u32(called.operation);
     out.put_u32(static_cast<uint32_t>(operation));
+    out.put_raw(result);
   }
   server.answer(callback, out.flatten());
 }

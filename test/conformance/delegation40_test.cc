@@ -6,7 +6,8 @@ namespace {
 
 class Delegations40 : public Conformance {
  public:
-  static constexpr uint32_t callback_program = 0x40000000, callback_ident = 7, cb_recall = 4;
+  static constexpr uint32_t callback_program = 0x40000000, callback_ident = 7, cb_getattr = 3, cb_recall = 4,
+                            change_and_size = 1U << 3U | 1U << 4U;
   static constexpr uint32_t read_access = 1, both = 3;
   static constexpr std::chrono::seconds pause_of_links{5}, lease{90};
 
@@ -106,15 +107,31 @@ class Delegations40 : public Conformance {
     EXPECT_TRUE(std::ranges::equal(in.get_opaque(128), o.handle));
     EXPECT_TRUE(in.finished());
   }
-  void answer_recall(Nfsstat4 status = NFS4_OK) {
+  // A CB_GETATTR of change and size.
+  void expect_asked(const Opened& o) {
+    ASSERT_FALSE(server.callbacks.empty());
+    wire::XdrDecoder in(server.callbacks.back().arguments);
+    in.get_opaque(1024);
+    in.get_u32();
+    in.get_u32();
+    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_u32(), cb_getattr);
+    EXPECT_TRUE(std::ranges::equal(in.get_opaque(128), o.handle));
+    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_u32(), change_and_size);
+    EXPECT_TRUE(in.finished());
+  }
+  void answer_call(uint32_t operation, Nfsstat4 status, Bytes result = {}) {
     wire::XdrEncoder out;
     out.put_u32(static_cast<uint32_t>(status));
     out.put_u32(0);
     out.put_u32(1);
-    out.put_u32(cb_recall);
+    out.put_u32(operation);
     out.put_u32(static_cast<uint32_t>(status));
+    out.put_raw(result);
     server.answer(server.callbacks.back(), out.flatten());
   }
+  void answer_recall(Nfsstat4 status = NFS4_OK) { answer_call(cb_recall, status); }
 
   uint64_t alice = 0;
   Client bob{*this, "bob"};
@@ -165,6 +182,7 @@ TEST_F(Delegations40, AGetattrInFrontOfItsReturnDoesNotWait) {
 }
 
 // From somewhere else it may be anybody's.
+// It asks first.
 TEST_F(Delegations40, ANamelessGetattrFromElsewhereRecalls) {
   connect();
   const Opened o = open_confirmed(both);
@@ -172,10 +190,37 @@ TEST_F(Delegations40, ANamelessGetattrFromElsewhereRecalls) {
   const uint32_t xid =
       server.send(Ops(0).fh(o.handle).getattr({Attribute::size, Attribute::change}).finish());
   server.env.run_until_idle();
+  expect_asked(o);
+  answer_call(cb_getattr, NFS4ERR_NOTSUPP);
+  server.env.run_until_idle();
   expect_recall(o);
   server.peer.ip[3] = 1;
   expect(NFS4_OK, give_back(o));
   EXPECT_EQ(status_of(xid), NFS4_OK);
+}
+
+TEST_F(Delegations40, IsAskedWhatItHasChanged) {
+  connect();
+  const Opened o = open_confirmed(both);
+  const auto seen_by_bob = [&](uint32_t slot) {
+    return server.send(bob.seq(slot).fh(o.handle).getattr({Attribute::change, Attribute::size}).finish(),
+                       bob.uid());
+  };
+  const uint32_t xid = seen_by_bob(2);
+  server.env.run_until_idle();
+  expect_asked(o);
+  // The connection is made again, and it is asked over the new one.
+  server.lose(server.callbacks.back().connection);
+  answer_null();
+  server.env.run_until_idle();
+  expect_asked(o);
+  wire::XdrEncoder out;
+  for (const uint32_t value : {1U, change_and_size, 16U}) out.put_u32(value);
+  out.put_u64(1);
+  out.put_u64(777);
+  answer_call(cb_getattr, NFS4_OK, out.flatten());
+  EXPECT_EQ(status_of(xid), NFS4_OK);
+  expect(NFS4_OK, give_back(o));
 }
 
 // The connection is made again, and the recall goes on over the new one.

@@ -134,7 +134,7 @@ TEST_F(Delegations, AWriteDelegationHindersReaders) {
   const Delegated a = open(alice, both);
   EXPECT_EQ(a.type, 2U);
   alice.ok(alice.seq().fh(a.handle).write(a.delegation, 0, "data", 2));
-  const uint32_t xid = send_waiting(bob, bob.seq().fh(a.handle).getattr({Attribute::size}));
+  const uint32_t xid = send_waiting(bob, bob.seq().fh(a.handle).read(Stateid(16), 0, 10));
   answer(NFS4_OK);
   alice.ok(give_back(a));
   EXPECT_EQ(answer_of(xid).status, NFS4_OK);
@@ -322,6 +322,169 @@ TEST_F(Delegations, WhoeverRefusesARecallIsCalledAgain) {
   EXPECT_EQ(answer_of(xid).status, NFS4ERR_DELAY);
   EXPECT_GE(server.callbacks.size(), tenths / 2);
   EXPECT_LE(server.callbacks.size(), tenths + 1);
+}
+
+// ----------------------------------------------------------------------------------- CB_GETATTR (§20.1)
+
+class HeldForWriting : public Delegations {
+ public:
+  struct Seen {
+    uint64_t change = 0, size = 0;
+    auto operator<=>(const Seen&) const = default;
+  };
+  void SetUp() override {
+    Delegations::SetUp();
+    held = open(alice, both);
+    ASSERT_EQ(held.type, 2U);
+    alice.ok(alice.seq().fh(held.handle).write(held.delegation, 0, "data", 2));
+    granted = look_as_alice();
+    alice.ok(give_back(held));
+    held = open(alice, both);
+    ASSERT_EQ(held.type, 2U);
+  }
+  static Seen seen_of(const Reply& reply) {
+    EXPECT_EQ(reply.status, NFS4_OK);
+    wire::XdrDecoder in = reply.in(OP_GETATTR);
+    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_u32(), change_and_size);
+    in.get_u32();
+    return {.change = in.get_u64(), .size = in.get_u64()};
+  }
+  Seen look_as_alice() {
+    return seen_of(alice.ok(alice.seq(2).fh(held.handle).getattr({Attribute::change, Attribute::size})));
+  }
+  uint32_t look(uint32_t slot = 0) {
+    return send_waiting(bob, bob.seq(slot).fh(held.handle).getattr({Attribute::change, Attribute::size}));
+  }
+  void expect_asked(uint32_t seqid) {
+    ASSERT_FALSE(server.callbacks.empty());
+    const CalledBack called = CalledBack::of(server.callbacks.back());
+    EXPECT_EQ(called.operation, cb_getattr);
+    EXPECT_EQ(called.seqid, seqid);
+    wire::XdrDecoder in(called.arguments);
+    EXPECT_TRUE(std::ranges::equal(in.get_opaque(128), held.handle));
+    EXPECT_EQ(in.get_u32(), 1U);
+    EXPECT_EQ(in.get_u32(), change_and_size);
+    EXPECT_TRUE(in.finished());
+  }
+  void say(const Seen& seen) {
+    wire::XdrEncoder out;
+    out.put_u32(1);
+    out.put_u32(change_and_size);
+    out.put_u32(16);
+    out.put_u64(seen.change);
+    out.put_u64(seen.size);
+    answer_callback(server, NFS4_OK, NFS4_OK, out.flatten());
+  }
+  void expect_recalled() {
+    ASSERT_FALSE(server.callbacks.empty());
+    EXPECT_EQ(CalledBack::of(server.callbacks.back()).operation, cb_recall);
+  }
+
+  static constexpr uint32_t change_and_size = 1U << 3U | 1U << 4U;
+  Delegated held;
+  Seen granted;  // what alice knows since she has the delegation
+};
+
+TEST_F(HeldForWriting, IsAskedWhatItHasChanged) {
+  uint32_t xid = look();
+  expect_asked(1);
+  say(granted);
+  EXPECT_EQ(seen_of(answer_of(xid)), granted) << "it has changed nothing";
+  xid = look();
+  expect_asked(2);
+  say({granted.change + 1, 777});
+  const Seen first = seen_of(answer_of(xid));
+  EXPECT_EQ(first.size, 777U);
+  EXPECT_GT(first.change, granted.change);
+  xid = look();
+  say({granted.change + 1, 5});
+  const Seen second = seen_of(answer_of(xid));
+  EXPECT_EQ(second.size, 5U);
+  EXPECT_GT(second.change, first.change);
+  EXPECT_EQ(server.callbacks.size(), 3U);
+  alice.ok(give_back(held));
+  const Seen after = seen_of(bob.ok(bob.seq().fh(held.handle).getattr({Attribute::change, Attribute::size})));
+  EXPECT_EQ(after.size, granted.size) << "nothing of it was written";
+  EXPECT_GT(after.change, second.change);
+}
+
+TEST_F(HeldForWriting, OnlyWhereTheAnswerDependsOnIt) {
+  bob.ok(bob.seq().fh(held.handle).getattr({Attribute::fileid, Attribute::mode}));
+  look_as_alice();
+  EXPECT_TRUE(server.callbacks.empty());
+}
+
+TEST_F(HeldForWriting, WhatItWritesWhileItIsAskedIsNotTakenForOlder) {
+  const uint32_t xid = look();
+  alice.ok(alice.seq().fh(held.handle).write(held.delegation, 0, "much more data", 2));
+  say({granted.change + 1, 777});
+  const Seen told = seen_of(answer_of(xid));
+  EXPECT_EQ(told.size, 777U);
+  EXPECT_GT(look_as_alice().change, told.change);
+}
+
+TEST_F(HeldForWriting, IsRecalledUnlessItAnswers) {
+  const auto refused = [&](Nfsstat4 status, Bytes result) {
+    answer_callback(server, NFS4_OK, status, result);
+    server.env.run_until_idle();
+    expect_recalled();
+  };
+  const std::vector<std::function<void()>> answers{
+      [&] { refused(NFS4ERR_NOTSUPP, {}); }, [&] { refused(NFS4_OK, {}); },
+      [&] { say({granted.change + 1, UINT64_MAX}), server.env.run_until_idle(), expect_recalled(); },
+      [&] { pass(std::chrono::seconds(2)), expect_recalled(); }};
+  for (const auto& answers_so : answers) {
+    const uint32_t xid = look();
+    answers_so();
+    EXPECT_FALSE(server.replied(xid));
+    answer_callback(server, NFS4_OK);
+    alice.ok(give_back(held));
+    EXPECT_EQ(seen_of(answer_of(xid)).size, granted.size);
+    alice.ok(alice.seq().fh(held.handle).close(held.open));
+    pass(std::chrono::seconds(11));  // nobody gets one right after a conflict
+    held = open(alice, both);
+    ASSERT_EQ(held.type, 2U);
+    granted = look_as_alice();
+  }
+}
+
+TEST_F(HeldForWriting, OneThatIsNotReadyIsAskedAgain) {
+  const uint32_t xid = look();
+  answer_callback(server, NFS4_OK, NFS4ERR_DELAY);
+  server.env.advance(std::chrono::milliseconds(200));
+  server.env.run_until_idle();
+  expect_asked(2);
+  say({granted.change + 1, 777});
+  EXPECT_EQ(seen_of(answer_of(xid)).size, 777U);
+}
+
+TEST_F(HeldForWriting, OneThatGivesItBackInsteadHasAnswered) {
+  const uint32_t xid = look();
+  alice.ok(give_back(held));
+  EXPECT_EQ(seen_of(answer_of(xid)), granted);
+  // The slot of its back channel is free again.
+  pass(std::chrono::seconds(1));
+  held = open(alice, both);
+  ASSERT_EQ(held.type, 2U);
+  look();
+  expect_asked(2);
+}
+
+TEST_F(HeldForWriting, IsAskedAgainAfterARestart) {
+  const Ops ops = bob.seq().fh(held.handle).getattr({Attribute::change, Attribute::size});
+  send_waiting(bob, ops);
+  expect_asked(1);
+  restart();
+  const uint32_t xid = server.send(ops.finish(), bob.uid());  // the same again
+  alice.expect(NFS4_OK, bind_conn(alice.session(), 3));
+  server.env.run_until_idle();
+  expect_asked(1);
+  answer(NFS4ERR_RETRY_UNCACHED_REP);  // it had arrived, but what was the answer?
+  server.env.run_until_idle();
+  expect_asked(2);
+  say({granted.change + 1, 777});
+  EXPECT_EQ(seen_of(answer_of(xid)).size, 777U);
 }
 
 }  // namespace

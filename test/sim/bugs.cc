@@ -51,6 +51,10 @@ const std::vector<Bug>& bugs() {
        "xattrs"},
       {12, "change attributes begin anew with each start", "a change attribute is never given again",
        "exclusive"},
+      {12, "what a client has changed gets no new change attribute",
+       "what a client has changed in its own memory has a change attribute of its own", "delegated_sizes"},
+      {12, "a change attribute that was told with a client's size stays",
+       "a change attribute that was told with a client's size belongs to nothing else", "delegated_sizes"},
       // Steps and replies.
       {4, "an operation that fails keeps its changes", "an error takes an operation back to its savepoint",
        "shares"},

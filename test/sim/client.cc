@@ -276,10 +276,87 @@ void Client::received(Bytes message) {
   world_.fail("{}: an answer to nothing that was asked", name_);
 }
 
-// CB_COMPOUND of CB_SEQUENCE and CB_RECALL, CB_NOTIFY_LOCK (RFC 8881 §20) or CB_OFFLOAD (RFC 7862 §16.1).
-// What was executed once is not executed again.
+enum class CallbackOp : uint32_t { getattr = 3, recall = 4, sequence = 11, notify_lock = 13, offload = 15 };
+
+// One operation of a CB_COMPOUND (RFC 8881 §20, RFC 7862 §16.1, RFC 7530 §15).
+struct CalledOperation {
+  CallbackOp operation{};
+  Stateid stateid;
+  Bytes handle;
+  uint64_t clientid = 0;
+  std::string_view lock_owner;
+  NfsStatus copy_status{};
+  uint64_t copied = 0;
+};
+
+namespace {
+
+// nullopt: it is none that a client here understands.
+std::optional<CalledOperation> parse_operation(wire::XdrDecoder& in) {
+  CalledOperation called{.operation = static_cast<CallbackOp>(in.get_u32())};
+  switch (called.operation) {
+    case CallbackOp::getattr:
+      called.handle = in.get_opaque(128);
+      // Of change and size.
+      if (in.get_u32() != 1 || in.get_u32() != (bench::attr::CHANGE | bench::attr::SIZE)) return std::nullopt;
+      break;
+    case CallbackOp::recall:
+      called.stateid = called_stateid(in);
+      in.get_bool();
+      called.handle = in.get_opaque(128);
+      break;
+    case CallbackOp::notify_lock:
+      called.handle = in.get_opaque(128);
+      called.clientid = in.get_u64();
+      called.lock_owner = in.get_string(1024);
+      break;
+    case CallbackOp::offload:
+      called.handle = in.get_opaque(128);
+      called.stateid = called_stateid(in);
+      called.copy_status = static_cast<NfsStatus>(in.get_u32());
+      if (called.copy_status == NfsStatus::NFS4_OK) in.get_u32();  // no stateid
+      called.copied = in.get_u64();
+      if (called.copy_status == NfsStatus::NFS4_OK) in.get_u32(), in.get_u64();
+      break;
+    default:
+      return std::nullopt;
+  }
+  return in.finished() ? std::optional(called) : std::nullopt;
+}
+
+// Its status is `status`, and this its result.
+void put_result(wire::XdrEncoder& out, const CalledOperation& called, const Client::HolderSays& says) {
+  out.put_u32(static_cast<uint32_t>(called.operation));
+  out.put_u32(static_cast<uint32_t>(says.status));
+  if (called.operation != CallbackOp::getattr || says.status != NfsStatus::NFS4_OK) return;
+  out.put_u32(1);
+  out.put_u32(bench::attr::CHANGE | bench::attr::SIZE);
+  out.put_u32(16);
+  out.put_u64(says.change);
+  out.put_u64(says.size);
+}
+
+}  // namespace
+
+// What it does; the status counts for all of them, the rest for CB_GETATTR.
+Client::HolderSays Client::execute(const CalledOperation& called) {
+  switch (called.operation) {
+    case CallbackOp::getattr:
+      return on_getattr ? on_getattr(called.handle) : HolderSays{.status = NfsStatus::NFS4ERR_BADHANDLE};
+    case CallbackOp::recall:
+      return {.status = on_recall ? on_recall(called.stateid) : NfsStatus::NFS4ERR_BAD_STATEID};
+    case CallbackOp::notify_lock:
+      if (called.clientid != clientid_) world_.fail("{}: a callback about another client's lock", name_);
+      on_lock_free(called.lock_owner);
+      return {};
+    default:
+      on_copied(called.stateid, called.copy_status, called.copied);
+      return {};
+  }
+}
+
+// CB_COMPOUND of CB_SEQUENCE and another operation. What was executed once is not executed again.
 void Client::called(uint64_t connection, Bytes message) {
-  constexpr uint32_t cb_recall = 4, cb_sequence = 11, cb_notify_lock = 13, cb_offload = 15, nfs_ok = 0;
   const auto call = wire::parse_call(message);
   if (!call || !options_.back_channel) return world_.fail("{}: a call that it does not understand", name_);
   if (options_.version40) return called40(connection, *call);
@@ -287,59 +364,34 @@ void Client::called(uint64_t connection, Bytes message) {
   in.get_opaque(1024);
   const uint32_t minor_version = in.get_u32();
   in.get_u32();
-  const uint32_t operations = in.get_u32(), first = in.get_u32();
+  const uint32_t operations = in.get_u32();
+  const auto first = static_cast<CallbackOp>(in.get_u32());
   const Bytes session = in.get_opaque_fixed(16);
   const uint32_t seqid = in.get_u32();
   for (int i = 0; i < 4; ++i) in.get_u32();
-  const uint32_t second = in.get_u32();
-  Stateid stateid;
-  std::string_view lock_owner;
-  NfsStatus copy_status{};
-  uint64_t copied = 0;
-  if (second == cb_recall) {
-    stateid = called_stateid(in);
-  } else if (second == cb_offload) {
-    in.get_opaque(128);
-    stateid = called_stateid(in);
-    copy_status = static_cast<NfsStatus>(in.get_u32());
-    if (copy_status == NfsStatus::NFS4_OK) in.get_u32();  // no stateid
-    copied = in.get_u64();
-  } else if (second == cb_notify_lock) {
-    in.get_opaque(128);
-    if (in.get_u64() != clientid_) return world_.fail("{}: a callback about another client's lock", name_);
-    lock_owner = in.get_string(1024);
-  }
-  if (!in.ok() || minor_version != 2 || operations != 2 || first != cb_sequence ||
-      (second != cb_recall && second != cb_notify_lock && second != cb_offload))
+  const std::optional<CalledOperation> operation = parse_operation(in);
+  if (!operation || minor_version != 2 || operations != 2 || first != CallbackOp::sequence)
     return world_.fail("{}: a callback that it does not understand", name_);
 
+  const uint32_t ahead = seqid - callback_seqid_;
+  const NfsStatus sequence = ahead == 0   ? NfsStatus::NFS4ERR_RETRY_UNCACHED_REP
+                             : ahead != 1 ? NfsStatus::NFS4ERR_SEQ_MISORDERED
+                                          : NfsStatus::NFS4_OK;
+  const bool executes = sequence == NfsStatus::NFS4_OK;
+  if (executes) callback_seqid_ = seqid;
+  const HolderSays says = executes ? execute(*operation) : HolderSays{.status = sequence};
   wire::Reply reply;
   wire::begin_reply(reply, call->xid);
-  const auto put = [&](uint32_t sequence, uint32_t status) {
-    reply.put_u32(sequence != nfs_ok ? sequence : status);
-    reply.put_u32(0);
-    reply.put_u32(sequence != nfs_ok ? 1 : 2);
-    reply.put_u32(cb_sequence);
-    reply.put_u32(sequence);
-    if (sequence != nfs_ok) return;
+  reply.put_u32(static_cast<uint32_t>(says.status));
+  reply.put_u32(0);
+  reply.put_u32(executes ? 2 : 1);
+  reply.put_u32(static_cast<uint32_t>(CallbackOp::sequence));
+  reply.put_u32(static_cast<uint32_t>(sequence));
+  if (executes) {
     reply.put_opaque_fixed(session);
     for (const uint32_t value : {seqid, 0U, 0U, 0U}) reply.put_u32(value);
-    reply.put_u32(second);
-    reply.put_u32(status);
-  };
-  const uint32_t ahead = seqid - callback_seqid_;
-  if (ahead == 0)
-    put(static_cast<uint32_t>(NfsStatus::NFS4ERR_RETRY_UNCACHED_REP), 0);
-  else if (ahead != 1)
-    put(static_cast<uint32_t>(NfsStatus::NFS4ERR_SEQ_MISORDERED), 0);
-  else if (callback_seqid_ = seqid; second == cb_notify_lock)
-    put(nfs_ok, nfs_ok), on_lock_free(lock_owner);
-  else if (second == cb_offload)
-    put(nfs_ok, nfs_ok), on_copied(stateid, copy_status, copied);
-  else if (on_recall)
-    put(nfs_ok, static_cast<uint32_t>(on_recall(stateid)));
-  else
-    put(nfs_ok, static_cast<uint32_t>(NfsStatus::NFS4ERR_BAD_STATEID));
+    put_result(reply, *operation, says);
+  }
   world_.trace("{}: callback {}", name_, seqid);
   world_.network().send(connection, reply.flatten());
 }
@@ -348,24 +400,22 @@ ClientEnd& Client::accepted(uint64_t connection) {
   return callback_ends_.try_emplace(connection, *this, connection).first->second;
 }
 
-// CB_NULL, or CB_COMPOUND of CB_RECALL (RFC 7530 §15), which may come twice.
+// CB_NULL, or CB_COMPOUND of one operation (RFC 7530 §15), which may come twice.
 void Client::called40(uint64_t connection, const wire::CallHeader& call) {
-  constexpr uint32_t cb_recall = 4;
   wire::Reply reply;
   wire::begin_reply(reply, call.xid);
   if (call.procedure != 0) {
     wire::XdrDecoder in(call.arguments);
     in.get_opaque(1024);
-    const uint32_t minor_version = in.get_u32(), ident = in.get_u32(), operations = in.get_u32(),
-                   operation = in.get_u32();
-    const Stateid stateid = called_stateid(in);
-    if (!in.ok() || minor_version != 0 || ident != bench::callback_ident || operations != 1 ||
-        operation != cb_recall || !on_recall)
+    const uint32_t minor_version = in.get_u32(), ident = in.get_u32(), operations = in.get_u32();
+    const std::optional<CalledOperation> operation = parse_operation(in);
+    if (!operation || minor_version != 0 || ident != bench::callback_ident || operations != 1)
       return world_.fail("{}: a callback that it does not understand", name_);
-    const auto status = static_cast<uint32_t>(on_recall(stateid));
-    reply.put_u32(status);
+    const HolderSays says = execute(*operation);
+    reply.put_u32(static_cast<uint32_t>(says.status));
     reply.put_u32(0);
-    for (const uint32_t value : {1U, operation, status}) reply.put_u32(value);
+    reply.put_u32(1);
+    put_result(reply, *operation, says);
   }
   world_.trace("{}: called back", name_);
   world_.network().send(connection, reply.flatten());

@@ -77,6 +77,8 @@ class Slot {
   Reply reply_;
 };
 
+struct CalledOperation;
+
 class Client final : private ClientEnd, private ClientListener {
  public:
   struct Options {
@@ -86,8 +88,8 @@ class Client final : private ClientEnd, private ClientListener {
     unsigned renew_percent = 50;
     // Its lease may end while it is cut off: then the session's loss is no failure, but stops it.
     bool may_expire = false;
-    // It can be called back: on_recall, on_lock_free and on_copied say what it does. An NFSv4.0 client is
-    // called over connections that the server makes.
+    // It can be called back: on_recall, on_getattr, on_lock_free and on_copied say what it does. An NFSv4.0
+    // client is called over connections that the server makes.
     bool back_channel = false;
     // The owners of its slots want to know of NFS4ERR_DELAY.
     bool sees_delay = false;
@@ -100,6 +102,12 @@ class Client final : private ClientEnd, private ClientListener {
 
   // CB_RECALL of a delegation; what it returns is the answer.
   std::function<NfsStatus(const Stateid&)> on_recall;
+  // CB_GETATTR of the file with this handle.
+  struct HolderSays {
+    NfsStatus status = NfsStatus::NFS4_OK;
+    uint64_t change = 0, size = 0;
+  };
+  std::function<HolderSays(Bytes handle)> on_getattr;
   // CB_NOTIFY_LOCK for one of its lock-owners.
   std::function<void(std::string_view owner)> on_lock_free;
   // CB_OFFLOAD of an asynchronous COPY.
@@ -160,6 +168,7 @@ class Client final : private ClientEnd, private ClientListener {
   void ready();
   void bind();
   void called(uint64_t connection, Bytes message);
+  HolderSays execute(const CalledOperation& called);
   void called40(uint64_t connection, const wire::CallHeader& call);
   void told(uint32_t status_flags);
   Task<> renew();

@@ -17,6 +17,8 @@ std::string words(const std::vector<bench::Ace>& acl) {
   return out;
 }
 
+// What the file has that a holder may write.
+constexpr uint64_t holders_bytes = 54321;
 }  // namespace
 
 std::vector<Scenario> all_scenarios() {
@@ -297,12 +299,11 @@ Task<> Stage::set_xattrs(const char* name, int count, size_t bytes) {
   }
 }
 
-Task<> Stage::delegate(const char* name) {
+Task<> Stage::delegate(const char* name, uint32_t access) {
   co_await holder_->start();
   Slot& slot = holder_->slot(0);
   const FileHandle file = handles[name];
-  slot.begin().putfh(file).open_current({holder_->id(), "holder"},
-                                        {.access = bench::share_access_read, .delegation = true});
+  slot.begin().putfh(file).open_current({holder_->id(), "holder"}, {.access = access, .delegation = true});
   Reply& reply = co_await slot.ask();
   Stateid open, delegation;
   bench::ChangeInfo change;
@@ -311,10 +312,10 @@ Task<> Stage::delegate(const char* name) {
     fail("no delegation: {}", bench::status_name(reply.error()));
     co_return;
   }
-  give_back_when_recalled(*holder_, file, delegation);
+  give_back_when_recalled(*holder_, file, delegation, access == bench::share_access_both);
 }
 
-Task<> Stage::delegate40(const char* name) {
+Task<> Stage::delegate40(const char* name, uint32_t access) {
   co_await holder40_->start();
   Slot& slot = holder40_->slot(0);
   const std::string file_name = name;
@@ -324,7 +325,7 @@ Task<> Stage::delegate40(const char* name) {
   for (uint32_t seqid = 0; !world_.failed();) {
     Stateid open;
     bench::ChangeInfo change;
-    slot.begin().putfh(root()).in_order(++seqid).open(owner, bench::share_access_read, file_name);
+    slot.begin().putfh(root()).in_order(++seqid).open(owner, access, file_name);
     Reply& reply = co_await slot.ask();
     if (!(reply.putfh() && reply.open(open, change)))
       co_return fail("open: {}", bench::status_name(reply.error()));
@@ -340,24 +341,33 @@ Task<> Stage::delegate40(const char* name) {
     if (!(closed.putfh() && closed.close())) co_return fail("close: {}", bench::status_name(closed.error()));
     co_await holder40_->sleep(std::chrono::milliseconds(10));
   }
-  give_back_when_recalled(*holder40_, handles[file_name], delegation);
+  give_back_when_recalled(*holder40_, handles[file_name], delegation, access == bench::share_access_both);
 }
 
 // A client of NFSv4.0 may be called twice.
-void Stage::give_back_when_recalled(Client& client, const FileHandle& file, const Stateid& delegation) {
-  client.on_recall = [this, &client, file, delegation](const Stateid& recalled) {
+void Stage::give_back_when_recalled(Client& client, const FileHandle& file, const Stateid& delegation,
+                                    bool writes) {
+  client.on_recall = [this, &client, file, delegation, writes](const Stateid& recalled) {
     if (recalled.other != delegation.other) return NfsStatus::NFS4ERR_BAD_STATEID;
-    if (!std::exchange(gives_back_, true)) spawn(give_back(client, file, delegation));
+    if (!std::exchange(gives_back_, true)) spawn(give_back(client, file, delegation, writes));
     return NfsStatus::NFS4_OK;
   };
+  client.on_getattr = [](Bytes) { return Client::HolderSays{.change = 1, .size = holders_bytes}; };
 }
 
-Task<> Stage::give_back(Client& client, FileHandle file, Stateid delegation) {
+Task<> Stage::give_back(Client& client, FileHandle file, Stateid delegation, bool writes) {
   Slot& slot = client.slot(0);
-  slot.begin().putfh(file).delegreturn(delegation);
+  slot.begin().putfh(file);
+  if (writes)
+    std::ranges::fill(slot.call().write(delegation, holders_bytes - 4, bench::StableHow::FILE_SYNC4, 4),
+                      std::byte('h'));
+  slot.call().delegreturn(delegation);
   note(slot.call());
   Reply& reply = co_await slot.ask();
-  if (!(reply.putfh() && reply.plain(Op::DELEGRETURN)))
+  uint32_t count = 0;
+  bench::StableHow stable{};
+  Verifier now{};
+  if (!(reply.putfh() && (!writes || reply.write(count, stable, now)) && reply.plain(Op::DELEGRETURN)))
     fail("DELEGRETURN: {}", bench::status_name(reply.error()));
 }
 

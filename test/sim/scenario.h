@@ -105,10 +105,11 @@ class Stage final : public Workload {
   // So many blocks, each apart from the others: as many extents or page rows.
   Task<> make_fragmented(const char* name, uint64_t blocks);
   Task<> open_as(const char* name, const char* owner);  // leaves stateids[owner]
-  // A fourth client is delegated the file, and gives it back when it is recalled.
-  Task<> delegate(const char* name);
+  // A fourth client is delegated the file, and gives it back when it is recalled. One that may write says
+  // that it has, and does so before.
+  Task<> delegate(const char* name, uint32_t access = bench::share_access_read);
   // The same of a fifth client, of NFSv4.0.
-  Task<> delegate40(const char* name);
+  Task<> delegate40(const char* name, uint32_t access = bench::share_access_read);
   // The fourth client opens the file; then it asks for a lock of its first bytes, is denied it, and waits
   // until it is told that it may come.
   Task<> open_as_holder(const char* name);
@@ -159,8 +160,9 @@ class Stage final : public Workload {
 
  private:
   void note(const Call& call);
-  void give_back_when_recalled(Client& client, const FileHandle& file, const Stateid& delegation);
-  Task<> give_back(Client& client, FileHandle file, Stateid delegation);
+  void give_back_when_recalled(Client& client, const FileHandle& file, const Stateid& delegation,
+                               bool writes);
+  Task<> give_back(Client& client, FileHandle file, Stateid delegation, bool writes);
   Task<std::optional<Stateid>> begin_copy(const char* from, const char* to, Call::CopyRange range);
   Task<> holder_locks(FileHandle file, NfsStatus expected);
   void read_answer(Reply& reply, const std::vector<Op>& list);

@@ -105,6 +105,7 @@ const std::vector<WorkloadType>& workload_types() {
       {"files", make_files, {}},
       {"clones", make_clones, {}},
       {"delegations", make_delegations, {}},
+      {"delegated_sizes", make_delegated_sizes, {}},
       {"growth", make_growth, {}},
       {"version40", make_version40, {}},
       {"xattrs", make_xattrs, {}},

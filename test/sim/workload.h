@@ -81,6 +81,7 @@ const std::vector<WorkloadType>& workload_types();
 
 std::unique_ptr<Workload> make_clones(World&);
 std::unique_ptr<Workload> make_delegations(World&);
+std::unique_ptr<Workload> make_delegated_sizes(World&);
 std::unique_ptr<Workload> make_acls(World&);
 std::unique_ptr<Workload> make_files(World&);
 std::unique_ptr<Workload> make_flood(World&);

@@ -86,6 +86,15 @@ std::vector<Scenario> open_scenarios() {
          s.call().putfh(s.root()).remove("f");
          co_await s.ask();
        }},
+      {.name = "getattr-asks-a-holder",
+       .prepare = [](Stage& s) -> Task<> {
+         co_await make_file(s);
+         co_await s.delegate("f", bench::share_access_both);
+       },
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.handles["f"]).getattr(attr::SIZE);
+         co_await s.ask();
+       }},
       {.name = "lock-waited-for",
        .prepare = [](Stage& s) -> Task<> {
          co_await lock_file(s);

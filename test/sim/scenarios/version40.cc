@@ -143,6 +143,15 @@ std::vector<Scenario> version40_scenarios() {
        },
        .act = open_first,
        .follow = open_confirm},
+      {.name = "40-getattr-asks-a-holder",
+       .prepare = [](Stage& s) -> Task<> {
+         co_await prepare_file(s);
+         co_await s.delegate40("f", bench::share_access_both);
+       },
+       .act = [](Stage& s) -> Task<> {
+         s.call().putfh(s.handles["f"]).getattr(attr::SIZE);
+         co_await s.ask();
+       }},
       {.name = "40-open-confirm", .prepare = prepare_unconfirmed, .act = open_confirm, .follow = close<3>},
       {.name = "40-open-downgrade",
        .prepare = [](Stage& s) -> Task<> {
