@@ -273,6 +273,9 @@ Outcome<void> ClientState::remove_client(Run& run, ClientId client, const Client
 bool ClientState::is_durable(Lsn lsn) const {
   return database_.commit().durable() > lsn;
 }
+bool ClientState::is_logged(Lsn lsn) const {
+  return database_.commit().next_lsn() > lsn;
+}
 void ClientState::when_durable(Lsn lsn, env::Task task) {
   database_.commit().when_durable(lsn, std::move(task));
 }

@@ -135,6 +135,8 @@ class ClientState {
   // The session's connection has not carried a call to the client.
   void back_path_failed(const BackPath& path);
 
+  // The run of this LSN has made a record.
+  bool is_logged(Lsn lsn) const;
   bool is_durable(Lsn lsn) const;
   void when_durable(Lsn lsn, env::Task task);
 

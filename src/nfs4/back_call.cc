@@ -93,7 +93,7 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
   Callbacks& callbacks = service_.callbacks();
   Call& call = calls_[run.transaction()];
   const std::optional<BackCallAnswer> none;
-  if (registers.step == CallStep::answered) return std::optional(BackCallAnswer{.repeated = true});
+  if (registers.step == CallStep::answered) return std::optional(BackCallAnswer());
   if (call.ended) {  // in this run: this is another call
     forget(run.transaction(), call);
     call = {};
@@ -165,12 +165,13 @@ Outcome<void> BackCalls::choose(state::Run& run, client::ClientId client, BackCa
     cs.back_slots.put(run, {path->session}, slot);
   }
   registers = {.step = CallStep::call, .session = path->session, .seqid = seqid};
-  if (path->session == client::SessionNumber(0)) {  // which has no sequence ids
-    run.on_commit([this, id = run.transaction()] { service_.processor().resume(id); });
-    return {};
-  }
   call.assigned = run.lsn();
   run.on_commit([this, id = run.transaction(), lsn = run.lsn()] {
+    // Without a session, and so a sequence id, the run may have changed nothing.
+    if (!service_.clients().is_logged(lsn)) {
+      if (const auto it = calls_.find(id); it != calls_.end()) it->second.assigned = Lsn(0);
+      return service_.processor().resume(id);
+    }
     service_.clients().when_durable(lsn, [this, id, alive = std::weak_ptr(alive_)] {
       if (!alive.expired()) service_.processor().resume(id);
     });

@@ -7,6 +7,7 @@ namespace perdure::nfs4 {
 namespace {
 
 constexpr uint32_t callback_version = 1, procedure_null = 0, procedure_compound = 1;
+constexpr size_t result_bytes_max = 128;  // none that is asked for has more
 
 // CB_COMPOUND4res of an operation, and of a CB_SEQUENCE before it.
 Callbacks::Answer parse_answer(Bytes results, bool sequenced) {
@@ -26,8 +27,9 @@ Callbacks::Answer parse_answer(Bytes results, bool sequenced) {
     in.get_u32();
     answer.operation = static_cast<Nfsstat4>(in.get_u32());
     const Bytes result = in.rest();
+    if (!in.ok() || result.size() > result_bytes_max) return malformed;
     answer.result.assign(result.begin(), result.end());
-    return in.ok() ? answer : malformed;
+    return answer;
   };
   if (!sequenced) return count == 1 ? operation() : malformed;
   const uint32_t first = in.get_u32();

@@ -86,6 +86,7 @@ Progress Compound::execute(Run& run) {
       return Progress::waiting;
     }
     if (registers.ended) break;  // a replay
+    service_.recall_waits().end(id());
     // Also of what has failed, whose changes are taken back, nobody waits for an answer any more.
     if (call && !service_.back_calls().end(run, *call)) return Progress::faulted;
     last_status_ = registers.status = *outcome;
@@ -259,7 +260,6 @@ void Compound::end(Run& run) {
   reply.patch_u32(result_at, static_cast<uint32_t>(registers.status));
   reply.patch_u32(result_at + 8 + wire::padded(tag.size()), registers.operation);
   registers.ended = true;
-  service_.recall_waits().end(id());
   // A slot's client is told so by finish().
   if (registers.client != 0 && (!registers.slot || registers.minor_version == 0))
     clients().answer(run, client::ClientId(registers.client));

@@ -73,7 +73,6 @@ Outcome<std::optional<HolderAttributes>> ask(Compound& c, Run& run, const client
     }
     PERDURE_MARK("a client does not say what it knows of a file");
   }
-  c.service().recall_waits().end(c.id());
   const bool good = answer && answer->status == Nfsstat4::NFS4_OK;
   return good ? parse(answer->result) : std::nullopt;
 }
@@ -102,6 +101,7 @@ Outcome<std::optional<uint64_t>> ask_holder(Compound& c, Run& run, InodeId inode
     // What may fault does so before the client is asked.
     wire::XdrEncoder scratch;
     TRY(put_attributes(c, run, inode, wanted, scratch));
+    if (c.owners.any_missed()) return Stop::fault();
     auto& own = own_registers<AskHolderRegisters>(c);
     own.number = holder->key.number;
     if (const auto theirs = TRY(ask(c, run, *holder, own.call))) {

@@ -93,6 +93,7 @@ class OwnerLookup {
   explicit OwnerLookup(OwnerNames* names = nullptr) : names_(names) {}
   OwnerNames* names() const { return names_; }
   void miss(OwnerNames::Question question) { missed_.push_back(std::move(question)); }
+  bool any_missed() const { return !missed_.empty(); }
   std::vector<OwnerNames::Question> take_missed() { return std::exchange(missed_, {}); }
 
  private:

@@ -43,8 +43,9 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
         put_file_handle(out, {registers.inode}, *service_.volume_of(registers.inode));
       }));
   if (!was_made && calls.was_made(run.transaction())) give_time(run.transaction(), recall);
-  // It may not know the delegation yet, while its OPEN's answer is still on the way to it.
-  if (answer && answer->status != Nfsstat4::NFS4_OK) calls.again(run, registers.call);
+  // It may not know the delegation yet, while its OPEN's answer is still on the way to it. And what was
+  // executed under this sequence id may have been another call, which was given up.
+  if (answer && (answer->status != Nfsstat4::NFS4_OK || answer->repeated)) calls.again(run, registers.call);
   // For the delegation's end, or the deadline.
   cs.wait_for_delegations(run, registers.inode);
   return Stop::wait();

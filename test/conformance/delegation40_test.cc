@@ -181,8 +181,7 @@ TEST_F(Delegations40, AGetattrInFrontOfItsReturnDoesNotWait) {
   EXPECT_EQ(server.callbacks.size(), 1U) << "CB_NULL";
 }
 
-// From somewhere else it may be anybody's.
-// It asks first.
+// From somewhere else it may be anybody's. That client is asked first.
 TEST_F(Delegations40, ANamelessGetattrFromElsewhereRecalls) {
   connect();
   const Opened o = open_confirmed(both);
