@@ -92,7 +92,7 @@ auto BackCalls::step(state::Run& run, client::ClientId client, BackCallRegisters
   ClientState& cs = service_.clients();
   Callbacks& callbacks = service_.callbacks();
   Call& call = calls_[run.transaction()];
-  const std::optional<BackCallAnswer> none;
+  std::optional<BackCallAnswer> none;
   if (registers.step == CallStep::answered) return std::optional(BackCallAnswer());
   if (call.ended) {  // in this run: this is another call
     forget(run.transaction(), call);
@@ -183,7 +183,7 @@ Outcome<void> BackCalls::choose(state::Run& run, client::ClientId client, BackCa
 auto BackCalls::answered(state::Run& run, client::ClientId client, BackCallRegisters& registers,
                          Callbacks::Answer answer) -> Outcome<std::optional<BackCallAnswer>> {
   using enum Nfsstat4;
-  const std::optional<BackCallAnswer> none;
+  std::optional<BackCallAnswer> none;
   if (answer.lost) {
     PERDURE_MARK("a callback was lost");
     return none;

@@ -12,7 +12,7 @@ constexpr size_t result_bytes_max = 128;  // none that is asked for has more
 // CB_COMPOUND4res of an operation, and of a CB_SEQUENCE before it.
 Callbacks::Answer parse_answer(Bytes results, bool sequenced) {
   constexpr size_t session_bytes = 16;
-  const Callbacks::Answer malformed{.malformed = true};
+  Callbacks::Answer malformed{.malformed = true};
   wire::XdrDecoder in(results);
   Callbacks::Answer answer;
   const auto status = static_cast<Nfsstat4>(in.get_u32());

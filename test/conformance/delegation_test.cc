@@ -12,7 +12,7 @@ struct Delegated {
   ByteVector handle;
 };
 
-class Delegations : public WithClients {
+class Delegations : public Conformance {
  public:
   void SetUp() override {
     Conformance::SetUp();
@@ -84,6 +84,8 @@ class Delegations : public WithClients {
   Ops give_back(const Delegated& d) {
     return alice.seq(1).fh(d.handle).op(OP_DELEGRETURN).fixed(d.delegation);
   }
+
+  Client alice{*this, "alice"}, bob{*this, "bob"};
 };
 
 TEST_F(Delegations, ReadersGetThemAndWritersOne) {
