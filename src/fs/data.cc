@@ -70,7 +70,8 @@ bool Data::anything_dirty() const {
 }
 
 // In this order: there is room; the store can grow; write-back may replace extents by others and so free
-// blocks; a checkpoint or a reclaim will free blocks. Only then there is no space.
+// blocks; a checkpoint or a reclaim will free blocks. Only then there is no space; but where write-back has
+// just failed, that is what is wrong.
 Outcome<void> Data::admit_blocks(Run& run, int64_t blocks, uint8_t& write_backs) {
   if (planted("no blocks are reserved")) return {};
   const int64_t left = allocator.available() - blocks;
@@ -93,7 +94,7 @@ Outcome<void> Data::admit_blocks(Run& run, int64_t blocks, uint8_t& write_backs)
     hooks.want_checkpoint();
     return Stop::wait();
   }
-  return Status::no_space;
+  return write_back_failed_lately() ? write_back_failure_ : Status::no_space;
 }
 
 Outcome<void> Data::admit_dirty(Run& run, uint64_t pages) {
@@ -117,10 +118,14 @@ Outcome<void> Data::admit_change(const Run& run, InodeId id) {
 }
 
 Outcome<void> Data::wait_for_write_back(Run& run, Waiters& waiters) {
-  const bool lately = fs_.env().now() - write_back_failed_at_ < options.bad_block_retry;
-  if (write_back_failure_ != Status::ok && lately) return write_back_failure_;
+  if (write_back_failed_lately()) return write_back_failure_;
   waiters.add(run);
   return Stop::wait();
+}
+
+bool Data::write_back_failed_lately() const {
+  return write_back_failure_ != Status::ok &&
+         fs_.env().now() - write_back_failed_at_ < options.bad_block_retry;
 }
 
 void Data::pages_gone(Run& run) {
@@ -134,10 +139,10 @@ void Data::space_freed() {
   space_waiters_.resume_all(fs_);
 }
 
-void Data::write_back_ended(Status status) {
+void Data::write_back_ended(Status status, bool of_everything) {
   write_back_failure_ = status;
   write_back_failed_at_ = fs_.env().now();
-  write_back_waiters_.resume_all(fs_);
+  if (of_everything) write_back_waiters_.resume_all(fs_);
   dirty_waiters_.resume_all(fs_);
   page_row_waiters_.resume_all(fs_);
 }

@@ -96,9 +96,10 @@ class Data {
   void trim_memory(uint32_t oldest_fault);
 
   // For the operations on content.
-  void pages_gone(Run& run);             // dirty pages or page rows are fewer, once the run is committed
-  void space_freed();                    // look again, whoever waits for space
-  void write_back_ended(Status status);  // a pass of write_back() has ended
+  void pages_gone(Run& run);  // dirty pages or page rows are fewer, once the run is committed
+  void space_freed();         // look again, whoever waits for space
+  // A pass of write_back() has ended. Who waits for room waits for one of everything.
+  void write_back_ended(Status status, bool of_everything);
   void forget_block_content(const BlockRange& range) { reader.forget(range); }
 
   const DataOptions options;
@@ -118,6 +119,7 @@ class Data {
 
  private:
   Outcome<void> wait_for_write_back(Run& run, Waiters& waiters);
+  bool write_back_failed_lately() const;
 
   FileSystem& fs_;
   Waiters space_waiters_, dirty_waiters_, page_row_waiters_, write_back_waiters_;

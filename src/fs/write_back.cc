@@ -32,6 +32,7 @@ struct WriteBack {
   bool looked_at_all = false, mapped_some = false;
   std::optional<InodeId> left_alone{};  // a file with dirty pages that a COMMIT is placing
 
+  bool of_everything() const { return registers.dirty_before == registers.rows_before; }
   Outcome<bool> place();
   Outcome<bool> placed();
   void choose(uint64_t pages_max);
@@ -122,13 +123,13 @@ Outcome<bool> WriteBack::place() {
     return fail(Status::no_space);
   }
   // Whoever waits for fewer dirty pages would ask for the next pass at once, which could not do more.
-  if (left_alone && from_the_start && registers.dirty_before == registers.rows_before) {
+  if (left_alone && from_the_start && of_everything()) {
     PERDURE_MARK("write-back waits for a COMMIT");
     registers.position = {};
     data.placing.wait(run, *left_alone);
     return Stop::wait();
   }
-  run.on_commit([&d = data] { d.write_back_ended(Status::ok); });
+  run.on_commit([&d = data, all = of_everything()] { d.write_back_ended(Status::ok, all); });
   return true;
 }
 
@@ -160,7 +161,7 @@ Outcome<bool> WriteBack::fail(Status status) {
       if (placement->state == Placement::State::writing) return Stop::wait();
   for (const PlacementId id : registers.placements) data.placements.abandon(id);
   data.placing.release_now(run.transaction());
-  data.write_back_ended(status);
+  data.write_back_ended(status, of_everything());
   return status;
 }
 
