@@ -119,7 +119,7 @@ class DelegatedSizes final : public Workload {
     return NfsStatus::NFS4ERR_BAD_STATEID;
   }
 
-  // Sometimes it does not answer in time, or refuses to.
+  // Sometimes it has no time, or refuses to answer.
   Client::HolderSays asked(Holder& holder, Bytes handle) {
     if (random().one_in(10)) return {.status = NfsStatus::NFS4ERR_DELAY};
     if (random().one_in(20)) return {.status = NfsStatus::NFS4ERR_NOTSUPP};
