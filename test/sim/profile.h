@@ -34,6 +34,10 @@ struct Profile {
   env::Duration restart_delay_max{};
 
   bool disks_fail() const { return io_error_one_in != 0 || damage_one_in != 0; }
+  // Nothing is slow or faulty; blades may die.
+  bool calm() const {
+    return io_slow_one_in == 0 && !disks_fail() && kv_error_one_in == 0 && pair_fault_gap == env::Duration(0);
+  }
   uint64_t damage_one_in = 0;      // writes of blocks that are damaged; 0: none
   uint64_t rot_one_in = 0;         // restarts before which a bit of the log's durable part flips
   env::Duration clock_jump_max{};  // of the wall clock, at a restart

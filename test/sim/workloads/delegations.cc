@@ -46,9 +46,7 @@ class DelegationsWorkload final : public Workload {
   Task<> setup() override {
     const uint64_t clients = random().between(2, 3), files = random().between(1, 2);
     all_work_ = random().one_in(2);
-    const Profile& p = world_.profile();
-    calm_ = p.io_slow_one_in == 0 && !p.disks_fail() && p.kv_error_one_in == 0 &&
-            p.pair_fault_gap == env::Duration(0);
+    calm_ = world_.profile().calm();
     for (uint64_t i = 0; i < clients && !world_.failed(); ++i) {
       Client& client = add_client({.slots = static_cast<uint32_t>(random().between(2, 3)),
                                    .back_channel = true,
