@@ -18,6 +18,13 @@ bool depend_on_holder(const Bitmap& wanted) {
          wanted.has(space_used);
 }
 
+constexpr Bitmap asked_of_holder = [] {
+  Bitmap asked;
+  asked.set(Attribute::change);
+  asked.set(Attribute::size);
+  return asked;
+}();
+
 struct HolderAttributes {
   uint64_t change = 0, size = 0;
 };
@@ -28,10 +35,8 @@ std::optional<HolderAttributes> parse(Bytes result) {
   const Bitmap given = get_bitmap(in);
   wire::XdrDecoder values(in.get_opaque(64));
   const HolderAttributes attributes{.change = values.get_u64(), .size = values.get_u64()};
-  Bitmap asked;
-  asked.set(Attribute::change);
-  asked.set(Attribute::size);
-  if (!in.finished() || !values.finished() || !(given == asked) || attributes.size > fs::file_bytes_max)
+  if (!in.finished() || !values.finished() || !(given == asked_of_holder) ||
+      attributes.size > fs::file_bytes_max)
     return std::nullopt;
   return attributes;
 }
@@ -47,12 +52,9 @@ Outcome<std::optional<HolderAttributes>> ask(Compound& c, Run& run, const client
                                              BackCallRegisters& call) {
   BackCalls& calls = c.service().back_calls();
   const auto operation = [&](wire::XdrEncoder& out) {
-    Bitmap asked;
-    asked.set(Attribute::change);
-    asked.set(Attribute::size);
     out.put_u32(static_cast<uint32_t>(CallbackOp::OP_CB_GETATTR));
     put_file_handle(out, {holder.key.inode}, *c.service().volume_of(holder.key.inode));
-    put_bitmap(out, asked);
+    put_bitmap(out, asked_of_holder);
   };
   auto answer = TRY(calls.step(run, holder.client, call, operation));
   if (answer && answer->repeated) {
