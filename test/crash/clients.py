@@ -11,7 +11,8 @@ from figures import distribution, quantile
 from kills import COPY, HANG, KINDS, Killer
 from server import Server
 
-WORKLOADS = ["git", "tar", "fileops", "big", "ranges", "names", "locks", "shared", "pinger"]
+WORKLOADS = ["git", "tar", "fileops", "big", "ranges", "copies", "acls", "names", "locks", "shared", "pinger"]
+WORKLOADS_OF_VERSION_42 = ["ranges", "copies"]
 # The second client is there for its locks, and to see that clients do not disturb each other.
 WORKLOADS_OF_OTHERS = ["names", "locks", "shared", "pinger"]
 # As they run beside each other on an emulated processor, everything may take long; but not for ever.
@@ -67,6 +68,8 @@ class Clients:
     def start_guest(self, number, slot):
         name = f"client{number}"
         workloads = WORKLOADS if number == 0 else WORKLOADS_OF_OTHERS
+        if self.options.vers != "4.2":
+            workloads = [w for w in workloads if w not in WORKLOADS_OF_VERSION_42]
         if self.options.workloads:
             workloads = [w for w in workloads if w in self.options.workloads.split(",")]
         self.expected += [self.share / f"{name}.{workload}.started" for workload in workloads]

@@ -63,6 +63,8 @@ class Workload:
                 os.makedirs(directory, exist_ok=True)
                 os.chdir(directory)
                 module = importlib.import_module("workloads." + self.name)
+                if hasattr(module, "prepare"):
+                    module.prepare(self.settings)
                 started.touch()
                 text, status = module.main(self.settings), 0
             except (Wrong, OSError, subprocess.SubprocessError) as problem:

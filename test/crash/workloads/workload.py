@@ -2,7 +2,7 @@
 
 A workload is a module with main(options), which runs in a process of its own in an empty directory of the mounted
 export. It repeats its round until options.stop exists, finishes the round that it is in, and returns a line about what
-it has done. The first thing that is not as it must be ends it with an exception.
+it has done. What must be there before the first kill its prepare(options) makes, if it has one. The first thing that is not as it must be ends it with an exception.
 """
 import os
 import random
