@@ -100,7 +100,11 @@ void Network::send_to_client(uint64_t connection, wire::Reply&& message) {
   world_.trace("connection {}: {} bytes to the client", connection, bytes.size());
   world_.after(arrival(c->to_client) - world_.now(), [this, number = connection, bytes = std::move(bytes)] {
     Connection* there = find(number);
-    if (there != nullptr && there->client != nullptr) there->client->received(bytes);
+    if (there == nullptr) return;
+    if (there->client != nullptr) return there->client->received(bytes);
+    // Nobody is there to take it, and the server is told.
+    tell_closed(number, there->life);
+    connections_.erase(number);
   });
 }
 

@@ -4,8 +4,8 @@
 // What may happen: a connection is cut, at any time. Its client notices at once and gets nothing any more;
 // the server notices later, and until then still gets messages that were under way. So a request of a dead
 // connection may be executed after it was sent again over a new one. A request may arrive twice (a connection
-// of its own carries the second copy). When the server process dies all of its connections do. Messages are
-// never changed, and never lost on a connection that lives.
+// of its own carries the second copy, and ends when an answer comes to nobody). When the server process dies
+// all of its connections do. Messages are never changed, and never lost on a connection that lives.
 #pragma once
 
 #include <map>
