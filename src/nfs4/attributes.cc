@@ -74,7 +74,8 @@ constexpr Bitmap supported_41 = make_bitmap({supported_attrs,
                                              dacl,
                                              mode_set_masked,
                                              suppattr_exclcreat});
-constexpr Bitmap only_42 = make_bitmap({clone_blksize, change_attr_type, mode_umask, xattr_support});
+constexpr Bitmap only_42 =
+    make_bitmap({clone_blksize, change_attr_type, mode_umask, xattr_support, open_arguments});
 constexpr Bitmap settable_41 = make_bitmap(
     {size, acl, mode, owner, owner_group, time_access_set, time_modify_set, dacl, mode_set_masked});
 constexpr Bitmap write_only = make_bitmap({time_access_set, time_modify_set, mode_set_masked, mode_umask});
@@ -176,6 +177,20 @@ void put_locations(wire::XdrEncoder& out, const Export* found) {
   }
 }
 
+// open_arguments4 (RFC 9754 §3): which values the arguments of OPEN may have. Of each bitmap one word: none
+// of them is above 31.
+void put_open_arguments(wire::XdrEncoder& out) {
+  constexpr uint32_t access = 1U << 1U | 1U << 2U | 1U << 3U;  // to read, to write, both
+  constexpr uint32_t deny = 1U << 0U | access;                 // and nobody
+  constexpr uint32_t wants = 1U << 3U | 1U << 4U | 1U << 5U;   // any delegation, none, none any more
+  constexpr uint32_t claims = 0x7fU & ~(1U << 3U | 1U << 6U);  // but those of a client's former life
+  constexpr uint32_t create_modes = 0xf;                       // all
+  for (const uint32_t word : {access, deny, wants, claims, create_modes}) {
+    out.put_u32(1);
+    out.put_u32(word);
+  }
+}
+
 // Attributes of the file system or the server rather than the object.
 void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
   const fs::BlockAllocator& blocks = c.fs().data().allocator;
@@ -238,6 +253,8 @@ void put_server_attribute(Compound& c, wire::XdrEncoder& out, Attribute a) {
       return out.put_u32(block_bytes);
     case change_attr_type:
       return out.put_u32(0);  // NFS4_CHANGE_TYPE_IS_MONOTONIC_INCR
+    case open_arguments:
+      return put_open_arguments(out);
     default:
       CHECK(false);
   }

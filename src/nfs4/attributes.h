@@ -74,6 +74,7 @@ enum class Attribute : uint32_t {
   change_attr_type = 79,
   mode_umask = 81,
   xattr_support = 82,
+  open_arguments = 86,
 };
 
 // bitmap4, as far as this server knows attributes: the first three words.

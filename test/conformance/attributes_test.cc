@@ -102,13 +102,27 @@ TEST_F(Attributes, MinorVersionOneHasNoAttributesOfTwo) {
   old.connect();
   const std::vector<uint32_t> then = bits(old.attribute(file.handle, A::supported_attrs)),
                               now = bits(alice.attribute(file.handle, A::supported_attrs));
-  for (const A a : {A::change_attr_type, A::mode_umask, A::xattr_support}) {
+  for (const A a : {A::change_attr_type, A::mode_umask, A::xattr_support, A::open_arguments}) {
     EXPECT_FALSE(has(then, a)) << static_cast<uint32_t>(a);
     EXPECT_TRUE(has(now, a)) << static_cast<uint32_t>(a);
     EXPECT_TRUE(old.attribute(file.handle, a).empty()) << static_cast<uint32_t>(a);
   }
   EXPECT_EQ(alice.u32_attribute(file.handle, A::xattr_support), 1U);
   alice.expect(NFS4ERR_INVAL, alice.seq().fh(file.handle).setattr(Fattr().u32(A::xattr_support, 1)));
+}
+
+// RFC 9754 §3: five bitmaps.
+TEST_F(Attributes, WhatOpenUnderstands) {
+  const ByteVector value = alice.attribute(file.handle, A::open_arguments);
+  wire::XdrDecoder in(value);
+  std::vector<uint32_t> words;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(in.get_u32(), 1U);
+    words.push_back(in.get_u32());
+  }
+  EXPECT_TRUE(in.ok() && in.remaining() == 0);
+  EXPECT_EQ(words, (std::vector<uint32_t>{0xe, 0xf, 0x38, 0x37, 0xf}));
+  alice.expect(NFS4ERR_INVAL, alice.seq().fh(file.handle).setattr(Fattr().u32(A::open_arguments, 1)));
 }
 
 TEST_F(Attributes, QuotaIsWhatIsLeft) {
