@@ -109,6 +109,8 @@ rocksdb::Options options_for(std::shared_ptr<rocksdb::Cache> cache) {
   options.level0_file_num_compaction_trigger = 8;
   options.max_bytes_for_level_base = 64U << 20U;
   options.avoid_flush_during_recovery = true;
+  // What a crash has left to be compacted waits until the rows have been read: until the first change.
+  options.disable_auto_compactions = true;
   options.skip_stats_update_on_db_open = true;
   options.max_open_files = -1;
 
@@ -161,7 +163,8 @@ struct Database {
   std::unique_ptr<rocksdb::DB> db;
   std::atomic<bool> poisoned = false;
   bool read_only = false;
-  int lock = -1;  // of a read-only one; RocksDB itself locks the others
+  bool compacts = false;  // of the thread that applies
+  int lock = -1;          // of a read-only one; RocksDB itself locks the others
 
   Database() = default;
   ~Database() {
@@ -203,11 +206,16 @@ Result<KeyValues> Database::scan(Bytes from, const ByteVector& last, size_t rows
 Result<void> Database::apply(const std::vector<Change>& sorted, const std::optional<Applied>& applied) {
   if (poisoned) return poisoned_error();
   if (read_only) return error(ErrorKind::unsupported, "{}: opened for reading only", path);
+  rocksdb::Status status;
+  if (!std::exchange(compacts, true)) status = db->EnableAutoCompaction({db->DefaultColumnFamily()});
+  if (!status.ok()) {
+    poisoned = true;
+    return failure(path, "begin to compact", status);
+  }
   size_t size = 64;
   for (const Change& change : sorted)
     size += 16 + change.key.size() + (change.value ? change.value->size() : 0);
   rocksdb::WriteBatch batch(size);
-  rocksdb::Status status;
   for (const Change& change : sorted) {
     status =
         change.value ? batch.Put(slice(change.key), slice(*change.value)) : batch.Delete(slice(change.key));
