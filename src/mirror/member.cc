@@ -288,6 +288,8 @@ void Member::retire_receiver() {
 }
 
 void Member::welcomed(const Welcome& welcome) {
+  if (welcome.version < protocol_version_min || welcome.version > protocol_version)
+    return refused(Refused::Why::version);
   // As the constructor demands it of one blade.
   const auto lease_max = static_cast<uint64_t>(options_.takeover_after.count()) / 17 * 16;
   if (welcome.level != static_cast<uint8_t>(options_.level) || welcome.lease_ns > lease_max)
@@ -482,7 +484,7 @@ void Member::accept(std::unique_ptr<Channel> channel) {
 
 void Member::hello(Channel& from, const Hello& hello) {
   const auto refuse = [&](Refused::Why why) { from.send(encode_message(Refused{why})); };
-  if (hello.version != protocol_version) return refuse(Refused::Why::version);
+  if (hello.version < protocol_version_min) return refuse(Refused::Why::version);
   if (role_ != Role::primary || !serving_) {
     refuse(Refused::Why::not_primary);
     if (deciding_ || proposing_) return;
@@ -524,7 +526,8 @@ void Member::hello(Channel& from, const Hello& hello) {
   sender_->welcome(Welcome{.primary = options_.self,
                            .history = replica_.history(),
                            .lease_ns = static_cast<uint64_t>(options_.lease.count()),
-                           .level = static_cast<uint8_t>(options_.level)});
+                           .level = static_cast<uint8_t>(options_.level),
+                           .version = std::min(hello.version, protocol_version)});
   settle();
 }
 

@@ -2,7 +2,7 @@
 // Hello.
 //
 //   Hello ->       <- Welcome | Refused
-//   Follow ->      <- Following, then Batch, Blocks, Beacon ...
+//   Follow ->      <- Following, then Batch, Blocks, Beacon, Frozen ...
 //   Ack, WantBlocks ->
 //                  <- InSync, Legacy, HandOver
 // WantHandOver ->
@@ -25,7 +25,8 @@
 
 namespace perdure::mirror {
 
-inline constexpr uint32_t protocol_version = 1;
+// A blade understands all versions from one to the other; two of them use the newest that both know.
+inline constexpr uint32_t protocol_version = 2, protocol_version_min = 2;
 inline constexpr uint32_t blocks_per_message = 64;
 
 struct Hello {
@@ -47,10 +48,12 @@ struct Welcome {
   // Both blades must have the same level, and the follower's time until it takes over must be longer than the
   // lease.
   uint64_t lease_ns = 0;
-  uint8_t level = 0;  // Level
+  uint8_t level = 0;                        // Level
+  uint32_t version = protocol_version_min;  // to be used
   template <class Self, class V>
   static void fields(Self& m, V&& v) {
-    v("primary", m.primary), v("history", m.history), v("lease_ns", m.lease_ns), v("level", m.level);
+    v("primary", m.primary), v("history", m.history), v("lease_ns", m.lease_ns), v("level", m.level),
+        v("version", m.version);
   }
 };
 
@@ -137,6 +140,17 @@ struct Blocks {
   }
 };
 
+// The primary's checkpoint is of this place of its log, and file data that the log had is on blocks there: a
+// follower that makes its own there as well need not put it into its store.
+struct Frozen {
+  static constexpr uint8_t type = 17;
+  Lsn at;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("at", m.at);
+  }
+};
+
 struct WantBlocks {
   static constexpr uint8_t type = 9;
   BlockNo first;
@@ -212,7 +226,7 @@ struct Legacy {
 };
 
 using Message = std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync,
-                             Following, WantRows, Rows, HandOver, WantHandOver, Legacy>;
+                             Following, WantRows, Rows, HandOver, WantHandOver, Legacy, Frozen>;
 
 // Without payload or content, which is sent behind it.
 ByteVector encode_message(const Message& message);

@@ -65,6 +65,7 @@ TEST(Messages, AnyBytesAreSafe) {
                                encode_message(Rows{Lsn(0), {}, {}, {{{std::byte{1}}, {std::byte{2}}}}}),
                                encode_message(Ack{1, Lsn(2), Lsn(3), Lsn(4), true}),
                                encode_message(HandOver{}),
+                               encode_message(Frozen{Lsn(8192)}),
                                encode_message(Legacy{{std::byte{1}, std::byte{2}}})};
   size_t understood = 0;
   for (int i = 0; i < 200'000; ++i) {

@@ -71,6 +71,8 @@ void Receiver::received(Bytes bytes) {
     time_ = beacon->time;
     log::GroupCommit& commit = replica_.commit();
     commit.mirrored(std::min(beacon->durable, commit.closed_end()));
+  } else if (const auto* frozen = std::get_if<Frozen>(&*message)) {
+    frozen_ = frozen->at;
   } else if (const auto* want = std::get_if<WantBlocks>(&*message)) {
     take(*want);
   } else if (std::get_if<InSync>(&*message) != nullptr) {
@@ -337,6 +339,10 @@ void Receiver::end_turn() {
   if (!following_) return;
   advance();
   const log::GroupCommit& commit = replica_.commit();
+  if (frozen_ && commit.closed_end() >= *frozen_) {
+    frozen_.reset();
+    replica_.offer_checkpoint();
+  }
   const Ack ack{time_, commit.closed_end(), commit.stable_end(), replica_.applied(), fit_};
   if (ack == told_) return;
   told_ = ack;

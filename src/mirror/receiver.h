@@ -96,6 +96,7 @@ class Receiver {
   env::Instant heard_, alive_;
   uint64_t time_ = 0;  // of the last beacon
   Lsn live_ = Lsn(UINT64_MAX);
+  std::optional<Lsn> frozen_;  // told, and not yet come to
   bool following_ = false, copying_ = false;
   bool fit_ = true;
 

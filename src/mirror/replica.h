@@ -43,6 +43,9 @@ class Replica {
   virtual log::LogRing& ring() = 0;
   virtual MirroredBlocks& blocks() = 0;
   virtual Lsn applied() = 0;  // of its last checkpoint
+  virtual Lsn frozen() = 0;   // of the one that was begun last
+  // A good moment for one: file data is on blocks, not in the log.
+  virtual void offer_checkpoint() = 0;
   virtual History history() = 0;
   // Of a batch that has not been redone; of rows that have not been copied.
   virtual Result<std::vector<NamedBlocks>> named_blocks(Bytes payload) = 0;

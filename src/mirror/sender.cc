@@ -102,6 +102,7 @@ void Sender::take(const Follow& follow) {
   if (behind > ring.capacity()) return refuse(Refused::Why::log_gone);
   following_ = true;
   sent_ = ack_.received = follow.from;
+  told_frozen_ = replica_.frozen();
   channel_->send(encode_message(Following{commit.closed_end()}));
   pump();
 }
@@ -144,6 +145,15 @@ void Sender::send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end) {
   message.insert(message.end(), payload.begin(), payload.end());
   channel_->send(message);
   sent_ = end;
+  tell_frozen();
+}
+
+// Behind what it is about, and once: a follower that comes later makes its checkpoints when it must.
+void Sender::tell_frozen() {
+  const Lsn frozen = replica_.frozen();
+  if (frozen <= told_frozen_ || frozen > sent_) return;
+  told_frozen_ = frozen;
+  channel_->send(encode_message(Frozen{frozen}));
 }
 
 void Sender::wrote(BlockNo first, std::span<const PageRef> pages) {

@@ -55,6 +55,7 @@ class Sender {
   void take(const Blocks& blocks);
   void send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end);
   void send_blocks(BlockNo first, std::span<const PageRef> pages);
+  void tell_frozen();
   void read_wanted();
   void read_wanted_singly(const std::shared_ptr<std::vector<PageRef>>& pages, size_t index);
   void send_wanted(const std::vector<PageRef>& pages);
@@ -69,7 +70,7 @@ class Sender {
   bool following_ = false, reading_ = false;
   bool copying_ = false, scanning_ = false;
   bool retired_ = false, refused_ = false;
-  Lsn sent_;
+  Lsn sent_, told_frozen_;
   Ack ack_;
   std::multimap<BlockNo, env::Done<PageRef>> asked_for_;
   std::deque<WantBlocks> wanted_;

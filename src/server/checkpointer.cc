@@ -19,14 +19,21 @@ bool Checkpointer::due() const {
   const log::GroupCommit::Figures& figures = database_.commit().figures();
   const uint64_t records = redone_.records + figures.records - records_at_;
   const uint64_t bytes = redone_.bytes + figures.bytes - bytes_at_;
-  return !requested_.empty() || records > options_.records_max / 2 || bytes > options_.bytes_max / 2 ||
-         (records != 0 && env_.now() - began_ > options_.interval) ||
+  const unsigned part = leads_ ? 2 : 1;
+  return !requested_.empty() || (offered_ && records != 0) || records > options_.records_max / part ||
+         bytes > options_.bytes_max / part ||
+         (records != 0 && env_.now() - began_ > 2 * options_.interval / part) ||
          // A small ring must not fill up, whatever the other limits say.
-         (ring_ != nullptr && bytes != 0 && database_.commit().room() < ring_->capacity() / 2);
+         (ring_ != nullptr && bytes != 0 && database_.commit().room() < ring_->capacity() / 4 * part);
 }
 
 void Checkpointer::turn() {
   if (phase_ == Phase::idle && due()) begin();
+  offered_ = false;
+}
+
+void Checkpointer::offer() {
+  offered_ = true;
 }
 
 void Checkpointer::request(env::Task done) {

@@ -45,6 +45,10 @@ class Checkpointer {
   // As soon as possible; `done` when everything logged before this call is in the store.
   void request(env::Task done);
   bool under_way() const { return phase_ != Phase::idle; }
+  // A mirror's checkpoints come when it is offered a good moment, or when twice as much has come to pass as
+  // for a primary, which it is from lead() on.
+  void offer();
+  void lead() { leads_ = true; }
 
  private:
   enum class Phase : uint8_t {
@@ -61,6 +65,7 @@ class Checkpointer {
   log::LogRing* ring_;
   Options options_;
   const Redone redone_;
+  bool leads_ = false, offered_ = false;
   Work work_;
   Phase phase_ = Phase::idle;
   uint64_t records_at_ = 0, bytes_at_ = 0;  // redone and logged when the last one was begun

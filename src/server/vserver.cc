@@ -220,6 +220,7 @@ void Vserver::serve(Epoch epoch, env::Done<void> done) {
   CHECK(!open_ && epoch > commit_->epoch());
   options_.epoch = epoch;
   served_from_ = commit_->closed_end();
+  checkpointer_->lead();
   commit_->set_epoch(epoch);
   fs_->set_epoch(epoch);
   clients_->set_epoch(epoch);

@@ -28,6 +28,8 @@ class VserverReplica final : public mirror::Replica {
   log::LogRing& ring() override { return *vserver_->ring(); }
   mirror::MirroredBlocks& blocks() override { return *blocks_; }
   Lsn applied() override { return vserver_->database().applied_lsn(); }
+  Lsn frozen() override { return vserver_->database().frozen_lsn(); }
+  void offer_checkpoint() override { vserver_->checkpointer().offer(); }
   mirror::History history() override { return vserver_->history(); }
   Result<std::vector<mirror::NamedBlocks>> named_blocks(Bytes payload) override {
     return Vserver::named_blocks(payload);

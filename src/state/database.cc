@@ -31,7 +31,7 @@ struct Database::Checkpoint {
 };
 
 Database::Database(env::Env& env, store::KvStore& store)
-    : env_(env), store_(store), applied_lsn_(store.applied().lsn) {}
+    : env_(env), store_(store), applied_lsn_(store.applied().lsn), frozen_lsn_(applied_lsn_) {}
 
 Database::~Database() = default;
 
@@ -124,7 +124,7 @@ void Database::begin_checkpoint(env::Done<store::Applied> done) {
   for (TableBase* table : tables_)
     if (table != nullptr && table->logged()) table->freeze();
   ++generation_;
-  const Lsn lsn = checkpoint_->applied.lsn;
+  const Lsn lsn = frozen_lsn_ = checkpoint_->applied.lsn;
   const auto durable = [this] {
     checkpoint_->durable = true;
     continue_checkpoint();

@@ -41,6 +41,8 @@ class Database {
   bool checkpoint_under_way() const { return checkpoint_ != nullptr; }
   // Everything before it is in the store.
   Lsn applied_lsn() const { return applied_lsn_; }
+  // The same, once the checkpoint that was begun last has ended.
+  Lsn frozen_lsn() const { return frozen_lsn_; }
   // The same of a mirror that is in sync, and so of every copy.
   void set_mirror_applied(Lsn lsn) { mirror_applied_ = lsn; }
   Lsn applied_everywhere() const { return std::min(applied_lsn_, mirror_applied_); }
@@ -90,7 +92,7 @@ class Database {
   uint8_t evict_next_ = 0;
   uint32_t tick_ = 0, generation_ = 1, applied_generation_ = 0;
   uint64_t applied_count_ = 0;
-  Lsn applied_lsn_, mirror_applied_ = Lsn(UINT64_MAX);
+  Lsn applied_lsn_, frozen_lsn_, mirror_applied_ = Lsn(UINT64_MAX);
 };
 
 }  // namespace perdure::state
