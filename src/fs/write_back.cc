@@ -101,16 +101,16 @@ Outcome<bool> WriteBack::place() {
     if (pages.empty()) break;
     const PlacementId placement = data.placements.place(run, std::exchange(pages, {}));
     CHECK(placement != 0);
-    registers.placements[registers.placements.front() == 0 ? 0 : 1] = placement;
+    *std::ranges::find(registers.placements, PlacementId{0}) = placement;
   }
   release_files();
   if (registers.placements.front() != 0) {
     registers.step = WriteBackStep::placed;
-    // The second one may have ended while the first was being mapped: nobody will say so again.
+    // It may have ended while the one before was being mapped: nobody will say so again.
     const bool writing =
         data.placements.find(registers.placements.front())->state == Placement::State::writing;
     if (!writing) {
-      PERDURE_MARK("the second chunk of write-back has ended before the first was mapped");
+      PERDURE_MARK("a chunk of write-back has ended before the one before was mapped");
       return false;
     }
     return Stop::wait();
@@ -149,7 +149,8 @@ Outcome<bool> WriteBack::placed() {
   for (const PlacedPage& page : placement->pages)
     if (page.source == PlacedPage::Source::dirty && (files.empty() || files.back() != page.inode))
       files.push_back(page.inode);
-  registers.placements = {registers.placements.back(), 0};
+  std::shift_left(registers.placements.begin(), registers.placements.end(), 1);
+  registers.placements.back() = 0;
   return place();
 }
 

@@ -21,8 +21,9 @@ enum class WriteBackStep : uint8_t {
 // Plain data. After a restoration the placements are unknown: their pages are left to another pass.
 struct WriteBackRegisters {
   WriteBackStep step = WriteBackStep::placing;
-  // On their way, the oldest first; 0: none. Two, so that the disk has work while one is flushed and mapped.
-  std::array<uint64_t, 2> placements{};
+  // On their way, the oldest first; 0: none. Several, so that the disk has work while one is flushed and
+  // mapped.
+  std::array<uint64_t, 4> placements{};
   PageKey position;
   uint64_t dirty_before = 0, rows_before = 0;  // stamps: what is older is moved
   template <class Self, class V>
