@@ -11,6 +11,14 @@ namespace perdure::nfs4 {
 using client::ClientState;
 using client::DelegationRow;
 
+namespace {
+
+env::Duration lease_of(const ClientState& cs) {
+  return std::chrono::seconds(cs.options().lease_seconds);
+}
+
+}  // namespace
+
 Recalls::~Recalls() {
   for (const auto& [id, recall] : recalls_) service_.clients().env().cancel(recall.timer);
 }
@@ -23,7 +31,11 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
   const bool over = row == nullptr || row->revoked || TRY(cs.clients.get(run, {registers.client})) == nullptr;
   Recall& recall = begin(run.transaction(), registers);
   // A slow log of ours takes nothing from the client's time.
-  const bool late = cs.env().now() >= recall.deadline && !calls.waits_for_log(run.transaction());
+  const env::Instant now = cs.env().now();
+  const env::Duration passed = now - std::exchange(recall.looked_at, now);
+  if (calls.waits_for_log(run.transaction()))
+    set_deadline(run.transaction(), recall, recall.deadline + passed);
+  const bool late = now >= recall.deadline;
   if (!over && late) {
     spdlog::warn("client {:x} has not returned its delegation of inode {} in time: it is revoked",
                  registers.client, registers.inode);
@@ -42,7 +54,8 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
         out.put_bool(false);  // truncate
         put_file_handle(out, {registers.inode}, *service_.volume_of(registers.inode));
       }));
-  if (!was_made && calls.was_made(run.transaction())) give_time(run.transaction(), recall);
+  if (!was_made && calls.was_made(run.transaction()))
+    set_deadline(run.transaction(), recall, now + lease_of(cs));
   // It may not know the delegation yet, while its OPEN's answer is still on the way to it. And what was
   // executed under this sequence id may have been another call, which was given up.
   if (answer && (answer->status != Nfsstat4::NFS4_OK || answer->repeated)) calls.again(run, registers.call);
@@ -53,18 +66,20 @@ Outcome<bool> Recalls::step(state::Run& run, RecallRegisters& registers) {
 
 auto Recalls::begin(TransactionId id, const RecallRegisters& registers) -> Recall& {
   auto [it, fresh] = recalls_.try_emplace(id);
-  if (fresh) give_time(id, it->second);
+  ClientState& cs = service_.clients();
+  if (fresh) it->second.looked_at = cs.env().now();
+  if (fresh) set_deadline(id, it->second, cs.env().now() + lease_of(cs));
   const bool goes_on = fresh && registers.call.step != BackCallRegisters::Step::choose;
   if (goes_on && planted("a recall's time does not begin anew")) it->second.deadline = {};
   return it->second;
 }
 
-void Recalls::give_time(TransactionId id, Recall& recall) {
-  ClientState& cs = service_.clients();
-  const env::Duration lease = std::chrono::seconds(cs.options().lease_seconds);
-  cs.env().cancel(recall.timer);
-  recall.deadline = cs.env().now() + lease;
-  recall.timer = cs.env().after(lease, [this, id] { service_.processor().resume(id); });
+void Recalls::set_deadline(TransactionId id, Recall& recall, env::Instant deadline) {
+  env::Env& env = service_.clients().env();
+  env.cancel(recall.timer);
+  recall.deadline = deadline;
+  recall.timer = env.after(std::max(deadline - env.now(), env::Duration(0)),
+                           [this, id] { service_.processor().resume(id); });
 }
 
 void Recalls::end(TransactionId id) {

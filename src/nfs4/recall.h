@@ -33,11 +33,12 @@ class Recalls {
  private:
   struct Recall {
     env::Instant deadline;  // a lease after the first call, or, as long as there is no way to the client, the
-                            // beginning
+                            // beginning; but for the time in which our log was waited for
+    env::Instant looked_at;
     env::TimerId timer{};
   };
   Recall& begin(TransactionId id, const RecallRegisters& registers);
-  void give_time(TransactionId id, Recall& recall);
+  void set_deadline(TransactionId id, Recall& recall, env::Instant deadline);
   void end(TransactionId id);
 
   Service& service_;
