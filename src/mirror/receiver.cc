@@ -339,7 +339,7 @@ void Receiver::end_turn() {
   if (!following_) return;
   advance();
   const log::GroupCommit& commit = replica_.commit();
-  if (frozen_ && commit.closed_end() >= *frozen_) {
+  if (frozen_ && commit.closed_end() + Lsn(log::batch_header_bytes) >= *frozen_) {
     frozen_.reset();
     replica_.offer_checkpoint();
   }

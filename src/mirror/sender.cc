@@ -121,6 +121,7 @@ void Sender::take(const Ack& ack) {
 
 void Sender::pump() {
   read_wanted();
+  if (following_) tell_frozen();
   while (following_ && !reading_ && (sent_ - ack_.received).value < window_bytes) {
     const log::GroupCommit& commit = replica_.commit();
     if (sent_ >= commit.closed_end()) return;
@@ -151,7 +152,7 @@ void Sender::send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end) {
 // Behind what it is about, and once: a follower that comes later makes its checkpoints when it must.
 void Sender::tell_frozen() {
   const Lsn frozen = replica_.frozen();
-  if (frozen <= told_frozen_ || frozen > sent_) return;
+  if (frozen <= told_frozen_ || frozen > sent_ + Lsn(log::batch_header_bytes)) return;
   told_frozen_ = frozen;
   channel_->send(encode_message(Frozen{frozen}));
 }

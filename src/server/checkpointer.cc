@@ -28,7 +28,8 @@ bool Checkpointer::due() const {
 }
 
 void Checkpointer::turn() {
-  if (phase_ == Phase::idle && due()) begin();
+  if (phase_ != Phase::idle) return;
+  if (due()) begin();
   offered_ = false;
 }
 
