@@ -21,7 +21,7 @@ import sys
 import tempfile
 
 from paths import HERE
-from clients import Clients, Failure
+from clients import WORKLOADS, Clients, Failure
 from guest import GuestError
 from replay import Replay
 from server import ServerError
@@ -50,7 +50,7 @@ def parse():
     option("--finish-seconds", type=int, help="how long the workloads may take to end; default 1800, short 400")
     option("--short", action="store_true", help="the form for every day")
     option("--parts", default=",".join(PARTS), help="default %(default)s")
-    option("--workloads", default="", help="only these, of git,tar,fileops,big,ranges,copies,acls,names,locks,shared,pinger")
+    option("--workloads", default="", help="only these, of " + ",".join(WORKLOADS))
     option("--against", metavar="[HOST:]PORT:EXPORT", help="another server, that runs already: no kills, --seconds of work")
     option("--stop-on-eof", action="store_true", help="with --against: work ends when standard input has")
     option("--no-check", dest="check", action="store_false", help="leave out `perdure check`")

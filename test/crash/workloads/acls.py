@@ -3,7 +3,7 @@ import os
 import stat
 import struct
 
-from .workload import check, drop_caches, repeat
+from .workload import check, drop_caches, repeat_turns
 
 ATTRIBUTE = "system.nfs4_acl"
 ALLOW, DENY = 0, 1
@@ -94,14 +94,5 @@ def turn(random, name):
 
 
 def main(options):
-    turns = 0
-
-    def one_round(random, number):
-        nonlocal turns
-        for i in range(TURNS * options.scale):
-            turn(random, f"round{number}-{i}")
-            options.alive()
-            turns += 1
-
-    rounds = repeat(options, one_round)
+    turns, rounds = repeat_turns(options, TURNS * options.scale, turn)
     return f"{turns} directories in {rounds} rounds"

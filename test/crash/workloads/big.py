@@ -3,7 +3,7 @@ and removed. Each of these takes the server several steps, and a kill in between
 import os
 import time
 
-from .workload import check, drop_caches, repeat
+from .workload import check, drop_caches, repeat, write_all
 
 CHUNK = 1 << 20
 PAGE = 4096
@@ -19,9 +19,7 @@ class BigFile:
 
     def write(self, offset, data):
         self.content[offset:offset + len(data)] = data
-        while data:
-            written = os.pwrite(self.fd, data, offset)
-            data, offset = data[written:], offset + written
+        write_all(self.fd, data, offset)
         self.options.alive()
 
     def fill(self, random):

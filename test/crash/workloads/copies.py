@@ -4,7 +4,7 @@ import os
 import random
 import time
 
-from .workload import check, drop_caches, repeat
+from .workload import check, copy_range, drop_caches, repeat, write_all
 
 CHUNK = 1 << 20
 PAGE = 4096
@@ -28,21 +28,6 @@ class Content:
         if within + length > CHUNK:
             data += self.chunk(number + 1)
         return data[within:within + length]
-
-
-def write_all(fd, data, offset):
-    while data:
-        written = os.pwrite(fd, data, offset)
-        data, offset = data[written:], offset + written
-
-
-def copy(options, source, target, first, length):
-    done = 0
-    while done < length:
-        copied = os.copy_file_range(source, target, length - done, first + done, done)
-        check(copied > 0, f"copy_file_range: {done} of {length} bytes, and no more")
-        done += copied
-        options.alive()
 
 
 def prepare(options):
@@ -76,7 +61,7 @@ def main(options):
         path = f"copy{number}"
         begin = time.monotonic()
         with open(SOURCE, "rb", buffering=0) as source, open(path, "xb", buffering=0) as target:
-            copy(options, source.fileno(), target.fileno(), first, size - first)
+            copy_range(options, source.fileno(), target.fileno(), size - first, first)
         seconds.append(time.monotonic() - begin)
         drop_caches()
         compare(options, path, content, first, size - first)

@@ -1,9 +1,10 @@
 """What only NFSv4.2 has: clones and copies, holes, room in advance, extended attributes; against a model."""
 import ctypes
 import fcntl
+import functools
 import os
 
-from .workload import check, drop_caches, repeat
+from .workload import check, copy_range, drop_caches, repeat_turns
 
 FICLONE = 0x40049409
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
@@ -25,14 +26,6 @@ def compare(fd, expected, what):
     if data != bytes(expected):
         at = next((i for i, (a, b) in enumerate(zip(data, expected)) if a != b), min(len(data), len(expected)))
         check(False, f"{what}: {len(data)} bytes instead of {len(expected)}, different from {at} on")
-
-
-def copy_range(source, target, length, source_offset):
-    done = 0
-    while done < length:
-        copied = os.copy_file_range(source, target, length - done, source_offset + done, done)
-        check(copied > 0, f"copy_file_range: {done} of {length} bytes, and no more")
-        done += copied
 
 
 def punch(fd, content, random):
@@ -58,7 +51,7 @@ def attributes(path, random):
         os.removexattr(path, name)
 
 
-def turn(random, name):
+def turn(options, random, name):
     content = bytearray(random.randbytes(random.randrange(1, FILE_BYTES)))
     fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     clone = os.open(f"{name}.clone", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
@@ -71,7 +64,7 @@ def turn(random, name):
     compare(fd, content, "the file with a hole")
     compare(clone, whole, "the clone, after the file was changed")
     offset = random.randrange(len(whole))
-    copy_range(clone, copy, len(whole) - offset, offset)
+    copy_range(options, clone, copy, len(whole) - offset, offset)
     longer = len(content) + random.randrange(1, FILE_BYTES)
     fallocate(fd, 0, 0, longer)
     content.extend(bytes(longer - len(content)))
@@ -86,14 +79,5 @@ def turn(random, name):
 
 
 def main(options):
-    turns = 0
-
-    def one_round(random, number):
-        nonlocal turns
-        for i in range(TURNS * options.scale):
-            turn(random, f"round{number}-{i}")
-            options.alive()
-            turns += 1
-
-    rounds = repeat(options, one_round)
+    turns, rounds = repeat_turns(options, TURNS * options.scale, functools.partial(turn, options))
     return f"{turns} files in {rounds} rounds"

@@ -2,7 +2,8 @@
 
 A workload is a module with main(options), which runs in a process of its own in an empty directory of the mounted
 export. It repeats its round until options.stop exists, finishes the round that it is in, and returns a line about what
-it has done. What must be there before the first kill its prepare(options) makes, if it has one. The first thing that is not as it must be ends it with an exception.
+it has done. What must be there before the first kill its prepare(options) makes, if it has one. The first thing that is
+not as it must be ends it with an exception.
 """
 import os
 import random
@@ -45,6 +46,33 @@ def repeat(options, round_of):
         round_of(random.Random(options.seed * 1000 + rounds), rounds)
         rounds += 1
     return rounds
+
+
+def repeat_turns(options, turns, turn):
+    """The same with rounds of so many turns, turn(random, name) each. Returns the number of turns and that of rounds."""
+    def one_round(random_, number):
+        for i in range(turns):
+            turn(random_, f"round{number}-{i}")
+            options.alive()
+
+    rounds = repeat(options, one_round)
+    return rounds * turns, rounds
+
+
+def write_all(fd, data, offset):
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def copy_range(options, source, target, length, source_offset):
+    """To the target's beginning, within the server where that is possible."""
+    done = 0
+    while done < length:
+        copied = os.copy_file_range(source, target, length - done, source_offset + done, done)
+        check(copied > 0, f"copy_file_range: {done} of {length} bytes, and no more")
+        done += copied
+        options.alive()
 
 
 def command(options, *words, status=0):
