@@ -21,6 +21,9 @@ namespace perdure {
 // that pages that are allocated one after another mostly are neighbours: I/O on them needs few descriptors. A
 // slab is used until it has none left; then comes the one that has had free pages for the longest time, and
 // so has the most.
+//
+// Runs have arenas of their own, which single pages come to last: what a run leaves free when most of it is
+// kept would be taken, and be kept for longer, so that its neighbours never were a run again.
 struct PagePool {
   using Page = PageRef::Page;
   static constexpr size_t slab_bytes = 2U << 20U;
@@ -29,10 +32,14 @@ struct PagePool {
   static constexpr size_t word_bits = 64;
   static constexpr size_t slab_words = slab_pages / word_bits;
   static constexpr size_t arena_words = arena_slabs * slab_words;
-  static constexpr size_t arenas_searched = 8;  // for a run, at a time
+  static constexpr size_t arenas_searched = 8;  // for a run, at a time; of those that may have one
+  // With more free pages than these, and no run among them, the pool does not grow.
+  static constexpr size_t spare_pages = arena_slabs * slab_pages;
 
   struct Arena {
     std::byte* data;
+    bool for_runs;
+    size_t free_pages;
     std::array<uint64_t, arena_words> free;  // a bit for each page
     std::array<uint16_t, arena_slabs> slab_free;
     std::array<bool, arena_slabs> queued;
@@ -44,12 +51,14 @@ struct PagePool {
   };
 
   std::vector<std::unique_ptr<Arena>> arenas;
-  std::deque<Slab> queue;  // with free pages; those in front may have lost them
+  std::deque<Slab> single, runs;  // with free pages; those in front may have lost them
   size_t free_pages = 0, in_use = 0;
   size_t run_arena = 0;  // where the search for the next run begins
   PageRef zeros;
 
-  void add_arena() {
+  std::deque<Slab>& queue_of(const Arena& arena) { return arena.for_runs ? runs : single; }
+
+  void add_arena(bool for_runs) {
     // One slab more than needed: the arena begins on a multiple of the slab's size.
     static constexpr size_t bytes = (arena_slabs + 1) * slab_bytes;
     void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -62,18 +71,21 @@ struct PagePool {
     (void)::madvise(begin, arena_slabs * slab_bytes, MADV_HUGEPAGE);
     Arena& arena = *arenas.emplace_back(std::make_unique_for_overwrite<Arena>());
     arena.data = begin;
+    arena.for_runs = for_runs;
+    arena.free_pages = arena.pages.size();
     arena.free.fill(~uint64_t{0});
     arena.slab_free.fill(slab_pages);
     arena.queued.fill(true);
     for (size_t i = 0; i < arena.pages.size(); ++i)
       arena.pages[i] = {begin + i * block_bytes, &arena, 0, false, 0};
-    for (size_t i = 0; i < arena_slabs; ++i) queue.push_back({&arena, i});
+    for (size_t i = 0; i < arena_slabs; ++i) queue_of(arena).push_back({&arena, i});
     free_pages += arena.pages.size();
   }
 
   Page* take(Arena& arena, size_t number) {
     arena.free[number / word_bits] &= ~(uint64_t{1} << (number % word_bits));
     --arena.slab_free[number / slab_pages];
+    --arena.free_pages;
     --free_pages;
     ++in_use;
     Page* page = &arena.pages[number];
@@ -82,13 +94,18 @@ struct PagePool {
     return page;
   }
 
-  Page* get() {
+  static void drop_full(std::deque<Slab>& queue) {
     while (!queue.empty() && queue.front().arena->slab_free[queue.front().number] == 0) {
       queue.front().arena->queued[queue.front().number] = false;
       queue.pop_front();
     }
-    if (queue.empty()) add_arena();
-    const auto [arena, slab] = queue.front();
+  }
+
+  Page* get() {
+    drop_full(single);
+    if (single.empty()) drop_full(runs);
+    if (single.empty() && runs.empty()) add_arena(false);
+    const auto [arena, slab] = single.empty() ? runs.front() : single.front();
     size_t word = slab * slab_words;
     while (arena->free[word] == 0) ++word;
     return take(*arena, word * word_bits + static_cast<size_t>(std::countr_zero(arena->free[word])));
@@ -100,22 +117,33 @@ struct PagePool {
     const size_t slab = number / slab_pages;
     arena.free[number / word_bits] |= uint64_t{1} << (number % word_bits);
     ++arena.slab_free[slab];
+    ++arena.free_pages;
     ++free_pages;
     --in_use;
-    if (!std::exchange(arena.queued[slab], true)) queue.push_back({&arena, slab});
+    if (!std::exchange(arena.queued[slab], true)) queue_of(arena).push_back({&arena, slab});
   }
 
   // `count` neighbours, or nullptr. Memory that is free but scattered does not make the pool grow.
   Page* get_run(size_t count) {
-    if (free_pages < count) add_arena();
-    for (size_t i = 0; i < std::min(arenas.size(), arenas_searched); ++i) {
+    Page* run = search_run(true, count);
+    if (run == nullptr && free_pages < spare_pages) {
+      add_arena(true);
+      run_arena = arenas.size() - 1;
+      run = search_run(true, count);
+    }
+    return run != nullptr ? run : search_run(false, count);
+  }
+  Page* search_run(bool for_runs, size_t count) {
+    size_t searched = 0;
+    for (size_t i = 0; i < arenas.size() && searched < arenas_searched; ++i, ++run_arena) {
       if (run_arena >= arenas.size()) run_arena = 0;
       Arena& arena = *arenas[run_arena];
+      if (arena.for_runs != for_runs || arena.free_pages < count) continue;
+      ++searched;
       if (const std::optional<size_t> first = find_run(arena, count)) {
         for (size_t n = 0; n < count; ++n) take(arena, *first + n);
         return &arena.pages[*first];
       }
-      ++run_arena;
     }
     return nullptr;
   }

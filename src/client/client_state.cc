@@ -13,6 +13,8 @@ namespace perdure::client {
 
 namespace {
 
+constexpr size_t slots_share_min = 4;
+
 template <class Waiting>
 void add_waiter(Waiting& waiting, const Run& run) {
   if (std::ranges::find(waiting, run.transaction()) == waiting.end()) waiting.push_back(run.transaction());
@@ -396,6 +398,11 @@ auto ClientState::find_session(Run& run, const SessionId& id) -> Outcome<FoundSe
 auto ClientState::session_twin(SessionNumber session) -> SessionTwin* {
   auto it = session_twins_.find(session);
   return it == session_twins_.end() ? nullptr : it->second.get();
+}
+
+uint32_t ClientState::slots_wanted(const SessionTwin& session) const {
+  const size_t share = std::max<size_t>(options_.slots_total / session_twins_.size(), slots_share_min);
+  return static_cast<uint32_t>(std::min(session.slots.size(), share));
 }
 
 void ClientState::insert_session(SessionNumber session, std::unique_ptr<SessionTwin> twin) {

@@ -61,6 +61,8 @@ class ClientState {
     uint32_t clients_max = 100'000;
     uint32_t sessions_per_client_max = 16;
     uint32_t slots_per_session_max = 64;  // at most 1024
+    // Where all sessions together have more, each is asked to use its share only (slots_wanted()).
+    uint32_t slots_total = 65'536;
     uint32_t opens_per_client_max = 2'000'000;
     uint32_t lock_states_per_client_max = 2'000'000;
     uint32_t locks_per_client_max = 4'000'000;
@@ -241,6 +243,9 @@ class ClientState {
   ClientTwin* client_twin(ClientId client);
   const ClientTwin* client_twin(ClientId client) const;
   SessionTwin* session_twin(SessionNumber session);
+  // So many slots of it the server would have its client use at present, at least one: all, or its share
+  // (RFC 8881 §2.10.6.1, §18.46: sr_target_highest_slotid).
+  uint32_t slots_wanted(const SessionTwin& session) const;
   SlotTwin* slot_twin(const SlotHandle& slot);
   const SlotTwin* slot_twin(const SlotHandle& slot) const;
   // nullptr: no open and no lock. What the run sees thereby is observed.

@@ -45,7 +45,8 @@ Outcome<Sequenced> sequence(ClientState& cs, Run& run, const SequenceArgs& args)
                    .slot = {number, args.slot, args.seqid, args.checksum},
                    .client = row->client,
                    .fore = row->fore,
-                   .highest_slot = static_cast<uint32_t>(session.slots.size() - 1)};
+                   .highest_slot = static_cast<uint32_t>(session.slots.size() - 1),
+                   .target_highest_slot = cs.slots_wanted(session) - 1};
   // Its run was abandoned, and executes again.
   const bool again = in_flight && slot.in_flight == run.transaction();
   if (!again && slot.used && args.seqid == slot.seqid) {

@@ -18,7 +18,8 @@ struct Sequenced {
   SlotHandle slot = {};
   ClientId client = {};
   ChannelAttributes fore = {};  // the limits that the session was given
-  uint32_t highest_slot = 0;    // sr_highest_slotid, and the target as well
+  uint32_t highest_slot = 0;    // sr_highest_slotid
+  uint32_t target_highest_slot = 0;
   uint32_t status_flags = 0;
 };
 

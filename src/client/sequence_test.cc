@@ -421,5 +421,32 @@ TEST(Sequence, TheClientHearsThatItsCallbackPathIsDown) {
   EXPECT_EQ(flags(), seq4_status_recallable_state_revoked);
 }
 
+TEST(Sequence, WithManySessionsEachIsAskedToUseItsShareOfTheSlots) {
+  ClientState::Options options;
+  options.slots_per_session_max = 8;
+  options.slots_total = 16;
+  World w(options);
+  std::vector<World::Client> clients;
+  uint32_t seqid = 0;
+  // Of the first client.
+  const auto slots = [&] {
+    return *w.run([&](state::Run& run) -> Outcome<std::pair<uint32_t, uint32_t>> {
+      const Sequenced s = TRY(
+          sequence(w.cs(), run, {.session = clients[0].session, .slot = 7, .seqid = ++seqid, .checksum = 1}));
+      w.cs().finish(run, s.slot, {}, false, false);
+      return std::pair(s.highest_slot, s.target_highest_slot);
+    });
+  };
+  for (const uint32_t target : {7U, 7U, 4U, 3U, 3U, 3U}) {
+    clients.push_back(w.make_client(fmt::format("owner {}", clients.size())));
+    EXPECT_EQ(slots(), (std::pair(7U, target))) << clients.size();
+  }
+  while (clients.size() > 1) {
+    ASSERT_TRUE(w.run([&](state::Run& run) { return destroy_session(w.cs(), run, clients.back().session); }));
+    clients.pop_back();
+  }
+  EXPECT_EQ(slots(), (std::pair(7U, 7U)));
+}
+
 }  // namespace
 }  // namespace perdure::client

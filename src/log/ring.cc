@@ -103,14 +103,16 @@ namespace {
 
 // One opening: lives in the callbacks of its requests.
 //
-// The next start number goes into the slot of the older superblock. Where only one slot is good, the other
-// may have held that very number: then one more is taken, which fills the other slot again as well.
+// The newest superblock is written once more, as it is: the start that wrote it may have been killed before
+// it was stable, and then the other slot, which is written next, is the only one that a power cut would
+// leave. The next start number goes into that other slot. Where it is not good, it may have held that very
+// number: then one more is taken.
 struct Opening {
   std::unique_ptr<RingState> ring;
   Done<std::unique_ptr<LogRing>> done;
   std::unique_ptr<LogRing> (*make)(std::unique_ptr<RingState>);
   AlignedBuffer buffer{area_begin};
-  bool one_more = false;
+  unsigned numbers_left = 1;  // to be written
 
   static void begin(std::unique_ptr<Opening> self) {
     File& file = *self->ring->file;
@@ -130,8 +132,7 @@ struct Opening {
     if (ring->superblock.capacity + area_begin > ring->file->size())
       return error(ErrorKind::corrupt, "{} is shorter than its log ring: {} bytes", ring->path,
                    ring->file->size());
-    one_more = !slots.slot[0] || !slots.slot[1];
-    ++ring->superblock.start;
+    if (!slots.slot[0] || !slots.slot[1]) ++numbers_left;
     return {};
   }
 
@@ -144,7 +145,8 @@ struct Opening {
     const auto mode = planted("a start number is not durable") ? File::Write::cached : File::Write::durable;
     file.write(at, {&sector, 1}, mode, [self = std::move(self)](Result<void> written) mutable {
       if (!written) return self->done(std::move(written).error());
-      if (!std::exchange(self->one_more, false)) return self->done(self->make(std::move(self->ring)));
+      if (self->numbers_left == 0) return self->done(self->make(std::move(self->ring)));
+      --self->numbers_left;
       ++self->ring->superblock.start;
       write(std::move(self));
     });

@@ -104,7 +104,7 @@ TEST_F(RingTest, AStartNumberIsNeverGivenTwice) {
     crash(SectorFate::drop);
     // A start that dies at its write of the superblock.
     if (round % 3 != 0) {
-      env_.stall_io_after(1);
+      env_.stall_io_after(1 + static_cast<uint64_t>(round) % 2);
       LogRing::open(env_, path, [&](auto) { FAIL(); });
       env_.run_until_idle();
       env_.crash();
@@ -114,6 +114,25 @@ TEST_F(RingTest, AStartNumberIsNeverGivenTwice) {
     ASSERT_TRUE(open());
     ASSERT_GT(ring_->start_number(), last);
     last = ring_->start_number();
+  }
+}
+
+// Of a start that is killed within its opening nothing may be stable, and the next one must not rest on it.
+TEST_F(RingTest, StartsThatDieInTheirOpeningLeaveASuperblock) {
+  create_and_open(64 * kib);
+  crash(SectorFate::drop);
+  for (uint64_t round = 0; round < 400; ++round) {
+    for (const uint64_t requests : {1 + round % 3, 1 + round / 3 % 3}) {
+      env_.stall_io_after(requests);
+      std::unique_ptr<LogRing> opened;
+      LogRing::open(env_, path, [&](Result<std::unique_ptr<LogRing>> ring) { opened = *std::move(ring); });
+      env_.run_until_idle();
+      env_.kill();
+    }
+    env_.crash([](const std::string&, uint64_t) { return SectorFate::tear; });
+    const Result<void> opened = open_only();
+    ASSERT_TRUE(opened) << opened.error().message << ", round " << round;
+    crash(SectorFate::drop);
   }
 }
 

@@ -10,6 +10,13 @@
 
 namespace perdure::mirror {
 
+namespace {
+
+// A block that comes so often in succession with the same content is as its primary has it.
+constexpr unsigned times_alike = 3;
+
+}  // namespace
+
 Receiver::Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks)
     : env_(env),
       replica_(replica),
@@ -181,15 +188,14 @@ void Receiver::ask(BlockNo first, uint32_t count) {
   channel_->send(encode_message(WantBlocks{first, count}));
 }
 
-// The block was asked for, and has come with a content that no batch which waits for it names. Either it has
-// been written anew, or the primary has misread it: then it does not come like this again.
-bool Receiver::doubtful(BlockNo block, uint32_t crc) {
-  const auto it = missing_.find(block);
-  if (it == missing_.end() || !it->second.asked_for || crc == it->second.crc) return false;
-  if (std::exchange(it->second.came, crc) == crc) return false;
+// Whether what has come for a block that was asked for, and is not what the batches that wait for it name, is
+// to be asked for once more. Either it has been written anew, or the primary has misread it: then it does not
+// come like this again and again.
+bool Receiver::doubtful(Missing& missing, uint32_t crc) {
   PERDURE_MARK("a block comes from the primary with another content");
-  ask(block, 1);
-  return true;
+  missing.came_alike = missing.came == crc ? missing.came_alike + 1 : 1;
+  missing.came = crc;
+  return missing.came_alike < times_alike;
 }
 
 // The block is here. `known`: and is what the primary wrote last.
@@ -261,9 +267,16 @@ void Receiver::write_next() {
     writes_.pop_front();
     writing_ = false;
     ++written_;
-    for (size_t i = 0; i < ended.pages.size(); ++i)
-      if (!doubtful(ended.first + BlockNo(i), ended.pages[i].crc()))
-        there(ended.first + BlockNo(i), following_);
+    for (size_t i = 0; i < ended.pages.size(); ++i) {
+      const BlockNo block = ended.first + BlockNo(i);
+      const uint32_t crc = ended.pages[i].crc();
+      const auto it = missing_.find(block);
+      const bool differs = it != missing_.end() && it->second.asked_for && it->second.crc != crc;
+      if (differs && doubtful(it->second, crc))
+        ask(block, 1);
+      else
+        there(block, following_ && !differs);
+    }
     advance();
     write_next();
   });

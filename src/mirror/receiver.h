@@ -68,6 +68,7 @@ class Receiver {
     uint32_t crc = 0;
     bool asked_for = false;
     std::optional<uint32_t> came;  // what was asked for, and is something else
+    unsigned came_alike = 0;       // so often in succession
   };
   void received(Bytes message);
   void take(const Batch& batch);
@@ -81,7 +82,7 @@ class Receiver {
   void ask(BlockNo first, uint32_t count);
   void write_next();
   void there(BlockNo block, bool known);
-  bool doubtful(BlockNo block, uint32_t crc);
+  static bool doubtful(Missing& missing, uint32_t crc);
   void advance();
   void flush();
   bool known(BlockNo block) const { return block.value < known_.size() && known_[block.value]; }

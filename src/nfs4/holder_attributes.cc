@@ -29,13 +29,15 @@ struct HolderAttributes {
   uint64_t change = 0, size = 0;
 };
 
-// fattr4 of the two attributes that were asked for; nullopt: it is something else.
+// fattr4 of the two attributes that were asked for, and perhaps others with higher numbers, which come behind
+// them; nullopt: it is something else.
 std::optional<HolderAttributes> parse(Bytes result) {
   wire::XdrDecoder in(result);
   const Bitmap given = get_bitmap(in);
-  wire::XdrDecoder values(in.get_opaque(64));
+  wire::XdrDecoder values(in.get_opaque(256));
   const HolderAttributes attributes{.change = values.get_u64(), .size = values.get_u64()};
-  if (!in.finished() || !values.finished() || !(given == asked_of_holder) ||
+  constexpr uint32_t up_to_size = (2U << static_cast<uint32_t>(Attribute::size)) - 1;
+  if (!in.finished() || !values.ok() || (given.words[0] & up_to_size) != asked_of_holder.words[0] ||
       attributes.size > fs::file_bytes_max)
     return std::nullopt;
   return attributes;

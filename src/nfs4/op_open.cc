@@ -23,7 +23,10 @@ constexpr uint32_t access_bits = 3;     // OPEN4_SHARE_ACCESS_READ, _WRITE
 constexpr uint32_t want_mask = 0xff00;  // OPEN4_SHARE_ACCESS_WANT_*
 constexpr uint32_t want_no_delegation = 0x400;
 constexpr uint32_t want_cancel = 0x500;
-constexpr uint32_t signal_mask = 0x30000;   // OPEN4_SHARE_ACCESS_WANT_SIGNAL_DELEG_WHEN_*
+constexpr uint32_t signal_mask = 0x30000;  // OPEN4_SHARE_ACCESS_WANT_SIGNAL_DELEG_WHEN_*
+// OPEN4_SHARE_ACCESS_WANT_DELEG_TIMESTAMPS and _OPEN_XOR_DELEGATION (RFC 9754) are wishes that are not
+// granted.
+constexpr uint32_t further_wants = 0x300000;
 constexpr uint32_t result_confirm = 2;      // OPEN4_RESULT_CONFIRM, of NFSv4.0
 constexpr uint32_t result_posix_locks = 4;  // OPEN4_RESULT_LOCKTYPE_POSIX
 constexpr uint32_t result_preserve_unlinked = 8;
@@ -110,7 +113,7 @@ Nfsstat4 get_arguments(Compound& c, OpenArguments& args) {
   }
   if (!c.args.ok()) return Nfsstat4::NFS4ERR_BADXDR;
   const uint32_t access = args.share_access & access_bits;
-  const uint32_t wants = c.registers.minor_version == 0 ? 0 : want_mask | signal_mask;
+  const uint32_t wants = c.registers.minor_version == 0 ? 0 : want_mask | signal_mask | further_wants;
   const uint32_t others = args.share_access & ~(access_bits | wants);
   if (access == 0 || others != 0 || (args.share_access & want_mask) > want_cancel ||
       args.share_deny > access_bits)

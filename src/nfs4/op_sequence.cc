@@ -61,7 +61,7 @@ Outcome<Nfsstat4> op_sequence(Compound& c, Run& run) {
   c.reply.put_u32(args.seqid);
   c.reply.put_u32(args.slot);
   c.reply.put_u32(sequenced.highest_slot);
-  c.reply.put_u32(sequenced.highest_slot);  // sr_target_highest_slotid
+  c.reply.put_u32(sequenced.target_highest_slot);
   c.reply.put_u32(sequenced.status_flags);
   return Nfsstat4::NFS4_OK;
 }

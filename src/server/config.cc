@@ -326,6 +326,8 @@ constexpr Key keys[] = {
      [](Config& c, const toml::node& n) { return set_number(c.delegations_max, n, 0, 10'000'000); }},
     {"limits", "slots_max",
      [](Config& c, const toml::node& n) { return set_number(c.slots_max, n, 1, 1024); }},
+    {"limits", "slots_total",
+     [](Config& c, const toml::node& n) { return set_number(c.slots_total, n, 1, 100'000'000); }},
     {"limits", "io_bytes_max",
      [](Config& c, const toml::node& n) { return set_bytes(c.io_bytes_max, n, 4096, 4 * mebibyte); }},
     {"limits", "request_seconds",

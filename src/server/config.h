@@ -99,7 +99,8 @@ struct Config {
   // [limits]
   uint32_t connections_max = 4096;
   uint32_t clients_max = 4096;
-  uint32_t slots_max = 64;     // of one session
+  uint32_t slots_max = 64;  // of one session
+  uint32_t slots_total = 65'536;
   uint32_t sessions_max = 16;  // of one client, like the rest
   uint32_t opens_max = 2'000'000;
   uint32_t locks_max = 4'000'000;

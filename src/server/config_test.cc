@@ -110,6 +110,7 @@ TEST(Config, TheFirstFileShowsTheDefaults) {
   EXPECT_EQ(same.connections_max, config.connections_max);
   EXPECT_EQ(same.clients_max, config.clients_max);
   EXPECT_EQ(same.slots_max, config.slots_max);
+  EXPECT_EQ(same.slots_total, config.slots_total);
   EXPECT_EQ(same.sessions_max, config.sessions_max);
   EXPECT_EQ(same.opens_max, config.opens_max);
   EXPECT_EQ(same.locks_max, config.locks_max);

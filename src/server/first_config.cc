@@ -75,6 +75,7 @@ clients = ["127.0.0.0/8", "::1"]
 # connections_max = 4096
 # clients_max = 4096
 # slots_max = 64
+# slots_total = 65536
 # sessions_max = 16
 # opens_max = 2000000
 # locks_max = 4000000

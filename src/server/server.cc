@@ -170,6 +170,7 @@ class Server final : private wire::RpcProgram {
     options.clients.courtesy_seconds = config_.courtesy_seconds;
     options.clients.clients_max = config_.clients_max;
     options.clients.slots_per_session_max = config_.slots_max;
+    options.clients.slots_total = config_.slots_total;
     options.clients.sessions_per_client_max = config_.sessions_max;
     options.clients.opens_per_client_max = config_.opens_max;
     options.clients.lock_states_per_client_max = config_.locks_max;
@@ -270,7 +271,11 @@ class Server final : private wire::RpcProgram {
                     : nlohmann::json{{"done", false}, {"error", result.error().message}};
     };
     if (question == status_question) {
-      nlohmann::json j = vserver_ != nullptr ? status_json(*vserver_) : nlohmann::json::object();
+      nlohmann::json j = nlohmann::json::object();
+      if (vserver_ != nullptr)
+        j = status_json(*vserver_);
+      else if (pair_ != nullptr && pair_->vserver() != nullptr)
+        j = standby_json(*pair_->vserver());
       if (pair_ != nullptr) j["pair"] = pair_->status();
       return j;
     }

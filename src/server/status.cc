@@ -119,6 +119,13 @@ nlohmann::json status_json(Vserver& v) {
           {"restoration", restoration_json(v.restoration())}};
 }
 
+nlohmann::json standby_json(Vserver& v) {
+  return {{"log", log_json(v)},
+          {"memory", memory_json(v)},
+          {"checkpoint", checkpoint_json(v)},
+          {"restoration", restoration_json(v.restoration())}};
+}
+
 // ---------------------------------------------------------------------------------------------- the socket
 
 struct ControlSocket::Impl : std::enable_shared_from_this<Impl> {

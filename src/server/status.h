@@ -21,6 +21,8 @@ inline constexpr const char* control_socket_name = "control.sock";
 
 // The vserver's figures, once it serves. Every number is named with its unit.
 nlohmann::json status_json(Vserver& vserver);
+// Of one that follows a primary, once it is loaded.
+nlohmann::json standby_json(Vserver& vserver);
 
 // Answers each question that comes over the socket at `path`. Only the owner of the data directory can
 // connect.

@@ -44,37 +44,49 @@ void print_pair(const nlohmann::json& pair) {
              pair.value("epoch", 0ULL));
 }
 
-void print_words(const nlohmann::json& j) {
-  if (j.contains("pair")) print_pair(j["pair"]);
-  if (!j.contains("vserver")) return;  // it does not serve
-  fmt::print("vserver       {}\n", j.value("vserver", ""));
-  for (const nlohmann::json& e : j.value("exports", nlohmann::json::array()))
-    fmt::print("export        {} from volume {}{}\n", e.value("path", ""), e.value("volume", ""),
-               e.value("read_only", false) ? ", read-only" : "");
-  print_log(j.at("log"));
-  print_transactions(j.at("transactions"));
-  const nlohmann::json& c = j.at("client_state");
+void print_clients(const nlohmann::json& c) {
   fmt::print(
       "clients       {} with {} sessions, {} opens, {} lock owners, {} lock rows, {} delegations; {} "
-      "expired, "
-      "{} replays answered\n",
+      "expired, {} replays answered\n",
       c.value("clients", 0ULL), c.value("sessions", 0ULL), c.value("opens", 0ULL),
       c.value("lock_states", 0ULL), c.value("lock_rows", 0ULL), c.value("delegations", 0ULL),
       c.value("expired", 0ULL), c.value("replays", 0ULL));
-  const nlohmann::json& m = j.at("memory");
+}
+
+void print_memory(const nlohmann::json& m) {
   fmt::print("memory        {} resident: tables {}, pages {} (dirty {}, logged {}), store {}\n",
              bytes(m, "resident_bytes"), bytes(m, "tables_bytes"), bytes(m, "pages_bytes"),
              bytes(m, "dirty_bytes"), bytes(m, "page_row_bytes"), bytes(m, "store_bytes"));
-  const nlohmann::json& s = j.at("space");
-  fmt::print("space         {} of {} available\n", bytes(s, "available_bytes"), bytes(s, "total_bytes"));
-  const nlohmann::json& p = j.at("checkpoint");
+}
+
+void print_checkpoints(const nlohmann::json& p) {
   fmt::print("checkpoints   {} made, {} rows; the last took {:.1f} ms{}\n", p.value("made", 0ULL),
              p.value("rows_applied", 0ULL), p.value("last_ms", 0.0),
              p.value("under_way", false) ? "; one is under way" : "");
-  const nlohmann::json& r = j.at("restoration");
+}
+
+void print_restoration(const nlohmann::json& r) {
   fmt::print("restoration   {} records ({}) redone in {:.1f} ms, {} transactions resumed; {:.1f} ms in all\n",
              r.value("records_redone", 0ULL), bytes(r, "bytes_redone"), r.value("redo_ms", 0.0),
              r.value("transactions_resumed", 0ULL), r.value("total_ms", 0.0));
+}
+
+// A blade that follows a primary has a part of all this, and one that is not loaded nothing.
+void print_words(const nlohmann::json& j) {
+  if (j.contains("pair")) print_pair(j["pair"]);
+  if (j.contains("vserver")) fmt::print("vserver       {}\n", j.value("vserver", ""));
+  for (const nlohmann::json& e : j.value("exports", nlohmann::json::array()))
+    fmt::print("export        {} from volume {}{}\n", e.value("path", ""), e.value("volume", ""),
+               e.value("read_only", false) ? ", read-only" : "");
+  if (j.contains("log")) print_log(j["log"]);
+  if (j.contains("transactions")) print_transactions(j["transactions"]);
+  if (j.contains("client_state")) print_clients(j["client_state"]);
+  if (j.contains("memory")) print_memory(j["memory"]);
+  if (j.contains("space"))
+    fmt::print("space         {} of {} available\n", bytes(j["space"], "available_bytes"),
+               bytes(j["space"], "total_bytes"));
+  if (j.contains("checkpoint")) print_checkpoints(j["checkpoint"]);
+  if (j.contains("restoration")) print_restoration(j["restoration"]);
 }
 
 int status(const std::string& data, bool as_json) {

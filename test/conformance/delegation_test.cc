@@ -411,6 +411,22 @@ TEST_F(HeldForWriting, IsAskedWhatItHasChanged) {
   EXPECT_GT(after.change, second.change);
 }
 
+TEST_F(HeldForWriting, MaySayMoreThanItIsAsked) {
+  const uint32_t xid = look();
+  wire::XdrEncoder out;
+  out.put_u32(3);
+  out.put_u32(change_and_size);
+  out.put_u32(0);
+  out.put_u32(1U << 21U);  // time_deleg_modify
+  out.put_u32(28);
+  out.put_u64(granted.change + 1);
+  out.put_u64(777);
+  out.put_u64(1'700'000'000);
+  out.put_u32(0);
+  answer_callback(server, NFS4_OK, NFS4_OK, out.flatten());
+  EXPECT_EQ(seen_of(answer_of(xid)).size, 777U);
+}
+
 TEST_F(HeldForWriting, OnlyWhereTheAnswerDependsOnIt) {
   bob.ok(bob.seq().fh(held.handle).getattr({Attribute::fileid, Attribute::mode}));
   look_as_alice();

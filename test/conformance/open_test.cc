@@ -109,6 +109,8 @@ TEST_F(Open, BadArguments) {
   alice.create_file("f");
   open(alice, {.name = "f", .access = 0}, NFS4ERR_INVAL);
   open(alice, {.name = "f", .access = 4}, NFS4ERR_INVAL);
+  open(alice, {.name = "f", .access = 0x400001}, NFS4ERR_INVAL);
+  open(alice, {.name = "f", .access = 0x300001});  // wishes of RFC 9754
   open(alice, {.name = "f", .deny = 4}, NFS4ERR_INVAL);
   open(alice, {.name = "f", .owner = std::string(1025, 'o')}, NFS4ERR_BADXDR);
   open(alice, {.name = "f", .owner = std::string(1024, 'o')});
