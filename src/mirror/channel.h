@@ -12,6 +12,8 @@
 namespace perdure::mirror {
 
 inline constexpr size_t message_bytes_max = 16U << 20U;
+// What a bundle of paths (bundle.h) puts before a message at most: a path takes so much more.
+inline constexpr size_t frame_bytes_max = 16;
 
 class Channel {
  public:
@@ -28,6 +30,8 @@ class Channel {
   void send(Bytes message) { send(message, {}); }
   // What has not left this blade.
   virtual size_t unsent_bytes() const = 0;
+  // Over so many paths it goes at present.
+  virtual size_t paths() const { return 1; }
 };
 
 // Makes channels to the peer.

@@ -458,6 +458,11 @@ bool Member::answers() const {
   return !needs_lease_ || env_.now() < lease_until_ || planted("replies need no lease");
 }
 
+size_t Member::paths() const {
+  if (receiver_ != nullptr) return receiver_->paths();
+  return sender_ != nullptr ? sender_->paths() : 0;
+}
+
 // ---------------------------------------------------------------------------------------------- the primary
 
 void Member::accept(std::unique_ptr<Channel> channel) {

@@ -89,6 +89,8 @@ class Member {
   // The primary has a mirror that is in sync.
   bool mirrored() const { return role_ == Role::primary && !configuration_.alone() && !proposing_; }
   const Sender* sender() const { return sender_.get(); }
+  // Over so many paths this blade is connected to its peer; 0: it is not.
+  size_t paths() const;
   const std::string& says() const { return says_; }  // what it does, in words
 
  private:

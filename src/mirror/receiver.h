@@ -51,6 +51,7 @@ class Receiver {
   env::Instant heard() const { return heard_; }
   // When anything came.
   env::Instant alive() const { return alive_; }
+  size_t paths() const { return channel_->paths(); }
 
  private:
   // A batch, or rows, that have come and cannot be redone or written yet.

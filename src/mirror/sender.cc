@@ -121,7 +121,11 @@ void Sender::take(const Ack& ack) {
 
 void Sender::pump() {
   read_wanted();
+  send_log();
   if (following_) tell_frozen();
+}
+
+void Sender::send_log() {
   while (following_ && !reading_ && (sent_ - ack_.received).value < window_bytes) {
     const log::GroupCommit& commit = replica_.commit();
     if (sent_ >= commit.closed_end()) return;
@@ -146,7 +150,6 @@ void Sender::send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end) {
   message.insert(message.end(), payload.begin(), payload.end());
   channel_->send(message);
   sent_ = end;
-  tell_frozen();
 }
 
 // Behind what it is about, and once: a follower that comes later makes its checkpoints when it must.

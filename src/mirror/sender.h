@@ -43,6 +43,7 @@ class Sender {
 
   // What the follower has said last.
   const Ack& ack() const { return ack_; }
+  size_t paths() const { return channel_->paths(); }
   // Where what has been sent of the log ends.
   Lsn sent() const { return sent_; }
 
@@ -53,6 +54,7 @@ class Sender {
   void take(const WantBlocks& want);
   void take(const WantRows& want);
   void take(const Blocks& blocks);
+  void send_log();
   void send_batch(Lsn start, Epoch epoch, Bytes payload, Lsn end);
   void send_blocks(BlockNo first, std::span<const PageRef> pages);
   void tell_frozen();

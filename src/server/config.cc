@@ -526,6 +526,8 @@ Result<void> check_pair(Config& config, const Parser& parser) {
   PairConfig& pair = *config.pair;
   for (const char* name : {"blade", "peer", "listen", "peer_addresses", "arbiter"})
     if (!parser.has("pair", name)) return parser.failed_at("pair", name, "is missing");
+  if (pair.peer_addresses.size() > 16)
+    return parser.failed_at("pair", "peer_addresses", "there can be 16 paths at most");
   if (pair.blade == pair.peer) return parser.failed_at("pair", "peer", "must be the name of the other blade");
   if (config.durability == Durability::memory)
     return parser.failed_at("vserver", "durability",

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -10,6 +11,8 @@
 #include <random>
 #include <thread>
 
+#include "server/listener.h"
+#include "server/socket_address.h"
 #include "server/testing/server_thread.h"
 
 namespace perdure::server {
@@ -521,6 +524,39 @@ TEST_F(ConnectionTest, MakesOnesOfItsOwn) {
     EXPECT_EQ(handler().gone, (std::vector{made, none}));
     EXPECT_EQ(front().figures().made, 2U);
   });
+}
+
+// A client that has come to one of several addresses of this machine is called back from that one.
+TEST_F(ConnectionTest, AConnectionToAClientHasTheAddressThatItKnows) {
+  start();
+  const auto listening = [](const char* ip) {
+    return open_listening_socket(parse_address(ip, 0).value(), false).value();
+  };
+  const auto close_all = [](std::initializer_list<int> descriptors) {
+    for (const int descriptor : descriptors) ::close(descriptor);
+  };
+  const int server_socket = listening("127.0.0.7"), client_socket = listening("127.0.0.2");
+  const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_storage address;
+  socklen_t length = to_kernel(parse_address("127.0.0.2", 0).value(), address);
+  ASSERT_EQ(::bind(client, reinterpret_cast<const sockaddr*>(&address), length), 0);
+  length = to_kernel(local_address(server_socket), address);
+  ASSERT_EQ(::connect(client, reinterpret_cast<const sockaddr*>(&address), length), 0);
+  pollfd ready{.fd = server_socket, .events = POLLIN, .revents = 0};
+  ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
+  const int accepted = ::accept4(server_socket, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  ASSERT_GE(accepted, 0);
+  server->on_loop([&] {
+    front().adopt(accepted);
+    EXPECT_NE(front().connect(local_address(client_socket)), wire::ConnectionId());
+  });
+  ready.fd = client_socket;
+  ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
+  const int called = ::accept4(client_socket, nullptr, nullptr, SOCK_CLOEXEC);
+  ASSERT_GE(called, 0);
+  wire::Address known = local_address(server_socket), caller = peer_address(called);
+  EXPECT_EQ(caller.ip, known.ip) << to_string(caller);
+  close_all({client, server_socket, client_socket, called});
 }
 
 }  // namespace

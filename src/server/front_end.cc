@@ -63,6 +63,7 @@ wire::ConnectionId FrontEnd::connect(const wire::Address& to) {
   const socklen_t length = to_kernel(to, address);
   const int descriptor = ::socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return {};
+  bind_as_seen_by(to, descriptor);
   if (::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), length) != 0 &&
       errno != EINPROGRESS) {
     ::close(descriptor);
@@ -70,6 +71,23 @@ wire::ConnectionId FrontEnd::connect(const wire::Address& to) {
   }
   ++figures_.made;
   return add(descriptor, {to, local_address(descriptor)});
+}
+
+// With the address of this server that the client's machine uses itself, if it is connected: it may be one of
+// several that this machine has, and the only one that a firewall lets through. A failure leaves the choice
+// to the kernel.
+void FrontEnd::bind_as_seen_by(const wire::Address& client, int descriptor) const {
+  for (const auto& [id, connection] : connections_) {
+    const Connection::Ends& ends = connection->ends();
+    if (ends.peer.ip != client.ip || ends.peer.is_v6 != client.is_v6 || ends.peer.is_v6 != ends.local.is_v6)
+      continue;
+    wire::Address local = ends.local;
+    local.port = 0;
+    sockaddr_storage address;
+    const socklen_t length = to_kernel(local, address);
+    (void)::bind(descriptor, reinterpret_cast<const sockaddr*>(&address), length);
+    return;
+  }
 }
 
 bool FrontEnd::has_room() {

@@ -73,6 +73,7 @@ class FrontEnd final : public wire::Transport, private Connection::Owner {
   bool starved(Connection& connection) override;
   env::Instant now() override { return env_.now(); }
 
+  void bind_as_seen_by(const wire::Address& client, int descriptor) const;
   bool has_room();
   wire::ConnectionId add(int descriptor, const Connection::Ends& ends);
   void end_turn();

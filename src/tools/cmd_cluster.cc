@@ -153,6 +153,9 @@ int status(const std::string& data, bool as_json) {
     fmt::print("  {:<12} port {}, at {}\n", to_string(address), pair.port, c.primary.blade);
   fmt::print("  {:<12} {}\n", "arbiter", known ? "reached" : known.error().message);
   if (!asked) fmt::print("  {:<12} {}\n", "this server", asked.error().message);
+  if (local.contains("paths"))
+    fmt::print("  {:<12} {} of {} between the blades are up\n", "paths", local["paths"].value("up", 0ULL),
+               local["paths"].value("configured", 0ULL));
   print_outlook(pair, c, known.has_value());
   return known && asked && !c.alone() ? 0 : 1;
 }

@@ -42,6 +42,9 @@ void print_pair(const nlohmann::json& pair) {
   fmt::print("pair          {}: this blade, {}, is {} ({}), epoch {}\n", pair.value("name", ""),
              pair.value("blade", ""), pair.value("role", ""), pair.value("says", ""),
              pair.value("epoch", 0ULL));
+  const nlohmann::json paths = pair.value("paths", nlohmann::json::object());
+  fmt::print("paths         {} of {} to {} are up\n", paths.value("up", 0ULL),
+             paths.value("configured", 0ULL), pair.value("peer", ""));
 }
 
 void print_clients(const nlohmann::json& c) {

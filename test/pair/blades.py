@@ -18,18 +18,44 @@ class PairError(Exception):
     pass
 
 
+def openssl(*arguments):
+    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise PairError(f"openssl {arguments[0]}: {done.stderr}")
+
+
+def make_arbiter_certificates(directory, at):
+    """An authority, and what etcd and its clients show to each other."""
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    openssl("req", "-x509", *ec, "-subj", "/CN=authority", "-keyout", f"{directory}/authority.key", "-out",
+            f"{directory}/authority.pem")
+    for name, extension in (("etcd", f"subjectAltName=IP:{at}"), ("client", "extendedKeyUsage=clientAuth")):
+        openssl("req", "-x509", *ec, "-subj", f"/CN={name}", "-CA", f"{directory}/authority.pem", "-CAkey",
+                f"{directory}/authority.key", "-addext", extension, "-keyout", f"{directory}/{name}.key", "-out",
+                f"{directory}/{name}.pem")
+
+
 class Arbiter:
-    def __init__(self, network, directory):
+    """An etcd. `tls`: it is reached by https alone, by those who show a certificate."""
+
+    def __init__(self, network, directory, tls=False):
         self.directory = directory / "arbiter"
         self.directory.mkdir()
         at = address("arbiter", "admin")
-        self.url = f"http://{at}:2379"
+        self.url = f"http{'s' if tls else ''}://{at}:2379"
         self.messages = directory / "arbiter.log"
+        self.files, shown = [], []  # for `perdure cluster init`, and for etcd
+        if tls:
+            make_arbiter_certificates(directory, at)
+            self.files = ["--arbiter-authority", f"{directory}/authority.pem", "--arbiter-certificate",
+                          f"{directory}/client.pem", "--arbiter-key", f"{directory}/client.key"]
+            shown = ["--cert-file", f"{directory}/etcd.pem", "--key-file", f"{directory}/etcd.key", "--trusted-ca-file",
+                     f"{directory}/authority.pem", "--client-cert-auth"]
         with open(self.messages, "wb") as messages:
             self.process = subprocess.Popen(
                 network.within("arbiter", [
                     "etcd", "--data-dir", str(self.directory), "--listen-client-urls", self.url,
-                    "--advertise-client-urls", self.url, "--listen-peer-urls", "http://127.0.0.1:2380"]),
+                    "--advertise-client-urls", self.url, "--listen-peer-urls", "http://127.0.0.1:2380", *shown]),
                 stdin=subprocess.DEVNULL, stdout=messages, stderr=subprocess.STDOUT)
 
     def stop(self, stopped=True):
@@ -75,6 +101,15 @@ class Blade:
         self.guardian.kill()
         self.bury(pid)
 
+    def stop(self):
+        """As an administrator does."""
+        self.guardian.terminate()
+        try:
+            self.guardian.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise PairError(f"blade {self.name} does not stop\n{self.last_messages()}") from None
+        self.guardian = None
+
     def bury(self, pid):
         """Waits until both are dead: the guardian, which has been killed, and its server process."""
         self.guardian.wait()
@@ -95,6 +130,20 @@ class Blade:
         except ValueError:
             return {}
 
+    def configuration(self):
+        """As the arbiter has it; empty if it does not answer."""
+        arbiter = self.status().get("arbiter")
+        return arbiter if isinstance(arbiter, dict) else {}
+
+    def pair_status(self):
+        """What its server says of the pair; empty if it does not answer."""
+        server = self.status().get("server")
+        return server.get("pair", {}) if isinstance(server, dict) else {}
+
+    def is_serving(self):
+        """Of a server that is no blade of a pair, too."""
+        return "vserver" in (self.run("status", "--json", "--data", str(self.data), check=False).stdout or "")
+
     def last_messages(self):
         text = self.messages.read_text(errors="replace") if self.messages.exists() else ""
         return f"---- {self.name}\n" + "\n".join(text.splitlines()[-25:])
@@ -102,18 +151,21 @@ class Blade:
 
 class Pair:
     def __init__(self, program, network, directory, durability="disk", *, other_program=None, arbiter=None, name="vserver",
-                 vserver=VSERVER, port=2050):
+                 vserver=VSERVER, port=2050, paths=1, tls_arbiter=False):
         self.network = network
-        self.arbiter = arbiter or Arbiter(network, directory)
+        self.arbiter = arbiter or Arbiter(network, directory, tls_arbiter)
         self.a = Blade("a", program, network, directory)
         self.b = Blade("b", other_program or program, network, directory)
+        self.programs = [self.a.program, self.b.program]
         self.a.data.mkdir()
         (self.a.data / "perdure.toml").write_text(CONFIG)
         self._wait_for_arbiter()
         ipv6 = ["--address", f"{VSERVER_IPV6}/64@client"] if vserver == VSERVER else []
-        self.a.run("cluster", "init", "--data", str(self.a.data), "--name", name, "--blade", "a", "--peer", "b", "--listen",
-                   f"{address('a', 'peer')}:{port}", "--peer-listen", f"{address('b', 'peer')}:{port}", "--arbiter",
-                   self.arbiter.url, "--address", f"{vserver}/24@client", *ipv6, "--durability", durability,
+        # The second path is the network of the clients.
+        listen = [argument for path in ("peer", "client")[:paths] for argument in (
+            "--listen", f"{address('a', path)}:{port}", "--peer-listen", f"{address('b', path)}:{port}")]
+        self.a.run("cluster", "init", "--data", str(self.a.data), "--name", name, "--blade", "a", "--peer", "b", *listen,
+                   "--arbiter", self.arbiter.url, *self.arbiter.files, "--address", f"{vserver}/24@client", *ipv6, "--durability", durability,
                    "--bundle", str(directory / "b.bundle"))
         self.b.run("cluster", "join", str(directory / "b.bundle"), "--data", str(self.b.data))
         self.a.start()
@@ -134,9 +186,15 @@ class Pair:
     def primary(self):
         """(primary, the other one), as the arbiter has it."""
         for blade in self.blades:
-            arbiter = blade.status().get("arbiter")
-            if isinstance(arbiter, dict):
+            if arbiter := blade.configuration():
                 return (self.a, self.b) if arbiter["primary"]["blade"] == "a" else (self.b, self.a)
+        raise PairError("no blade reaches the arbiter")
+
+    def epoch(self):
+        """The arbiter's: it changes with every change of who is primary, and of who is in sync."""
+        for blade in self.blades:
+            if arbiter := blade.configuration():
+                return arbiter["epoch"]
         raise PairError("no blade reaches the arbiter")
 
     def is_whole(self):
@@ -163,6 +221,18 @@ class Pair:
             if time.monotonic() - began > seconds:
                 raise PairError(f"the pair is not whole after {seconds} s\n" + self.last_messages())
             time.sleep(0.02)
+
+    def wait_for(self, what, condition):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise PairError(f"waited for {what} in vain\n" + self.last_messages())
+            time.sleep(0.05)
+
+    def wait_paths(self, number):
+        """Until so many paths between the blades are in use."""
+        self.wait_for(f"{number} paths between the blades",
+                      lambda: all(b.pair_status().get("paths", {}).get("up") == number for b in self.blades))
 
     def wait_quiet(self):
         """(primary, mirror), when the mirror has all there is on its disk, and nothing more comes."""

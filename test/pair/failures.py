@@ -1,9 +1,23 @@
 """What happens to a pair. Each failure is begun, lasts a while, and is mended; then the pair has to become whole again."""
+import contextlib
 import os
 import signal
 import time
 
 from blades import PairError
+
+
+@contextlib.contextmanager
+def mirror_stays(test):
+    """If there is a second path between the blades, what happens to the link changes nothing in the pair."""
+    if test.options.paths == 1:
+        yield
+        return
+    test.pair.wait_paths(test.options.paths)
+    before = test.pair.epoch()
+    yield
+    if test.pair.epoch() != before:
+        raise PairError(f"the pair has changed, though there is a second path\n{test.pair.last_messages()}")
 
 
 def kill_primary(test, primary, mirror):
@@ -36,26 +50,29 @@ def isolate(test, primary, mirror):
 
 def cut_link(test, primary, mirror):
     """The link between the blades."""
-    test.network.silence(primary.name, "peer")
-    test.rest()
+    with mirror_stays(test):
+        test.network.silence(primary.name, "peer")
+        test.rest()
     test.network.silence(primary.name, "peer", False)
 
 
 def one_way(test, primary, mirror):
     """The link between the blades, in one direction."""
     sender, receiver = test.random.sample([primary, mirror], 2)
-    test.network.lose(sender.name, receiver.name, "peer")
-    test.rest()
+    with mirror_stays(test):
+        test.network.lose(sender.name, receiver.name, "peer")
+        test.rest()
     test.network.lose(sender.name, receiver.name, "peer", False)
 
 
 def flap(test, primary, mirror):
     """The link comes and goes."""
-    for _ in range(6):
-        test.network.silence(primary.name, "peer")
-        time.sleep(test.random.uniform(0.02, 0.5))
-        test.network.silence(primary.name, "peer", False)
-        time.sleep(test.random.uniform(0.02, 0.5))
+    with mirror_stays(test):
+        for _ in range(6):
+            test.network.silence(primary.name, "peer")
+            time.sleep(test.random.uniform(0.02, 0.5))
+            test.network.silence(primary.name, "peer", False)
+            time.sleep(test.random.uniform(0.02, 0.5))
 
 
 def stop_arbiter(test, primary, mirror):
@@ -116,6 +133,15 @@ def switchover(test, primary, mirror):
         time.sleep(0.2)
 
 
+def upgrade(test, primary, mirror):
+    """The mirror's server is stopped and replaced by the other version, if there are two, and is to be the primary."""
+    mirror.stop()
+    mirror.program = test.pair.programs[test.pair.programs[0] == mirror.program]
+    mirror.start()
+    test.pair.wait_in_sync()
+    switchover(test, primary, mirror)
+
+
 KINDS = {kind.__name__.replace("_", "-"): kind for kind in (
     kill_primary, kill_process, lose_machine, isolate, cut_link, one_way, flap, stop_arbiter, pause_primary, kill_mirror,
-    kill_both_in_turn, unplug_client, switchover)}
+    kill_both_in_turn, unplug_client, switchover, upgrade)}

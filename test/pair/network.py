@@ -74,6 +74,10 @@ class Network:
 
     # ---- failures
 
+    def add_address(self, host, prefix):
+        """In the clients' network."""
+        ip("-n", self.space(host), "address", "add", prefix, "dev", "client", *(["nodad"] if ":" in prefix else []))
+
     def unplug(self, host, network, out=True):
         ip("-n", self.space("switch"), "link", "set", f"{network}-{host}", "down" if out else "up")
 

@@ -116,7 +116,8 @@ class Test:
 
     def run(self):
         self.pair = Pair(self.options.server, self.network, self.directory, self.options.durability,
-                         other_program=self.options.other_server)
+                         other_program=self.options.other_server, paths=self.options.paths,
+                         tls_arbiter=self.options.tls_arbiter)
         self.pair.wait_in_sync()
         todo = [kind for kind in self.options.kinds for _ in range(self.options.failures)]
         self.random.shuffle(todo)
@@ -127,7 +128,8 @@ class Test:
             self.round(number, todo[begin:begin + FAILURES_PER_ROUND])
         if self.linux:
             self.linux.finish()
-        self.compare()
+        primary, mirror = self.compare()
+        self.dissolve(primary, mirror)
 
     def round(self, number, kinds):
         say(f"round {number}: {', '.join(kinds)}")
@@ -171,6 +173,33 @@ class Test:
         if digests[0] != digests[1] or not digests[0]:
             raise PairError("the blades' rows differ:\n" + "\n".join(sorted(set(digests[0]) ^ set(digests[1]))))
         self.compared = len(digests[0])
+        return primary, mirror
+
+    def dissolve(self, primary, mirror):
+        """The primary goes on alone, as a server that knows nothing of a pair. Its data are the same."""
+        def remove(blade):
+            return blade.run("cluster", "remove", "--data", str(blade.data), check=False)
+
+        if remove(primary).returncode == 0:
+            raise PairError("a pair was dissolved while the other blade could have taken over")
+        for blade in (primary, mirror):
+            blade.start()
+        self.pair.wait_in_sync()
+        primary, mirror = self.pair.primary()
+        mirror.stop()
+        self.pair.wait_for("the primary to go on alone", lambda: len(primary.configuration().get("in_sync", [])) == 1)
+        primary.stop()
+        if remove(mirror).returncode == 0:
+            raise PairError("a blade that may lack what was acknowledged has dissolved the pair")
+        done = remove(primary)
+        if done.returncode != 0:
+            raise PairError(f"the pair cannot be dissolved: {done.stderr}")
+        for own in (f"{VSERVER}/24", f"{VSERVER_IPV6}/64"):  # which nobody moves any more
+            self.network.add_address(primary.name, own)
+        primary.start()
+        self.pair.wait_for("the former primary to serve", primary.is_serving)
+        primary.stop()
+        primary.run("check", str(primary.data), "--data")
 
     def report(self):
         if self.linux:
@@ -189,7 +218,7 @@ def demonstrate(options, directory):
     network = Network(options.name)
     pair = None
     try:
-        pair = Pair(options.server, network, directory, options.durability)
+        pair = Pair(options.server, network, directory, options.durability, paths=options.paths, tls_arbiter=options.tls_arbiter)
         pair.wait_in_sync()
         on = {host: f"ip netns exec {network.space(host)}" for host in ("a", "b", "c")}
         program = pathlib.Path(options.server).resolve()
@@ -234,6 +263,8 @@ def main():
     option("--depth", type=int, default=4, help="requests at a time on each of them")
     option("--cost", type=int, default=0, metavar="RUNS",
            help="instead: what a mirror costs, at each level, in ratio to a blade alone")
+    option("--paths", type=int, default=1, choices=[1, 2], help="between the blades; the second one is the clients' network")
+    option("--tls-arbiter", action="store_true", help="etcd is reached by https, with certificates on both ends")
     option("--ipv6", action="store_true", help="the client connects to the vserver's IPv6 address")
     option("--linux", action="store_true", help="with a Linux kernel's NFS client beside the other one")
     option("--seed", type=int, default=None)

@@ -235,7 +235,14 @@ void Blade::restore() {
 
 void Blade::join_pair() {
   arbiter_ = world_.pair_net().arbiter(number_);
-  connector_ = world_.pair_net().connector(number_);
+  std::vector<std::unique_ptr<mirror::Connector>> paths;
+  for (size_t path = 0; path < world_.profile().pair_paths; ++path)
+    paths.push_back(world_.pair_net().connector(number_, path));
+  const mirror::BundleOptions bundle{.busy_bytes = 2048};
+  connector_ = mirror::connector_over(env_, std::move(paths), bundle);
+  acceptor_ = std::make_unique<mirror::BundleAcceptor>(
+      env_, [this](std::unique_ptr<mirror::Channel> channel) { member_->accept(std::move(channel)); },
+      bundle);
   replica_ = std::make_unique<server::VserverReplica>(env_, std::move(parts_), options(),
                                                       [this](Error error) { exit(error); });
   mirror::Member::Options member_options;
@@ -274,7 +281,7 @@ void Blade::set_fit(bool fit) {
 }
 
 void Blade::accept(std::unique_ptr<mirror::Channel> channel) {
-  post([this, channel = std::move(channel)]() mutable { member_->accept(std::move(channel)); });
+  post([this, channel = std::move(channel)]() mutable { acceptor_->accept(std::move(channel)); });
 }
 
 void Blade::pause(env::Duration time) {
@@ -387,6 +394,7 @@ void Blade::die(bool power, std::optional<env::SectorFate> fate) {
   member_.reset();
   replica_.reset();
   connector_.reset();
+  acceptor_.reset();
   arbiter_.reset();
   alone_.reset();
   parts_ = {};

@@ -34,6 +34,7 @@
 #include <string>
 
 #include "env/testing/test_env.h"
+#include "mirror/bundle.h"
 #include "mirror/member.h"
 #include "server/check.h"
 #include "server/rpc_front.h"
@@ -143,6 +144,7 @@ class Blade {
   std::unique_ptr<server::Vserver> alone_;  // of a blade without a peer
   std::unique_ptr<mirror::Arbiter> arbiter_;
   std::unique_ptr<mirror::Connector> connector_;
+  std::unique_ptr<mirror::BundleAcceptor> acceptor_;
   std::unique_ptr<server::VserverReplica> replica_;
   std::unique_ptr<mirror::Member> member_;
   server::Vserver* vserver_ = nullptr;

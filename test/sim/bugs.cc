@@ -105,6 +105,8 @@ const std::vector<Bug>& bugs() {
        true},
       {9, "a mirror does not wait for the blocks that a batch names",
        "a mirror's log names only blocks that it has", "files", true},
+      {19, "messages of several paths are taken as they come", "what a primary says comes in its order", "",
+       true},
       {9, "a block that is on its way counts as being there", "a mirror's log names only blocks that it has",
        "counters", true},
   };

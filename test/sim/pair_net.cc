@@ -24,7 +24,7 @@ class PairChannel final : public mirror::Channel {
     for (const PageRef& page : pages) whole.insert(whole.end(), page.bytes().begin(), page.bytes().end());
     net_.send(pipe_, end_, std::move(whole));
   }
-  size_t unsent_bytes() const override { return 0; }
+  size_t unsent_bytes() const override { return pipe_->under_way[1 - end_]; }
 
  private:
   PairNet& net_;
@@ -34,14 +34,14 @@ class PairChannel final : public mirror::Channel {
 
 class PairConnector final : public mirror::Connector {
  public:
-  PairConnector(PairNet& net, size_t from) : net_(net), from_(from) {}
+  PairConnector(PairNet& net, size_t from, size_t path) : net_(net), from_(from), path_(path) {}
   void connect(std::move_only_function<void(std::unique_ptr<mirror::Channel>)> done) override {
-    net_.connect(from_, std::move(done));
+    net_.connect(from_, path_, std::move(done));
   }
 
  private:
   PairNet& net_;
-  const size_t from_;
+  const size_t from_, path_;
 };
 
 class PairArbiter final : public mirror::Arbiter {
@@ -83,8 +83,8 @@ class PairArbiter final : public mirror::Arbiter {
   const size_t blade_;
 };
 
-std::unique_ptr<mirror::Connector> PairNet::connector(size_t from) {
-  return std::make_unique<PairConnector>(*this, from);
+std::unique_ptr<mirror::Connector> PairNet::connector(size_t from, size_t path) {
+  return std::make_unique<PairConnector>(*this, from, path);
 }
 std::unique_ptr<mirror::Arbiter> PairNet::arbiter(size_t blade) {
   return std::make_unique<PairArbiter>(*this, blade);
@@ -97,7 +97,8 @@ env::Duration PairNet::delay() {
 
 // ----------------------------------------------------------------------------------------------- channels
 
-void PairNet::connect(size_t from, std::move_only_function<void(std::unique_ptr<mirror::Channel>)> done) {
+void PairNet::connect(size_t from, size_t path,
+                      std::move_only_function<void(std::unique_ptr<mirror::Channel>)> done) {
   const size_t to = 1 - from;
   const uint64_t life = world_.blade(from).starts();
   auto answer = [this, from, life, done = std::move(done)](std::unique_ptr<mirror::Channel> channel) mutable {
@@ -106,13 +107,14 @@ void PairNet::connect(size_t from, std::move_only_function<void(std::unique_ptr<
     blade.post(
         [done = std::move(done), channel = std::move(channel)]() mutable { done(std::move(channel)); });
   };
-  if (blocked_[from] || blocked_[to])
+  if (blocked_[path][from] || blocked_[path][to])
     return world_.after(milliseconds(200), [answer = std::move(answer)]() mutable { answer(nullptr); });
-  world_.after(delay(), [this, from, to, life, answer = std::move(answer)]() mutable {
+  world_.after(delay(), [this, from, to, path, life, answer = std::move(answer)]() mutable {
     Blade& peer = world_.blade(to);
     if (!peer.accepts() || !world_.blade(from).lives(life))
       return world_.after(delay(), [answer = std::move(answer)]() mutable { answer(nullptr); });
     auto pipe = std::make_shared<Pipe>();
+    pipe->path = path;
     pipe->ends[0] = {.blade = from, .life = life, .handler = {}, .early = {}};
     pipe->ends[1] = {.blade = to, .life = peer.starts(), .handler = {}, .early = {}};
     pipes_.push_back(pipe);
@@ -126,8 +128,10 @@ void PairNet::connect(size_t from, std::move_only_function<void(std::unique_ptr<
 void PairNet::send(const PipeRef& pipe, size_t from, ByteVector message) {
   const size_t to = 1 - from;
   pipe->last[to] = std::max(pipe->last[to], world_.now() + delay());
+  pipe->under_way[to] += message.size();
   world_.after(pipe->last[to] - world_.now(), [this, pipe, to, message = std::move(message)]() mutable {
-    if (blocked_[pipe->ends[1 - to].blade] || !pipe->waiting[to].empty())
+    pipe->under_way[to] -= message.size();
+    if (blocked(*pipe, to))
       pipe->waiting[to].push_back(std::move(message));
     else
       arrive(pipe, to, std::move(message));
@@ -139,8 +143,9 @@ void PairNet::arrive(const PipeRef& pipe, size_t to, ByteVector message) {
   if (!end.open || !world_.blade(end.blade).lives(end.life)) return;
   world_.blade(end.blade).post([this, pipe, to, message = std::move(message)]() mutable {
     if (!pipe->ends[to].open) return;
-    if (!pipe->ends[to].handler.received) return pipe->ends[to].early.push_back(std::move(message));
-    pipe->ends[to].handler.received(message);
+    const auto received = pipe->ends[to].handler.received;  // it may be exchanged meanwhile
+    if (!received) return pipe->ends[to].early.push_back(std::move(message));
+    received(message);
   });
 }
 
@@ -155,7 +160,7 @@ void PairNet::close(const PipeRef& pipe, size_t from) {
 void PairNet::tell_closed(const PipeRef& pipe, size_t to) {
   End& end = pipe->ends[to];
   if (!end.open || !world_.blade(end.blade).lives(end.life)) return;
-  if (blocked_[pipe->ends[1 - to].blade] || !pipe->waiting[to].empty()) {
+  if (blocked(*pipe, to)) {
     pipe->closing[to] = true;
     return;
   }
@@ -184,15 +189,20 @@ void PairNet::process_died(size_t blade, bool silently) {
   }
 }
 
-void PairNet::set_blocked(size_t from, bool blocked) {
-  if (blocked_[from] == blocked) return;
-  world_.trace("what {} sends to its peer {}", world_.blade(from).name(),
+// Or others wait that come first.
+bool PairNet::blocked(const Pipe& pipe, size_t to) const {
+  return blocked_[pipe.path][pipe.ends[1 - to].blade] || !pipe.waiting[to].empty();
+}
+
+void PairNet::set_blocked(size_t from, size_t path, bool blocked) {
+  if (blocked_[path][from] == blocked) return;
+  world_.trace("what {} sends to its peer over path {} {}", world_.blade(from).name(), path,
                blocked ? "is blocked" : "arrives again");
-  blocked_[from] = blocked;
+  blocked_[path][from] = blocked;
   if (blocked) return;
   for (const auto& weak : pipes_) {
     const PipeRef pipe = weak.lock();
-    if (pipe == nullptr) continue;
+    if (pipe == nullptr || pipe->path != path) continue;
     for (size_t to = 0; to < 2; ++to) {
       if (pipe->ends[1 - to].blade != from) continue;
       for (ByteVector& message : std::exchange(pipe->waiting[to], {})) arrive(pipe, to, std::move(message));
@@ -201,11 +211,11 @@ void PairNet::set_blocked(size_t from, bool blocked) {
   }
 }
 
-void PairNet::cut_channels() {
-  world_.trace("the channels between the blades are cut");
+void PairNet::cut_channels(size_t path) {
+  world_.trace("the channels between the blades are cut, of path {}", path);
   for (const auto& weak : pipes_) {
     const PipeRef pipe = weak.lock();
-    if (pipe == nullptr) continue;
+    if (pipe == nullptr || pipe->path != path) continue;
     for (size_t end = 0; end < 2; ++end)
       world_.after(delay() * 3, [this, pipe, end] { tell_closed(pipe, end); });
   }
@@ -221,7 +231,7 @@ void PairNet::let_fail() {
 void PairNet::calm() {
   failing_ = false;
   for (size_t blade = 0; blade < 2; ++blade) {
-    set_blocked(blade, false);
+    for (size_t path = 0; path < paths_max; ++path) set_blocked(blade, path, false);
     arbiter_blocked_[blade] = false;
   }
 }
@@ -230,14 +240,22 @@ void PairNet::fail_sometimes() {
   const Profile& p = world_.profile();
   if (p.pair_fault_gap.count() == 0) return;
   Random& random = world_.random();
-  world_.after(random.exponential(p.pair_fault_gap), [this, &random] {
+  world_.after(random.exponential(p.pair_fault_gap), [this, &p, &random] {
     if (!failing_) return;
     const env::Duration time = random.pick<env::Duration>(
         {milliseconds(5), milliseconds(150), milliseconds(500), std::chrono::seconds(3)});
     const env::Duration how_long = random.exponential(time);
+    // One path of several, or all.
+    std::vector<size_t> paths;
+    const size_t first = random.below(p.pair_paths);
+    const bool all = p.pair_paths == 1 || random.one_in(2);
+    for (size_t path = all ? 0 : first; path < (all ? p.pair_paths : first + 1); ++path)
+      paths.push_back(path);
     const auto silence = [&](size_t blade) {
-      set_blocked(blade, true);
-      world_.after(how_long, [this, blade] { set_blocked(blade, false); });
+      for (const size_t path : paths) {
+        set_blocked(blade, path, true);
+        world_.after(how_long, [this, blade, path] { set_blocked(blade, path, false); });
+      }
     };
     const auto block_arbiter = [&](size_t blade) {
       world_.trace("{} cannot reach the arbiter", world_.blade(blade).name());
@@ -249,7 +267,7 @@ void PairNet::fail_sometimes() {
     const size_t one = random.one_in(2) ? primary : random.below(2);
     switch (random.below(11)) {
       case 0:
-        cut_channels();
+        for (const size_t path : paths) cut_channels(path);
         break;
       case 1:
         silence(one);

@@ -66,6 +66,7 @@ void draw_pair(Random& random, Profile& p) {
       random.pick<env::Duration>({seconds(0), milliseconds(40), milliseconds(300), seconds(3)});
   p.rot_one_in = 0;
   p.log_bytes = random.pick<uint64_t>({16U << 20U, 64U << 20U});
+  p.pair_paths = 1 + random.below(2);
 }
 
 }  // namespace
@@ -93,7 +94,9 @@ std::string describe(const Profile& p) {
       p.io_shuffled ? ", shuffled" : "", p.kv_needs_io_percent, us(p.kv_delay_max), p.kv_error_one_in,
       p.deaths_max, p.death_gap_mean, p.power_cut_percent, p.early_death_percent, us(p.restart_delay_max),
       p.rot_one_in, us(p.clock_jump_max),
-      p.pair ? fmt::format("pair at level {}, faults {} us; ", p.level, us(p.pair_fault_gap)) : "",
+      p.pair ? fmt::format("pair at level {}, {} paths, faults {} us; ", p.level, p.pair_paths,
+                           us(p.pair_fault_gap))
+             : "",
       p.memory_bytes, p.small_steps ? ", small steps," : "", p.log_bytes, p.checkpoint_records_max,
       us(p.checkpoint_interval), p.lease_seconds);
 }

@@ -44,7 +44,8 @@ struct Profile {
 
   // A pair of blades instead of one.
   bool pair = false;
-  int level = 0;  // mirror::Level
+  int level = 0;          // mirror::Level
+  size_t pair_paths = 1;  // between the blades
   env::Duration
       pair_fault_gap{};  // between what happens to the links, the arbiter and the processes; 0: nothing
 

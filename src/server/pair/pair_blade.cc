@@ -114,10 +114,15 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
   PeerOptions peer{.peer = pair.peer, .tls = TRY(make_tls_context(tls_files(pair)))};
   b->replica_ = std::make_unique<VserverReplica>(env, std::move(parts), std::move(options), hooks.failed);
   b->arbiter_ = std::make_unique<EtcdArbiter>(env, etcd_options(pair));
-  b->connector_ = std::make_unique<PeerConnector>(env, context, pair.peer_addresses, peer);
+  std::vector<std::unique_ptr<mirror::Connector>> paths;
+  for (const wire::Address& address : pair.peer_addresses)
+    paths.push_back(std::make_unique<PeerConnector>(env, context, address, peer));
+  b->connector_ = mirror::connector_over(env, std::move(paths));
+  b->acceptor_ = std::make_unique<mirror::BundleAcceptor>(
+      env, [b](std::unique_ptr<mirror::Channel> channel) { b->member_->accept(std::move(channel)); });
   b->listener_ = std::make_unique<PeerListener>(
       env, context, peer,
-      [b](std::unique_ptr<mirror::Channel> channel) { b->member_->accept(std::move(channel)); });
+      [b](std::unique_ptr<mirror::Channel> channel) { b->acceptor_->accept(std::move(channel)); });
 
   mirror::Member::Options member;
   member.self = {pair.blade, env.random() | 1U};
@@ -196,6 +201,7 @@ nlohmann::json PairBlade::status() const {
                    {"role", mirror::name(member_->role())},
                    {"says", member_->says()},
                    {"mirrored", member_->mirrored()},
+                   {"paths", {{"configured", pair.peer_addresses.size()}, {"up", member_->paths()}}},
                    {"epoch", c.epoch.value},
                    {"primary", words_of(c.primary)},
                    {"in_sync", in_sync}};

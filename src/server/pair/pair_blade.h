@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "mirror/bundle.h"
 #include "mirror/member.h"
 #include "server/config.h"
 #include "server/pair/etcd.h"
@@ -64,7 +65,8 @@ class PairBlade {
   VserverAddresses addresses_;
   std::unique_ptr<VserverReplica> replica_;
   std::unique_ptr<EtcdArbiter> arbiter_;
-  std::unique_ptr<PeerConnector> connector_;
+  std::unique_ptr<mirror::Connector> connector_;
+  std::unique_ptr<mirror::BundleAcceptor> acceptor_;
   std::unique_ptr<PeerListener> listener_;
   std::unique_ptr<mirror::Member> member_;
   std::vector<ConnectionEnds> lost_;

@@ -21,6 +21,17 @@ namespace files = std::filesystem;
 
 constexpr const char* certificates_name = "pair";
 
+// What an arbiter with TLS needs: the key in [pair] and in a bundle, and the file beside the certificates.
+struct ArbiterFile {
+  std::string PairSetup::* file;
+  const char *key, *name;
+};
+constexpr ArbiterFile arbiter_files[] = {
+    {&PairSetup::arbiter_authority, "arbiter_authority", "arbiter_authority.pem"},
+    {&PairSetup::arbiter_certificate, "arbiter_certificate", "arbiter.pem"},
+    {&PairSetup::arbiter_key, "arbiter_key", "arbiter.key"},
+};
+
 std::string quoted(const std::string& text) {
   return '"' + text + '"';  // what needs more than quotes is no valid value
 }
@@ -75,10 +86,8 @@ std::string pair_section(const PairSetup& s) {
       "= {}\n",
       quoted(s.name), quoted(s.blade), quoted(s.peer), list_of(s.listen), list_of(s.peer_listen),
       list_of(s.arbiter));
-  for (const auto& [key, file] :
-       {std::pair("arbiter_authority", &s.arbiter_authority),
-        std::pair("arbiter_certificate", &s.arbiter_certificate), std::pair("arbiter_key", &s.arbiter_key)})
-    if (!file->empty()) text += fmt::format("{} = {}\n", key, quoted(*file));
+  for (const ArbiterFile& f : arbiter_files)
+    if (!(s.*f.file).empty()) text += fmt::format("{} = {}\n", f.key, quoted(s.*f.file));
   if (!s.addresses.empty()) text += fmt::format("addresses = {}\n", list_of(s.addresses));
   if (s.port != 2049) text += fmt::format("port = {}\n", s.port);
   return text;
@@ -91,19 +100,28 @@ std::string with_pair(std::string text, const PairSetup& s) {
   return text + pair_section(s);
 }
 
+// Empty if there is none.
+std::string bundle_text(const nlohmann::json& j, const char* name) {
+  return j.is_object() && j.contains(name) && j[name].is_string() ? j[name].get<std::string>()
+                                                                  : std::string();
+}
+
 PairSetup of_peer(PairSetup s) {
   std::swap(s.blade, s.peer);
   std::swap(s.listen, s.peer_listen);
   return s;
 }
 
-Result<void> write_certificates(const std::string& data, const std::string& authority,
-                                const Identity& blade) {
+Result<void> write_certificates(const std::string& data, const std::string& authority, const Identity& blade,
+                                const nlohmann::json& arbiter_texts) {
   const std::string directory = data + "/" + certificates_name;
   TRY(make_data_directory(directory));
   TRY(write_private_file(directory + "/authority.pem", authority));
   TRY(write_private_file(directory + "/blade.pem", blade.certificate));
   TRY(write_private_file(directory + "/blade.key", blade.key));
+  for (const ArbiterFile& f : arbiter_files)
+    if (const std::string text = bundle_text(arbiter_texts, f.key); !text.empty())
+      TRY(write_private_file(fmt::format("{}/{}", directory, f.name), text));
   return {};
 }
 
@@ -121,16 +139,23 @@ Result<Epoch> first_epoch(const Config& alone) {
 
 Result<void> init_pair(const PairSetup& asked) {
   PairSetup setup = asked;
-  // From the current directory, as on any command line.
-  for (std::string* file : {&setup.arbiter_authority, &setup.arbiter_certificate, &setup.arbiter_key})
-    if (!file->empty()) *file = files::absolute(*file).lexically_normal();
+  // From the current directory, as on any command line. Both blades get copies.
+  nlohmann::json arbiter_texts = nlohmann::json::object();
+  PairSetup with_copies = asked;
+  for (const ArbiterFile& f : arbiter_files) {
+    if ((asked.*f.file).empty()) continue;
+    setup.*f.file = files::absolute(asked.*f.file).lexically_normal();
+    arbiter_texts[f.key] = TRY(read_config_file(setup.*f.file)).text;
+    with_copies.*f.file = fmt::format("{}/{}", certificates_name, f.name);
+  }
   const ConfigFile file = TRY(config_of_directory(setup.data));
   const Overrides overrides{.data = setup.data};
   const Config alone = TRY(parse_config(file.text, file.path, overrides));
   if (alone.pair)
     return error(ErrorKind::invalid, "{} is a blade of the pair '{}' already", setup.data, alone.pair->name);
-  const std::string text = with_pair(file.text, setup), peer_text = with_pair(file.text, of_peer(setup));
-  const Config config = TRY(parse_config(text, file.path, overrides));
+  const Config config = TRY(parse_config(with_pair(file.text, setup), file.path, overrides));
+  const std::string text = with_pair(file.text, with_copies);
+  const std::string peer_text = with_pair(file.text, of_peer(with_copies));
   TRY(parse_config(peer_text, "the peer's perdure.toml", overrides));
   if (files::exists(setup.bundle))
     return error(ErrorKind::invalid, "{} is there already: name another file with --bundle", setup.bundle);
@@ -148,13 +173,15 @@ Result<void> init_pair(const PairSetup& asked) {
   const Identity authority = TRY(make_authority("Perdure pair " + setup.name));
   const Identity own = TRY(make_certificate(authority, setup.blade));
   const Identity peers = TRY(make_certificate(authority, setup.peer));
-  TRY(write_certificates(setup.data, authority.certificate, own));
+  TRY(write_certificates(setup.data, authority.certificate, own, arbiter_texts));
   const nlohmann::json bundle{{"perdure_bundle", 1},
                               {"config", peer_text},
                               {"authority", authority.certificate},
                               {"certificate", peers.certificate},
-                              {"key", peers.key}};
-  TRY(write_private_file(setup.bundle, bundle.dump(1) + "\n"));
+                              {"key", peers.key},
+                              {"arbiter", arbiter_texts}};
+  TRY(write_private_file(setup.bundle,
+                         bundle.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"));
   TRY(write_private_file(file.path, text));
   const mirror::Start nobody{setup.blade, 0};
   const Result<mirror::Arbiter::Replaced> made = arbiter.replace(0, {epoch, nobody, {nobody}});
@@ -175,10 +202,7 @@ Result<void> init_pair(const PairSetup& asked) {
 Result<void> join_pair(const std::string& bundle, const std::string& data) {
   const ConfigFile file = TRY(read_config_file(bundle));
   const nlohmann::json j = nlohmann::json::parse(file.text, nullptr, false);
-  const auto text = [&](const char* name) {
-    return j.is_object() && j.contains(name) && j[name].is_string() ? j[name].get<std::string>()
-                                                                    : std::string();
-  };
+  const auto text = [&](const char* name) { return bundle_text(j, name); };
   if (!j.is_object() || !j.contains("perdure_bundle") || j["perdure_bundle"] != 1 || text("config").empty())
     return error(ErrorKind::invalid, "{} is not a bundle of `perdure cluster init`", bundle);
   std::error_code problem;
@@ -187,7 +211,8 @@ Result<void> join_pair(const std::string& bundle, const std::string& data) {
   const std::string path = data + "/" + config_name;
   TRY(parse_config(text("config"), path, {.data = data}));
   TRY(make_data_directory(data));
-  TRY(write_certificates(data, text("authority"), {text("certificate"), text("key")}));
+  TRY(write_certificates(data, text("authority"), {text("certificate"), text("key")},
+                         j.value("arbiter", nlohmann::json::object())));
   return write_private_file(path, text("config"));
 }
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "env/linux/linux_env.h"
+#include "mirror/bundle.h"
 #include "server/data_directory.h"
 #include "server/pair/certificates.h"
 #include "server/pair/etcd.h"
@@ -79,8 +80,7 @@ struct Channels {
   }
   // False: there is none.
   bool connect() {
-    connector = std::make_unique<PeerConnector>(*a.env, a.env->context(), std::vector{listener.address()},
-                                                b.options("a"));
+    connector = std::make_unique<PeerConnector>(*a.env, a.env->context(), listener.address(), b.options("a"));
     bool ended = false;
     connector->connect([&](std::unique_ptr<mirror::Channel> channel) {
       connected = std::move(channel);
@@ -212,12 +212,50 @@ TEST(PeerConnector, NobodyThereIsNoChannel) {
   sockaddr_storage any;
   const socklen_t length = to_kernel(parse_address("127.0.0.1", 0).value(), any);
   ASSERT_EQ(::bind(unused, reinterpret_cast<const sockaddr*>(&any), length), 0);
-  const std::vector addresses{local_address(unused), c.listener.address()};
-  PeerConnector connector(*c.a.env, c.a.env->context(), addresses, c.b.options("a"));
-  // The first address does not answer, and the second one does.
-  connector.connect([&](std::unique_ptr<mirror::Channel> channel) { c.connected = std::move(channel); });
-  EXPECT_TRUE(c.run([&] { return c.connected != nullptr; }));
+  PeerConnector connector(*c.a.env, c.a.env->context(), local_address(unused), c.b.options("a"));
+  bool ended = false;
+  connector.connect([&](std::unique_ptr<mirror::Channel> channel) {
+    ended = true;
+    EXPECT_EQ(channel, nullptr);
+  });
+  EXPECT_TRUE(c.run([&] { return ended; }));
   ::close(unused);
+}
+
+// Two paths of which one is not there, and is later: then it is used, too.
+TEST(PeerConnector, SeveralPathsAreOneChannel) {
+  Channels c;
+  mirror::BundleAcceptor acceptor(
+      *c.a.env, [&](std::unique_ptr<mirror::Channel> channel) { c.accepted = std::move(channel); });
+  const auto accept = [&](std::unique_ptr<mirror::Channel> channel) { acceptor.accept(std::move(channel)); };
+  PeerListener late(*c.a.env, c.a.env->context(), c.a.options("b"), accept);
+  PeerListener listener(*c.a.env, c.a.env->context(), c.a.options("b"), accept);
+  ASSERT_TRUE(listener.listen(parse_address("127.0.0.1", 0).value()));
+  const int unused = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_storage any;
+  const socklen_t length = to_kernel(parse_address("127.0.0.1", 0).value(), any);
+  ASSERT_EQ(::bind(unused, reinterpret_cast<const sockaddr*>(&any), length), 0);
+  const wire::Address first = local_address(unused);
+  std::vector<std::unique_ptr<mirror::Connector>> paths;
+  for (const wire::Address& address : {first, listener.address()})
+    paths.push_back(std::make_unique<PeerConnector>(*c.a.env, c.a.env->context(), address, c.b.options("a")));
+  const auto connector = mirror::connector_over(*c.a.env, std::move(paths));
+  connector->connect([&](std::unique_ptr<mirror::Channel> channel) { c.connected = std::move(channel); });
+  ASSERT_TRUE(c.run([&] { return c.connected != nullptr && c.accepted != nullptr; }));
+  EXPECT_EQ(c.connected->paths(), 1U);
+  ::close(unused);
+  ASSERT_TRUE(late.listen(first));
+  ASSERT_TRUE(c.run([&] { return c.connected->paths() == 2 && c.accepted->paths() == 2; }));
+  std::vector<size_t> sizes;
+  c.accepted->set_handler({.received = [&](Bytes m) { sizes.push_back(m.size()); }, .closed = [] {}});
+  const ByteVector large = bytes_of(mirror::message_bytes_max, 1);
+  for (size_t i = 0; i < 8; ++i) c.connected->send(Bytes(large).first(large.size() - i));
+  ASSERT_TRUE(c.run([&] { return sizes.size() == 8; }));
+  for (size_t i = 0; i < 8; ++i) EXPECT_EQ(sizes[i], large.size() - i);
+  bool closed = false;
+  c.connected->set_handler({.received = [](Bytes) {}, .closed = [&] { closed = true; }});
+  c.accepted.reset();
+  EXPECT_TRUE(c.run([&] { return closed; }));
 }
 
 TEST(VserverAddress, IsWrittenAsAddressPrefixAndInterface) {

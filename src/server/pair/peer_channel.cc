@@ -99,7 +99,7 @@ class TlsChannel final : public mirror::Channel {
       while (end - begin >= length_bytes) {
         uint32_t length = 0;
         std::memcpy(&length, in.data() + begin, sizeof length);
-        if (length == 0 || length > mirror::message_bytes_max)
+        if (length == 0 || length > mirror::message_bytes_max + mirror::frame_bytes_max)
           return fail("a message of an impossible length");
         const size_t whole = length_bytes + length;
         if (end - begin < whole) {
@@ -132,7 +132,7 @@ class TlsChannel final : public mirror::Channel {
     void send(Bytes message, std::vector<PageRef> pages) {
       if (closed) return;
       const size_t length = message.size() + pages.size() * block_bytes;
-      CHECK(length != 0 && length <= mirror::message_bytes_max);
+      CHECK(length != 0 && length <= mirror::message_bytes_max + mirror::frame_bytes_max);
       const auto number = static_cast<uint32_t>(length);
       ByteVector head(length_bytes + message.size());
       std::memcpy(head.data(), &number, sizeof number);
@@ -286,10 +286,8 @@ wire::Address PeerListener::address() const {
 // ----------------------------------------------------------------------------------------------- connecting
 
 struct PeerConnector::Impl : std::enable_shared_from_this<Impl> {
-  Impl(env::Env& e, asio::io_context& c, std::vector<wire::Address> a, PeerOptions o)
-      : env(e), context(c), addresses(std::move(a)), options(std::move(o)) {
-    CHECK(!addresses.empty());
-  }
+  Impl(env::Env& e, asio::io_context& c, const wire::Address& a, PeerOptions o)
+      : env(e), context(c), address(a), options(std::move(o)) {}
 
   struct Attempt {
     explicit Attempt(asio::io_context& context) : socket(context) {}
@@ -298,68 +296,58 @@ struct PeerConnector::Impl : std::enable_shared_from_this<Impl> {
     bool ended = false;
   };
 
-  // The next address, or the end.
-  void attempt(size_t tried) {
-    if (closed) return;
-    if (tried == addresses.size()) return std::exchange(done, nullptr)(nullptr);
-    const wire::Address& to = addresses[next];
-    sockaddr_storage address;
-    const socklen_t length = to_kernel(to, address);
+  void attempt() {
+    sockaddr_storage to;
+    const socklen_t length = to_kernel(address, to);
     Tcp::endpoint endpoint;
-    std::memcpy(endpoint.data(), &address, length);
+    std::memcpy(endpoint.data(), &to, length);
     endpoint.resize(length);
     auto a = std::make_shared<Attempt>(context);
-    const auto ended = [self = shared_from_this(), a, tried](const std::string& problem) {
+    const auto ended = [self = shared_from_this(), a](const std::string& problem) {
       if (std::exchange(a->ended, true)) return;
       self->env.cancel(a->timer);
       asio::error_code ignored;
-      if (self->closed) {
-        a->socket.close(ignored);
-        return;
-      }
-      if (problem.empty()) return self->greet(std::move(a->socket), tried);
-      a->socket.close(ignored);
-      self->failed(problem, tried);
+      if (self->closed || !problem.empty()) a->socket.close(ignored);
+      if (self->closed) return;
+      if (problem.empty()) return self->greet(std::move(a->socket));
+      self->failed(problem);
     };
     a->timer = env.after(options.connect_max, [ended] { ended("no answer in time"); });
     a->socket.async_connect(endpoint, [ended](const asio::error_code& problem) {
       ended(problem ? problem.message() : std::string());
     });
   }
-  void greet(Tcp::socket socket, size_t tried) {
-    std::make_shared<Handshake>(env, options, std::move(socket),
-                                [self = shared_from_this(), tried](std::unique_ptr<mirror::Channel> channel,
-                                                                   const std::string& problem) {
-                                  if (self->closed) return;
-                                  if (channel == nullptr) return self->failed(problem, tried);
-                                  self->said.clear();
-                                  std::exchange(self->done, nullptr)(std::move(channel));
-                                })
+  void greet(Tcp::socket socket) {
+    std::make_shared<Handshake>(
+        env, options, std::move(socket),
+        [self = shared_from_this()](std::unique_ptr<mirror::Channel> channel, const std::string& problem) {
+          if (self->closed) return;
+          if (channel == nullptr) return self->failed(problem);
+          self->said.clear();
+          std::exchange(self->done, nullptr)(std::move(channel));
+        })
         ->run(TlsStream::client);
   }
-  void failed(const std::string& problem, size_t tried) {
+  void failed(const std::string& problem) {
     // Once, not at each of many attempts.
-    std::string text =
-        fmt::format("cannot reach {} at {}: {}", options.peer, to_string(addresses[next]), problem);
+    std::string text = fmt::format("cannot reach {} at {}: {}", options.peer, to_string(address), problem);
     if (text != said) spdlog::info("{}", text);
     said = std::move(text);
-    next = (next + 1) % addresses.size();
-    attempt(tried + 1);
+    std::exchange(done, nullptr)(nullptr);
   }
 
   env::Env& env;
   asio::io_context& context;
-  const std::vector<wire::Address> addresses;
+  const wire::Address address;
   const PeerOptions options;
   std::move_only_function<void(std::unique_ptr<mirror::Channel>)> done;
-  size_t next = 0;
   std::string said;
   bool closed = false;
 };
 
-PeerConnector::PeerConnector(env::Env& env, asio::io_context& context, std::vector<wire::Address> addresses,
+PeerConnector::PeerConnector(env::Env& env, asio::io_context& context, const wire::Address& address,
                              PeerOptions options)
-    : impl_(std::make_shared<Impl>(env, context, std::move(addresses), std::move(options))) {}
+    : impl_(std::make_shared<Impl>(env, context, address, std::move(options))) {}
 
 PeerConnector::~PeerConnector() {
   impl_->closed = true;
@@ -368,7 +356,7 @@ PeerConnector::~PeerConnector() {
 void PeerConnector::connect(std::move_only_function<void(std::unique_ptr<mirror::Channel>)> done) {
   CHECK(impl_->done == nullptr);
   impl_->done = std::move(done);
-  impl_->attempt(0);
+  impl_->attempt();
 }
 
 }  // namespace perdure::server

@@ -47,11 +47,10 @@ class PeerListener {
   std::shared_ptr<Impl> impl_;
 };
 
-// Makes channels to the peer, by the first of its addresses that answers; the one that did last comes first.
+// Makes channels to the peer over one path: to one of its addresses.
 class PeerConnector final : public mirror::Connector {
  public:
-  PeerConnector(env::Env& env, asio::io_context& context, std::vector<wire::Address> addresses,
-                PeerOptions options);
+  PeerConnector(env::Env& env, asio::io_context& context, const wire::Address& address, PeerOptions options);
   ~PeerConnector() override;
   void connect(std::move_only_function<void(std::unique_ptr<mirror::Channel>)> done) override;
 
