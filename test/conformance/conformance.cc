@@ -168,12 +168,15 @@ void Conformance::send_mangled() {
 Client& Client::connect(bool reclaim_complete, uint32_t flags) {
   const Exchanged exchanged = exchanged_of(expect(NFS4_OK, exchange_id(1, owner_)));
   id_ = exchanged.client;
-  create_seqid_ = exchanged.seqid;
-  const SessionCreated created = created_of(expect(NFS4_OK, create_session(id_, create_seqid_, flags)));
-  session_ = created.id;
-  seqids_.clear();
+  create_seqid_ = exchanged.seqid - 1;
+  new_session(flags);
   if (reclaim_complete) ok(seq().op(OP_RECLAIM_COMPLETE).u32(0));
   return *this;
+}
+
+void Client::new_session(uint32_t flags) {
+  session_ = created_of(expect(NFS4_OK, create_session(id_, ++create_seqid_, flags))).id;
+  seqids_.clear();
 }
 
 Ops Client::seq(uint32_t slot, bool cache_this) {

@@ -59,6 +59,8 @@ class Client {
   // EXCHANGE_ID and CREATE_SESSION, and RECLAIM_COMPLETE if asked.
   // `flags`: of CREATE_SESSION.
   Client& connect(bool reclaim_complete = true, uint32_t flags = 1);
+  // One more session, which is the one from now on.
+  void new_session(uint32_t flags);
 
   // A COMPOUND that begins with SEQUENCE on `slot`, with the slot's next sequence id.
   Ops seq(uint32_t slot = 0, bool cache_this = false);

@@ -277,6 +277,26 @@ TEST_F(Delegations, ALostConnectionIsReplaced) {
   (void)xid;
 }
 
+// As soon as the call that was under way is given up.
+TEST_F(Delegations, ARecallGoesOverANewSessionWhenItsOwnIsDestroyed) {
+  const Delegated a = open(alice, read_access);
+  const uint32_t xid = send_waiting(bob, open_ops(bob, both));
+  ASSERT_EQ(server.callbacks.size(), 1U);  // and is not answered
+  const ByteVector destroyed = alice.session();
+  alice.expect(NFS4_OK, destroy_session(destroyed));
+  alice.new_session(with_back_channel);
+  pass(std::chrono::seconds(12));
+  ASSERT_EQ(server.callbacks.size(), 2U);
+  const Recall recall = recall_of(server.callbacks[1]);
+  EXPECT_EQ(recall.session, alice.session());
+  EXPECT_NE(recall.session, destroyed);
+  EXPECT_EQ(recall.seqid, 1U);
+  EXPECT_EQ(answer_of(xid).status, NFS4ERR_DELAY);
+  answer(NFS4_OK);
+  alice.ok(give_back(a));
+  EXPECT_EQ(open(bob, both).type, 0U);
+}
+
 TEST_F(Delegations, OpensUnderARecalledOne) {
   const Delegated a = open(alice, both);
   send_waiting(bob, open_ops(bob, both));
