@@ -282,6 +282,7 @@ void Member::greet(std::unique_ptr<Channel> channel) {
 // It may be calling.
 void Member::retire_receiver() {
   if (receiver_ == nullptr) return;
+  welcomed_ = false;
   heard_ = heard();
   receiver_->retire();
   env_.post([gone = std::move(receiver_)] {});
@@ -297,6 +298,7 @@ void Member::welcomed(const Welcome& welcome) {
         ErrorKind::invalid,
         "the primary has another durability level, or a lease that is longer than this blade's takeover time "
         "allows: both blades need the same configuration"));
+  welcomed_ = true;
   history_ = welcome.history;
   if (welcome.primary != configuration_.primary) {  // one of the two is old
     retire_receiver();

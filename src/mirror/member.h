@@ -89,6 +89,8 @@ class Member {
   // The primary has a mirror that is in sync.
   bool mirrored() const { return role_ == Role::primary && !configuration_.alone() && !proposing_; }
   const Sender* sender() const { return sender_.get(); }
+  // Another blade is the primary, and this one gets its log, or a copy of all it has.
+  bool follows() const { return receiver_ != nullptr && welcomed_; }
   // Over so many paths this blade is connected to its peer; 0: it is not.
   size_t paths() const;
   const std::string& says() const { return says_; }  // what it does, in words
@@ -156,6 +158,7 @@ class Member {
   env::Instant not_before_;  // a takeover
   History history_;          // of the primary
   bool copying_ = false;     // a full copy has begun
+  bool welcomed_ = false;    // by the primary, over the channel that there is
   bool connecting_ = false, deciding_ = false, retry_set_ = false;
 
   // As the primary.

@@ -151,8 +151,10 @@ Result<std::unique_ptr<PairBlade>> PairBlade::open(env::Env& env, asio::io_conte
 Result<void> PairBlade::take_addresses() {
   TRY(addresses_.take());
   answered_ = env_.now();
-  const std::vector<ConnectionEnds> connections = decode_connections(member_->legacy());
-  if (!connections.empty()) addresses_.wake(connections);
+  std::vector<ConnectionEnds> connections = decode_connections(member_->legacy());
+  connections.insert(connections.end(), lost_.begin(), lost_.end());
+  lost_.clear();
+  addresses_.wake(std::move(connections));
   return {};
 }
 
@@ -171,13 +173,18 @@ bool PairBlade::watch() {
   if (!connected) unplugged_ = env_.now();
   const bool never = unplugged_ == env::Instant();
   member_->set_fit(connected && (never || env_.now() - unplugged_ >= settling));
-  if (!serving_) return true;
+  if (!serving_) {
+    // Who had connected to the guardian's sockets before this process told that it is not the primary is
+    // known to nobody else.
+    if (member_->follows()) addresses_.wake(std::exchange(lost_, {}));
+    return true;
+  }
   if (member_->answers()) {
     answered_ = env_.now();
     if (addresses_.taken()) return true;
     if (const Result<void> taken = addresses_.take(); !taken)
       spdlog::warn("{}", taken.error().message);  // and the next time again
-    wake_lost();
+    addresses_.wake(std::exchange(lost_, {}));
     return true;
   }
   if (!addresses_.taken() || env_.now() - answered_ < config_.pair->lease) return true;

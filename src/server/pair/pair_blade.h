@@ -41,7 +41,8 @@ class PairBlade {
   // predecessor are told to connect again.
   Result<void> take_addresses();
   // This blade has none of them any more, and the connections of clients that it had are lost. Where nobody
-  // tells their clients so, wake_lost() does, once there is a primary that answers them.
+  // tells their clients so, this blade does as soon as there is a primary that answers them: watch() and
+  // take_addresses(), and wake_lost() once where this process ends.
   void give_up_addresses() { addresses_.give_up(); }
   void lose(const std::vector<ConnectionEnds>& connections);
   void wake_lost() { VserverAddresses::wake_now(lost_); }

@@ -368,11 +368,9 @@ void VserverAddresses::announce(size_t times) {
   });
 }
 
-void VserverAddresses::wake(const std::vector<ConnectionEnds>& connections) {
-  waking_ = connections;
-  env_.after(wake_at[0], [this, time = taken_] {
-    if (taken_ == time) wake(size_t{0});
-  });
+void VserverAddresses::wake(std::vector<ConnectionEnds> connections) {
+  if (connections.empty()) return;
+  wake(std::make_shared<const std::vector<ConnectionEnds>>(std::move(connections)), 0);
 }
 
 void VserverAddresses::wake_now(const std::vector<ConnectionEnds>& connections) {
@@ -388,11 +386,13 @@ void VserverAddresses::wake_now(const std::vector<ConnectionEnds>& connections) 
   }
 }
 
-void VserverAddresses::wake(size_t times) {
-  wake_now(waking_);
-  if (times + 1 == wake_at.size()) return;
-  env_.after(wake_at[times + 1] - wake_at[times], [this, times, time = taken_] {
-    if (taken_ == time) wake(times + 1);
+void VserverAddresses::wake(std::shared_ptr<const std::vector<ConnectionEnds>> connections, size_t times) {
+  if (times == wake_at.size()) return;
+  const auto wait = wake_at[times] - (times == 0 ? std::chrono::milliseconds(0) : wake_at[times - 1]);
+  env_.after(wait, [this, connections = std::move(connections), times, time = taken_] {
+    if (taken_ != time) return;
+    wake_now(*connections);
+    wake(connections, times + 1);
   });
 }
 

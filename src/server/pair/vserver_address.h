@@ -4,6 +4,7 @@
 // still go by themselves. Needs CAP_NET_ADMIN and CAP_NET_RAW. Thread: the vserver's loop.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,9 +37,10 @@ class VserverAddresses {
   // This blade does not have them any more, or has never had them. What it fails to remove goes by itself.
   void give_up();
   // The other ends of these connections, which a dead blade had, find out that they have ended: an
-  // acknowledgement that does not fit is answered by one (RFC 9293 §3.10.7.4), and that by a reset. After
-  // take(), again and again for a while; or once.
-  void wake(const std::vector<ConnectionEnds>& connections);
+  // acknowledgement that does not fit is answered by one (RFC 9293 §3.10.7.4), and that by a reset, if some
+  // blade has the addresses. Again and again for a while, as long as this blade has them, or as long as it
+  // does not; or once.
+  void wake(std::vector<ConnectionEnds> connections);
   static void wake_now(const std::vector<ConnectionEnds>& connections);
   // This blade has them, as far as it knows.
   bool taken() const { return taken_ % 2 == 1; }
@@ -49,13 +51,12 @@ class VserverAddresses {
   void renew();
   void announce();
   void announce(size_t times);
-  void wake(size_t times);
+  void wake(std::shared_ptr<const std::vector<ConnectionEnds>> connections, size_t times);
   Result<void> set(bool present, const VserverAddress& address);
   Result<int> netlink();
 
   env::Env& env_;
   const std::vector<VserverAddress> addresses_;
-  std::vector<ConnectionEnds> waking_;
   int netlink_ = -1;
   const int look_;  // a socket for questions about interfaces
   uint32_t sequence_ = 0;
