@@ -12,8 +12,11 @@ namespace perdure::mirror {
 
 namespace {
 
-// A block that comes so often in succession with the same content is as its primary has it.
-constexpr unsigned times_alike = 3;
+// A block that comes so often in succession with the same content is as its primary has it. Zeros are also
+// what comes of a block that cannot be read.
+unsigned times_alike(uint32_t crc) {
+  return crc == zero_page().crc() ? 3 : 2;
+}
 
 }  // namespace
 
@@ -195,7 +198,7 @@ bool Receiver::doubtful(Missing& missing, uint32_t crc) {
   PERDURE_MARK("a block comes from the primary with another content");
   missing.came_alike = missing.came == crc ? missing.came_alike + 1 : 1;
   missing.came = crc;
-  return missing.came_alike < times_alike;
+  return missing.came_alike < times_alike(crc);
 }
 
 // The block is here. `known`: and is what the primary wrote last.
@@ -275,7 +278,7 @@ void Receiver::write_next() {
       if (differs && doubtful(it->second, crc))
         ask(block, 1);
       else
-        there(block, following_ && !differs);
+        there(block, following_);
     }
     advance();
     write_next();
