@@ -88,11 +88,15 @@ void CallbackLinks::closed(wire::ConnectionId connection) {
 void CallbackLinks::set_time(client::ClientId client, Link& link, env::Duration duration) {
   env::Env& env = service_.clients().env();
   env.cancel(link.timer);
-  link.timer = env.after(duration, [this, client] { time_is_up(client); });
+  link.timer =
+      env.after(duration, [this, client, connection = link.connection] { time_is_up(client, connection); });
 }
 
-void CallbackLinks::time_is_up(client::ClientId client) {
-  Link& link = links_.at(client);
+// A link that was dropped in the same turn, after its time had come, is gone, or another one.
+void CallbackLinks::time_is_up(client::ClientId client, wire::ConnectionId connection) {
+  const auto it = links_.find(client);
+  if (it == links_.end() || it->second.connection != connection) return;
+  Link& link = it->second;
   const bool there = service_.clients().client_twin(client) != nullptr;
   if (link.state == State::asks && there) return pause(client, link);
   if (link.state == State::up && there)

@@ -49,7 +49,7 @@ class CallbackLinks {
   void answered(client::ClientId client, wire::ConnectionId connection, bool good);
   void pause(client::ClientId client, Link& link);
   void set_time(client::ClientId client, Link& link, env::Duration duration);
-  void time_is_up(client::ClientId client);
+  void time_is_up(client::ClientId client, wire::ConnectionId connection);
   void drop(client::ClientId client);
   void close(Link& link);
 
