@@ -127,10 +127,12 @@ class Blade:
             raise PairError(f"the guardian of blade {self.name} has ended: {self.guardian.returncode}\n{self.last_messages()}")
 
     def status(self):
-        done = subprocess.run(self.command("cluster", "status", "--json", "--data", str(self.data)),
-                              capture_output=True, text=True)
+        return self._json("cluster", "status")
+
+    def _json(self, *command):
+        """What it answers; empty if it does not."""
         try:
-            return json.loads(done.stdout)
+            return json.loads(self.run(*command, "--json", "--data", str(self.data), check=False).stdout)
         except ValueError:
             return {}
 
@@ -146,7 +148,7 @@ class Blade:
 
     def is_serving(self):
         """Of a server that is no blade of a pair, too."""
-        return "vserver" in (self.run("status", "--json", "--data", str(self.data), check=False).stdout or "")
+        return "vserver" in self._json("status")
 
     def last_messages(self):
         text = self.messages.read_text(errors="replace") if self.messages.exists() else ""
@@ -169,7 +171,8 @@ class Pair:
         listen = [argument for path in ("peer", "client")[:paths] for argument in (
             "--listen", f"{address('a', path)}:{port}", "--peer-listen", f"{address('b', path)}:{port}")]
         self.a.run("cluster", "init", "--data", str(self.a.data), "--name", name, "--blade", "a", "--peer", "b", *listen,
-                   "--arbiter", self.arbiter.url, *self.arbiter.files, "--address", f"{vserver}/24@client", *ipv6, "--durability", durability,
+                   "--arbiter", self.arbiter.url, *self.arbiter.files, "--address", f"{vserver}/24@client", *ipv6,
+                   "--durability", durability,
                    "--bundle", str(directory / "b.bundle"))
         self.b.run("cluster", "join", str(directory / "b.bundle"), "--data", str(self.b.data))
         self.a.start()
@@ -189,16 +192,17 @@ class Pair:
 
     def primary(self):
         """(primary, the other one), as the arbiter has it."""
-        for blade in self.blades:
-            if arbiter := blade.configuration():
-                return (self.a, self.b) if arbiter["primary"]["blade"] == "a" else (self.b, self.a)
-        raise PairError("no blade reaches the arbiter")
+        return (self.a, self.b) if self.configuration()["primary"]["blade"] == "a" else (self.b, self.a)
 
     def epoch(self):
         """The arbiter's: it changes with every change of who is primary, and of who is in sync."""
+        return self.configuration()["epoch"]
+
+    def configuration(self):
+        """As the arbiter has it, asked by whichever blade reaches it."""
         for blade in self.blades:
             if arbiter := blade.configuration():
-                return arbiter["epoch"]
+                return arbiter
         raise PairError("no blade reaches the arbiter")
 
     def is_whole(self):

@@ -115,9 +115,7 @@ class Test:
         time.sleep(self.random.uniform(0.6, 2.5))
 
     def run(self):
-        self.pair = Pair(self.options.server, self.network, self.directory, self.options.durability,
-                         other_program=self.options.other_server, paths=self.options.paths,
-                         tls_arbiter=self.options.tls_arbiter)
+        self.pair = make_pair(self.options, self.network, self.directory)
         self.pair.wait_in_sync()
         todo = [kind for kind in self.options.kinds for _ in range(self.options.failures)]
         self.random.shuffle(todo)
@@ -214,11 +212,16 @@ class Test:
             yield f"{kind}: until the pair was whole: {distribution(self.whole[kind])}"
 
 
+def make_pair(options, network, directory):
+    return Pair(options.server, network, directory, options.durability, other_program=options.other_server,
+                paths=options.paths, tls_arbiter=options.tls_arbiter)
+
+
 def demonstrate(options, directory):
     network = Network(options.name)
     pair = None
     try:
-        pair = Pair(options.server, network, directory, options.durability, paths=options.paths, tls_arbiter=options.tls_arbiter)
+        pair = make_pair(options, network, directory)
         pair.wait_in_sync()
         on = {host: f"ip netns exec {network.space(host)}" for host in ("a", "b", "c")}
         program = pathlib.Path(options.server).resolve()
