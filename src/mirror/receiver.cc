@@ -272,10 +272,11 @@ void Receiver::write_next() {
     ++written_;
     for (size_t i = 0; i < ended.pages.size(); ++i) {
       const BlockNo block = ended.first + BlockNo(i);
-      const uint32_t crc = ended.pages[i].crc();
       const auto it = missing_.find(block);
-      const bool differs = it != missing_.end() && it->second.asked_for && it->second.crc != crc;
-      if (differs && doubtful(it->second, crc))
+      // Of what came by itself no checksum is needed.
+      const bool asked_for = it != missing_.end() && it->second.asked_for;
+      const uint32_t crc = asked_for ? ended.pages[i].crc() : 0;
+      if (asked_for && it->second.crc != crc && doubtful(it->second, crc))
         ask(block, 1);
       else
         there(block, following_);

@@ -101,29 +101,26 @@ nlohmann::json restoration_json(const RestorationFigures& r) {
 
 }  // namespace
 
-nlohmann::json status_json(Vserver& v) {
-  const fs::BlockAllocator& blocks = v.fs().data().allocator;
-  nlohmann::json exports = nlohmann::json::array();
-  for (const nfs4::Export& e : v.nfs().exports().all())
-    exports.push_back({{"path", e.path}, {"volume", e.volume}, {"read_only", e.read_only}});
-  return {{"vserver", v.uuid()},
-          {"exports", std::move(exports)},
-          {"log", log_json(v)},
-          {"transactions", transactions_json(v)},
-          {"client_state", clients_json(v)},
-          {"memory", memory_json(v)},
-          {"space",
-           {{"total_bytes", blocks.total_blocks() * block_bytes},
-            {"available_bytes", blocks.available_max() * block_bytes}}},
-          {"checkpoint", checkpoint_json(v)},
-          {"restoration", restoration_json(v.restoration())}};
-}
-
 nlohmann::json standby_json(Vserver& v) {
   return {{"log", log_json(v)},
           {"memory", memory_json(v)},
           {"checkpoint", checkpoint_json(v)},
           {"restoration", restoration_json(v.restoration())}};
+}
+
+nlohmann::json status_json(Vserver& v) {
+  const fs::BlockAllocator& blocks = v.fs().data().allocator;
+  nlohmann::json exports = nlohmann::json::array();
+  for (const nfs4::Export& e : v.nfs().exports().all())
+    exports.push_back({{"path", e.path}, {"volume", e.volume}, {"read_only", e.read_only}});
+  nlohmann::json j = standby_json(v);
+  j["vserver"] = v.uuid();
+  j["exports"] = std::move(exports);
+  j["transactions"] = transactions_json(v);
+  j["client_state"] = clients_json(v);
+  j["space"] = {{"total_bytes", blocks.total_blocks() * block_bytes},
+                {"available_bytes", blocks.available_max() * block_bytes}};
+  return j;
 }
 
 // ---------------------------------------------------------------------------------------------- the socket
