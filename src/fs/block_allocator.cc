@@ -110,6 +110,11 @@ int64_t BlockAllocator::available() const {
          static_cast<int64_t>(fs_.pages.size());
 }
 
+bool BlockAllocator::used(BlockNo block) const {
+  const AllocationRow* row = fs_.allocations.peek({block.value / group_blocks});
+  return row != nullptr && test(row->used, static_cast<unsigned>(block.value % group_blocks));
+}
+
 bool BlockAllocator::reserved(BlockNo block) const {
   auto it = reserved_.find(block.value / group_blocks);
   return it != reserved_.end() && test(it->second, static_cast<unsigned>(block.value % group_blocks));

@@ -60,6 +60,8 @@ class BlockAllocator {
   // Resumed when growing has ended, well or badly.
   Waiters grown;
 
+  // A row says so: an extent names it, or it is freed and may be named by one after a crash.
+  bool used(BlockNo block) const;
   // For tests and the checker: the block is reserved.
   bool reserved(BlockNo block) const;
 

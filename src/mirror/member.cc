@@ -270,7 +270,8 @@ void Member::greet(std::unique_ptr<Channel> channel) {
   };
   hooks.left = [this](const ByteVector& legacy) { legacy_ = legacy; };
   hooks.failed = [this](Error error) { end(std::move(error)); };
-  receiver_ = std::make_unique<Receiver>(env_, replica_, std::move(channel), std::move(hooks));
+  receiver_ = std::make_unique<Receiver>(env_, replica_, std::move(channel), options_.blocks_on_the_way,
+                                         std::move(hooks));
   receiver_->set_fit(fit_);
   Hello hello;
   hello.from = options_.self;
@@ -362,6 +363,7 @@ void Member::refused(Refused::Why why) {
       return end(
           error(ErrorKind::unsupported, "the peer's version of Perdure does not understand this one's"));
     case Refused::Why::log_gone:
+      if (loading_) return;  // it will connect, and hear it again
       return need_copy("the primary's log no longer has what this blade lacks");
   }
 }
@@ -439,9 +441,11 @@ void Member::become_primary() {
   log::GroupCommit& commit = replica_.commit();
   commit.require({.ring = true, .mirror = false});
   commit.set_gate([this] { return answers(); });
-  replica_.blocks().set_observer([this](BlockNo first, std::span<const PageRef> pages) {
-    if (sender_ != nullptr) sender_->wrote(first, pages);
-  });
+  replica_.blocks().set_observer({.wrote =
+                                      [this](BlockNo first, std::span<const PageRef> pages) {
+                                        if (sender_ != nullptr) sender_->wrote(first, pages);
+                                      },
+                                  .full = [this] { return sender_ != nullptr && sender_->full(); }});
   replica_.serve(configuration_.epoch, [this](Result<void> served) {
     if (role_ == Role::ended) return;
     if (!served) return end(std::move(served).error());
@@ -529,7 +533,8 @@ void Member::hello(Channel& from, const Hello& hello) {
     settle();
   };
   hooks.hand_over_wanted = [this] { hooks_.hand_over_wanted(); };
-  sender_ = std::make_unique<Sender>(env_, replica_, std::move(channel), hello.from, std::move(hooks));
+  sender_ = std::make_unique<Sender>(env_, replica_, std::move(channel), hello.from,
+                                     options_.blocks_on_the_way, std::move(hooks));
   sender_->welcome(Welcome{.primary = options_.self,
                            .history = replica_.history(),
                            .lease_ns = static_cast<uint64_t>(options_.lease.count()),
@@ -542,7 +547,7 @@ void Member::hello(Channel& from, const Hello& hello) {
 void Member::retire_sender() {
   if (sender_ == nullptr) return;
   sender_->retire();
-  env_.post([gone = std::move(sender_)] {});
+  env_.post([this, gone = std::move(sender_)] { replica_.blocks().room(); });
 }
 
 void Member::acked() {

@@ -48,6 +48,9 @@ class Member {
     // A primary whose log is not written for so long hands over, if the mirror's is.
     env::Duration stall_after = std::chrono::seconds(3);
     env::Duration retry_interval = std::chrono::milliseconds(50);
+    // Of file data, from blade to blade: as much as keeps both busy, and little enough that what comes behind
+    // it comes soon.
+    size_t blocks_on_the_way = (8U << 20U) / block_bytes;
     // Of a primary's next start: not zero where the last one found that this blade cannot go on. A mirror
     // then has the time to take over.
     env::Duration claim_after{};

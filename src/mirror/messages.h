@@ -2,8 +2,8 @@
 // Hello.
 //
 //   Hello ->       <- Welcome | Refused
-//   Follow ->      <- Following, then Batch, Blocks, Beacon, Frozen ...
-//   Ack, WantBlocks ->
+//   Follow ->      <- Following, then Batch, Dead, Blocks, Stale, Beacon, Frozen ...
+//   Ack, Taken, WantBlocks ->
 //                  <- InSync, Legacy, HandOver
 // WantHandOver ->
 //                  <- WantBlocks
@@ -11,7 +11,10 @@
 //
 // A follower without a copy, or whose log ends where the primary's no longer begins, asks for all rows first:
 //
-//   WantRows ->    <- Rows, again and again; then it goes on with Follow
+//   WantRows ->    <- Rows, again and again; behind the first, Following, and the log and all that goes with
+//   it Ack ... ->
+//
+// When it has all rows, and what the log has made of them since, it goes on with Follow.
 #pragma once
 
 #include <optional>
@@ -26,7 +29,9 @@
 namespace perdure::mirror {
 
 // A blade understands all versions from one to the other; two of them use the newest that both know.
-inline constexpr uint32_t protocol_version = 2, protocol_version_min = 2;
+inline constexpr uint32_t protocol_version = 3, protocol_version_min = 2;
+// From this one on there are Stale, Taken and Dead, and the log comes along with a copy.
+inline constexpr uint32_t protocol_version_flow = 3;
 inline constexpr uint32_t blocks_per_message = 64;
 
 struct Hello {
@@ -161,6 +166,47 @@ struct WantBlocks {
   }
 };
 
+// The primary has written these blocks, and does not send them: what the follower has of them is old.
+struct Stale {
+  static constexpr uint8_t type = 18;
+  BlockNo first;
+  uint64_t count = 0;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("first", m.first), v("count", m.count);
+  }
+};
+
+// So many of the blocks that have come are written. What was sent and is not written is bounded by the
+// sender.
+struct Taken {
+  static constexpr uint8_t type = 19;
+  uint64_t blocks = 0;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("blocks", m.blocks);
+  }
+};
+
+// Blocks that the next Batch names, and that were freed since, durably: nobody will ever want to know what
+// the batch says they are.
+struct Dead {
+  static constexpr uint8_t type = 20;
+  struct Range {
+    BlockNo first;
+    uint32_t count = 0;
+    template <class Self, class V>
+    static void fields(Self& r, V&& v) {
+      v("first", r.first), v("count", r.count);
+    }
+  };
+  std::vector<Range> ranges;
+  template <class Self, class V>
+  static void fields(Self& m, V&& v) {
+    v("ranges", m.ranges);
+  }
+};
+
 struct InSync {
   static constexpr uint8_t type = 10;
   Epoch epoch;
@@ -225,8 +271,9 @@ struct Legacy {
   }
 };
 
-using Message = std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync,
-                             Following, WantRows, Rows, HandOver, WantHandOver, Legacy, Frozen>;
+using Message =
+    std::variant<Hello, Welcome, Refused, Follow, Batch, Beacon, Ack, Blocks, WantBlocks, InSync, Following,
+                 WantRows, Rows, HandOver, WantHandOver, Legacy, Frozen, Stale, Taken, Dead>;
 
 // Without payload or content, which is sent behind it.
 ByteVector encode_message(const Message& message);

@@ -12,6 +12,24 @@ namespace perdure::mirror {
 
 namespace {
 
+// With more that are waited for, what comes next is not looked at yet.
+constexpr size_t missing_max = 64U << 10U;
+constexpr size_t writes_max = 16;               // at a time
+constexpr size_t copied_bytes_max = 4U << 20U;  // of the log, at a time
+constexpr uint64_t stale_max = 1U << 20U;
+// Blocks that are told of together, unless there are no others.
+constexpr uint64_t taken_step = 64;
+
+// Adds the block, to the last range if it follows that one.
+template <class Ranges>
+void append(Ranges& ranges, BlockNo block) {
+  if (!ranges.empty() && ranges.back().first + BlockNo(ranges.back().count) == block &&
+      ranges.back().count < blocks_per_message)
+    ++ranges.back().count;
+  else
+    ranges.push_back({block, 1});
+}
+
 // A block that comes so often in succession with the same content is as its primary has it. Zeros are also
 // what comes of a block that cannot be read.
 unsigned times_alike(uint32_t crc) {
@@ -20,10 +38,12 @@ unsigned times_alike(uint32_t crc) {
 
 }  // namespace
 
-Receiver::Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks)
+Receiver::Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel,
+                   size_t blocks_on_the_way, Hooks hooks)
     : env_(env),
       replica_(replica),
       channel_(std::move(channel)),
+      blocks_on_the_way_(blocks_on_the_way),
       hooks_(std::move(hooks)),
       self_(std::make_shared<Receiver*>(this)),
       alive_(env.now()) {
@@ -51,9 +71,15 @@ void Receiver::hello(const Hello& hello) {
 }
 
 void Receiver::follow() {
-  told_.received = replica_.commit().closed_end();
-  following_ = true;
+  const log::GroupCommit& commit = replica_.commit();
+  told_.received = commit.closed_end();
+  if (!flows_) {
+    end_ = commit.closed_end();
+    epoch_ = commit.epoch();
+  }
+  flows_ = following_ = true;
   channel_->send(encode_message(Follow{told_.received}));
+  advance();
 }
 
 void Receiver::want_hand_over() {
@@ -63,33 +89,46 @@ void Receiver::want_hand_over() {
 void Receiver::received(Bytes bytes) {
   if (*self_ == nullptr) return;
   alive_ = env_.now();
-  const Result<Message> message = decode_message(bytes);
+  Result<Message> message = decode_message(bytes);
   if (!message) return broken(message.error().message.c_str());
-  if (const auto* welcome = std::get_if<Welcome>(&*message); welcome != nullptr && !following_)
+  if (const auto* welcome = std::get_if<Welcome>(&*message); welcome != nullptr && !flows_ && !copying_) {
+    has_flow_ = welcome->version >= protocol_version_flow;
     return hooks_.welcomed(*welcome);
+  }
   if (const auto* refused = std::get_if<Refused>(&*message)) return hooks_.refused(refused->why);
-  if (const auto* blocks = std::get_if<Blocks>(&*message); blocks != nullptr && (following_ || copying_))
-    return take(*blocks);
-  if (const auto* rows = std::get_if<Rows>(&*message); rows != nullptr && copying_) return take(*rows);
-  if (!following_ && std::get_if<Beacon>(&*message) != nullptr) return;
-  if (!following_) return broken("a message that makes no sense now");
-  if (const auto* batch = std::get_if<Batch>(&*message)) return take(*batch);
-  if (const auto* following = std::get_if<Following>(&*message)) {
-    live_ = following->live;
-  } else if (const auto* beacon = std::get_if<Beacon>(&*message)) {
+  if (flows_ || copying_) {
+    if (const auto* blocks = std::get_if<Blocks>(&*message)) return take(*blocks);
+    if (const auto* rows = std::get_if<Rows>(&*message)) return take(*rows);
+    if (const auto* following = std::get_if<Following>(&*message)) {
+      flows_ = true;
+      live_ = following->live;
+      return;
+    }
+  }
+  if (flows_) {
+    if (const auto* batch = std::get_if<Batch>(&*message)) return take(*batch);
+    if (const auto* stale = std::get_if<Stale>(&*message)) return take(*stale);
+    if (auto* dead = std::get_if<Dead>(&*message)) return take(std::move(*dead));
+  }
+  if (following_) return received_following(*message);
+  if (std::get_if<Beacon>(&*message) == nullptr) broken("a message that makes no sense now");
+}
+
+void Receiver::received_following(const Message& message) {
+  if (const auto* beacon = std::get_if<Beacon>(&message)) {
     heard_ = env_.now();
     time_ = beacon->time;
     log::GroupCommit& commit = replica_.commit();
     commit.mirrored(std::min(beacon->durable, commit.closed_end()));
-  } else if (const auto* frozen = std::get_if<Frozen>(&*message)) {
+  } else if (const auto* frozen = std::get_if<Frozen>(&message)) {
     frozen_ = frozen->at;
-  } else if (const auto* want = std::get_if<WantBlocks>(&*message)) {
+  } else if (const auto* want = std::get_if<WantBlocks>(&message)) {
     take(*want);
-  } else if (std::get_if<InSync>(&*message) != nullptr) {
+  } else if (std::get_if<InSync>(&message) != nullptr) {
     hooks_.in_sync();
-  } else if (std::get_if<HandOver>(&*message) != nullptr) {
+  } else if (std::get_if<HandOver>(&message) != nullptr) {
     hooks_.handed_over();
-  } else if (const auto* legacy = std::get_if<Legacy>(&*message)) {
+  } else if (const auto* legacy = std::get_if<Legacy>(&message)) {
     hooks_.left(legacy->bytes);
   } else {
     broken("a message that makes no sense now");
@@ -99,96 +138,129 @@ void Receiver::received(Bytes bytes) {
 // ------------------------------------------------------------------------------------------------ batches
 
 void Receiver::take(const Batch& batch) {
-  const log::GroupCommit& commit = replica_.commit();
-  const Lsn start = pending_.empty() ? commit.closed_end() : pending_.back().end;
-  const Epoch epoch = pending_.empty() ? commit.epoch() : pending_.back().epoch;
-  if (batch.start != start || batch.epoch < epoch || batch.payload.empty())
+  if (batch.start != end_ || batch.epoch < epoch_ || batch.payload.empty())
     return broken("a batch that does not continue the log");
-  const Result<std::vector<NamedBlocks>> named = replica_.named_blocks(batch.payload);
-  if (!named) return broken(named.error().message.c_str());
-  pending_.push_back({.end = start + Lsn(log::batch_bytes(batch.payload.size())),
+  end_ += Lsn(log::batch_bytes(batch.payload.size()));
+  epoch_ = batch.epoch;
+  pending_.push_back({.end = end_,
                       .epoch = batch.epoch,
-                      .payload = ByteVector(batch.payload.begin(), batch.payload.end())});
-  lack(*named);
+                      .payload = ByteVector(batch.payload.begin(), batch.payload.end()),
+                      .rows = {},
+                      .dead = std::exchange(dead_, {})});
   advance();
 }
 
-// Of what has come last.
-void Receiver::lack(const std::vector<NamedBlocks>& named) {
-  if (named.empty() || planted("a mirror does not wait for the blocks that a batch names")) return;
-  const uint64_t number = first_pending_ + pending_.size() - 1;
-  for (const NamedBlocks& blocks : named) lack(blocks.first, blocks.crcs, number);
-  pending_.back().written = std::max<uint64_t>(written_, 1);
+void Receiver::take(Dead dead) {
+  if (std::ranges::any_of(dead.ranges, [](const Dead::Range& r) { return r.count == 0; }))
+    return broken("blocks that cannot be");
+  dead_.assign(dead.ranges.begin(), dead.ranges.end());
+}
+
+void Receiver::lack_next() {
+  while (looked_at_ < pending_.size() && missing_.size() < missing_max) {
+    Pending& batch = pending_[looked_at_];
+    const Result<std::vector<NamedBlocks>> named =
+        batch.rows ? replica_.named_blocks(*batch.rows) : replica_.named_blocks(batch.payload);
+    if (!named) return broken(named.error().message.c_str());
+    const uint64_t number = first_pending_ + looked_at_++;
+    if (named->empty() || planted("a mirror does not wait for the blocks that a batch names")) continue;
+    for (const NamedBlocks& blocks : *named) lack(blocks, batch, number);
+    batch.dead = {};
+    batch.written = std::max<uint64_t>(written_, 1);
+  }
+}
+
+// They come in the order in which the batch names them.
+bool Receiver::is_dead(Pending& batch, BlockNo block) {
+  if (batch.dead.empty() || batch.dead.front().first != block) return false;
+  Dead::Range& range = batch.dead.front();
+  range.first += BlockNo(1);
+  if (--range.count == 0) batch.dead.pop_front();
+  return true;
 }
 
 // What of these blocks is not known to be here, the batch waits for. Those that are on their way come by
 // themselves; the others are compared.
-void Receiver::lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batch) {
-  const bool live = following_ && pending_.back().end > live_;
-  BlockNo from;
-  uint32_t count = 0;
-  const auto compare = [&] {
-    if (count != 0) verify(from, count, live);
-    count = 0;
-  };
-  for (size_t i = 0; i < crcs.size(); ++i) {
-    const BlockNo block = first + BlockNo(i);
-    if (known(block)) {
-      compare();
-      continue;
-    }
-    ++pending_.back().missing;
+void Receiver::lack(const NamedBlocks& named, Pending& batch, uint64_t number) {
+  const bool live = flows_ && batch.end > live_;
+  for (size_t i = 0; i < named.crcs.size(); ++i) {
+    const BlockNo block = named.first + BlockNo(i);
+    if (is_dead(batch, block) || known(block)) continue;
+    ++batch.missing;
     Missing& missing = missing_[block];
-    missing.batches.push_back(batch);
-    missing.crc = crcs[i];
-    const bool arrives = std::ranges::any_of(writes_, [&](const Write& w) {
-      return block >= w.first && block < w.first + BlockNo(w.pages.size());
-    });
-    if (arrives) {
-      compare();
-      continue;
+    missing.batches.push_back(number);
+    missing.crc = named.crcs[i];
+    missing.live = live;
+    const auto arrives = arriving_.find(block);
+    if (arrives == arriving_.end() || arrives->second.stale) queue(block, missing);
+  }
+}
+
+void Receiver::queue(BlockNo block, Missing& missing) {
+  if (!missing.counted && !std::exchange(missing.queued, true)) append(comparisons_, block);
+}
+
+// Of what is queued, that which has not come meanwhile.
+void Receiver::compare_next() {
+  while (!comparisons_.empty() && under_way_ < blocks_on_the_way_) {
+    const Range range = comparisons_.front();
+    comparisons_.pop_front();
+    std::vector<Range> needed;
+    for (uint32_t i = 0; i < range.count; ++i) {
+      const BlockNo block = range.first + BlockNo(i);
+      const auto missing = missing_.find(block);
+      if (missing == missing_.end() || !std::exchange(missing->second.queued, false)) continue;
+      const auto arrives = arriving_.find(block);
+      if (arrives != arriving_.end() && !arrives->second.stale) continue;
+      missing->second.counted = true;
+      ++under_way_;
+      append(needed, block);
     }
-    if (count++ == 0) from = block;
-    if (count == blocks_per_message) compare();
+    for (const Range& r : needed) compare(r);
   }
-  compare();
 }
 
-// Reads what this blade has, and compares. `live`: the primary has sent whatever it has written to these
-// blocks since it wrote what the checksums are of.
-void Receiver::verify(BlockNo first, uint32_t count, bool live) {
-  if (first.value + count > replica_.blocks().capacity()) {
-    for (uint32_t i = 0; i < count; ++i) missing_[first + BlockNo(i)].asked_for = true;
-    return ask(first, count);
+// Reads what this blade has, and compares.
+void Receiver::compare(const Range& range) {
+  if (range.first.value + range.count > replica_.blocks().capacity()) {
+    for (uint32_t i = 0; i < range.count; ++i) missing_[range.first + BlockNo(i)].asked_for = true;
+    return ask(range);
   }
-  auto pages = std::make_shared<std::vector<PageRef>>(count);
-  replica_.blocks().own().read(
-      first, *pages, [this, self = self_, first, count, live, pages](Result<void> read) {
-        if (*self == nullptr) return;
-        ++written_;          // what was read may not be stable either
-        uint32_t wrong = 0;  // in a row, up to block i
-        const auto ask_for_wrong = [&](uint32_t end) {
-          if (wrong != 0) ask(first + BlockNo(end - wrong), wrong);
-          wrong = 0;
-        };
-        for (uint32_t i = 0; i < count; ++i) {
-          const BlockNo block = first + BlockNo(i);
-          const auto it = missing_.find(block);
-          if (it != missing_.end() && read && crc32c((*pages)[i].bytes()) == it->second.crc)
-            there(block, live);
-          else if (it != missing_.end() && !std::exchange(it->second.asked_for, true)) {
-            ++wrong;
-            continue;
-          }
-          ask_for_wrong(i);
-        }
-        ask_for_wrong(count);
-        advance();
-      });
+  auto pages = std::make_shared<std::vector<PageRef>>(range.count);
+  replica_.blocks().own().read(range.first, *pages,
+                               [this, self = self_, first = range.first, pages](Result<void> read) {
+                                 if (*self == nullptr) return;
+                                 if (!read) pages->assign(pages->size(), PageRef());
+                                 compared(first, *pages);
+                                 advance();
+                               });
 }
 
-void Receiver::ask(BlockNo first, uint32_t count) {
-  channel_->send(encode_message(WantBlocks{first, count}));
+// `pages`: null where a block could not be read.
+void Receiver::compared(BlockNo first, std::span<const PageRef> pages) {
+  ++written_;  // what was read may not be stable either
+  std::vector<Range> wrong;
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const BlockNo block = first + BlockNo(i);
+    const auto it = missing_.find(block);
+    if (it == missing_.end() || !it->second.counted || it->second.asked_for) continue;
+    // What is being written over it may be older, or newer, than what was read.
+    const auto arrives = arriving_.find(block);
+    if (arrives != arriving_.end() && !arrives->second.stale) {  // it has come by itself
+      it->second.counted = false;
+      --under_way_;
+    } else if (arrives == arriving_.end() && pages[i] && pages[i].crc() == it->second.crc) {
+      there(block, it->second.live);
+    } else {
+      it->second.asked_for = true;
+      append(wrong, block);
+    }
+  }
+  for (const Range& range : wrong) ask(range);
+}
+
+void Receiver::ask(const Range& range) {
+  channel_->send(encode_message(WantBlocks{range.first, range.count}));
 }
 
 // Whether what has come for a block that was asked for, and is not what the batches that wait for it name, is
@@ -215,25 +287,48 @@ void Receiver::there(BlockNo block, bool known) {
     --batch.missing;
     batch.written = written_;
   }
+  if (it->second.counted) --under_way_;
   missing_.erase(it);
 }
 
 // ------------------------------------------------------------------------------------------------- blocks
 
+void Receiver::now_old(BlockNo block) {
+  if (known(block)) known_[block.value] = false;
+}
+
 void Receiver::take(const Blocks& blocks) {
   if (blocks.first.value == 0 || blocks.first.value > UINT64_MAX / 2) return broken("blocks that cannot be");
   Write write{blocks.first, {}};
-  // What is here is old from now on.
-  for (uint64_t i = 0; i < blocks.content.size() / block_bytes; ++i)
-    if (known(blocks.first + BlockNo(i)) && !planted("a block that is on its way counts as being there"))
-      known_[blocks.first.value + i] = false;
   for (size_t at = 0; at < blocks.content.size(); at += block_bytes) {
+    const BlockNo block = blocks.first + BlockNo(at / block_bytes);
+    if (!planted("a block that is on its way counts as being there")) now_old(block);
+    Arriving& arriving = arriving_[block];
+    ++arriving.writes;
+    arriving.stale = false;
     PageRef page = make_page();
     std::memcpy(page.mutable_bytes().data(), blocks.content.data() + at, block_bytes);
     write.pages.push_back(std::move(page));
   }
   writes_.push_back(std::move(write));
-  if (!writing_) write_next();
+  write_next();
+}
+
+void Receiver::take(const Stale& stale) {
+  if (stale.first.value == 0 || stale.count == 0 || stale.count > stale_max ||
+      stale.first.value > UINT64_MAX / 2)
+    return broken("blocks that cannot be");
+  for (uint64_t i = 0; i < stale.count; ++i) {
+    const BlockNo block = stale.first + BlockNo(i);
+    if (!planted("what a mirror is only told of is not old")) now_old(block);
+    if (const auto it = arriving_.find(block); it != arriving_.end()) it->second.stale = true;
+    // It does not come by itself any more.
+    if (const auto it = missing_.find(block); it != missing_.end()) {
+      it->second.live = false;
+      queue(block, it->second);
+    }
+  }
+  advance();
 }
 
 // The primary cannot read a block of its own. What cannot be read here is sent as zeros: its checksum tells.
@@ -249,83 +344,136 @@ void Receiver::take(const WantBlocks& want) {
                                });
 }
 
-// One after another: so the last one to come is the last one to be written.
+// Those of the same block one after another: so the last one to come is the last one to be written.
 void Receiver::write_next() {
-  if (writes_.empty()) return;
-  writing_ = true;
-  const Write& write = writes_.front();
   MirroredBlocks& store = replica_.blocks();
-  if (write.first.value + write.pages.size() > store.capacity()) {
-    store.grow([this, self = self_](Result<void> grown) {
+  while (!writes_.empty() && being_written_.size() < writes_max && !growing_) {
+    const Range range{writes_.front().first, static_cast<uint32_t>(writes_.front().pages.size())};
+    const bool waits = std::ranges::any_of(being_written_, [&](const Range& r) {
+      return r.first < range.first + BlockNo(range.count) && range.first < r.first + BlockNo(r.count);
+    });
+    if (waits) return;
+    if (range.first.value + range.count > store.capacity()) {
+      growing_ = true;
+      return store.grow([this, self = self_](Result<void> grown) {
+        if (*self == nullptr) return;
+        if (!grown) return fail(std::move(grown).error());
+        growing_ = false;
+        write_next();
+      });
+    }
+    auto write = std::make_shared<Write>(std::move(writes_.front()));
+    writes_.pop_front();
+    being_written_.push_back(range);
+    store.write(write->first, write->pages, [this, self = self_, write](Result<void> ended) {
       if (*self == nullptr) return;
-      if (!grown) return fail(std::move(grown).error());
+      if (!ended) return fail(std::move(ended).error());
+      written(*write);
+      advance();
       write_next();
     });
-    return;
   }
-  store.write(write.first, write.pages, [this, self = self_](Result<void> written) {
-    if (*self == nullptr) return;
-    if (!written) return fail(std::move(written).error());
-    const Write ended = std::move(writes_.front());
-    writes_.pop_front();
-    writing_ = false;
-    ++written_;
-    for (size_t i = 0; i < ended.pages.size(); ++i) {
-      const BlockNo block = ended.first + BlockNo(i);
-      const auto it = missing_.find(block);
-      // Of what came by itself no checksum is needed.
-      const bool asked_for = it != missing_.end() && it->second.asked_for;
-      const uint32_t crc = asked_for ? ended.pages[i].crc() : 0;
-      if (asked_for && it->second.crc != crc && doubtful(it->second, crc))
-        ask(block, 1);
-      else
-        there(block, following_);
+}
+
+void Receiver::written(const Write& write) {
+  being_written_.erase(std::ranges::find_if(being_written_, [&](const Range& r) {
+    return r.first == write.first && r.count == write.pages.size();
+  }));
+  ++written_;
+  taken_ += write.pages.size();
+  std::vector<Range> again;
+  for (size_t i = 0; i < write.pages.size(); ++i) {
+    const BlockNo block = write.first + BlockNo(i);
+    const auto arriving = arriving_.find(block);
+    if (--arriving->second.writes != 0) continue;  // something newer is on its way
+    const bool stale = arriving->second.stale;
+    arriving_.erase(arriving);
+    const auto it = missing_.find(block);
+    if (stale) {  // what was asked for has come, and is old already
+      if (it != missing_.end() && it->second.asked_for) append(again, block);
+      continue;
     }
-    advance();
-    write_next();
-  });
+    // Of what came by itself no checksum is needed.
+    const bool asked_for = it != missing_.end() && it->second.asked_for;
+    const uint32_t crc = asked_for ? write.pages[i].crc() : 0;
+    if (asked_for && it->second.crc != crc && doubtful(it->second, crc))
+      append(again, block);
+    else
+      there(block, flows_);
+  }
+  for (const Range& range : again) ask(range);
+  if (!has_flow_ || (taken_ - told_taken_ < taken_step && !arriving_.empty())) return;
+  told_taken_ = taken_;
+  channel_->send(encode_message(Taken{taken_}));
 }
 
 // ------------------------------------------------------------------------------------------------ a copy
 
 void Receiver::copy() {
-  copying_ = true;
+  copying_ = rows_asked_for_ = true;
   channel_->send(encode_message(WantRows{true, {}}));
 }
 
 void Receiver::take(const Rows& rows) {
-  const Result<std::vector<NamedBlocks>> named = replica_.named_blocks(rows);
-  if (!named || !pending_.empty()) return broken("rows that were not asked for, or are invalid");
-  pending_.push_back({.end = {}, .epoch = {}, .payload = {}, .rows = rows});
-  lack(*named);
+  if (!std::exchange(rows_asked_for_, false)) return broken("rows that were not asked for");
+  if (!flows_) end_ = copied_end_ = rows.read_from;
+  pending_.push_back({.end = {}, .epoch = {}, .payload = {}, .rows = rows, .dead = {}});
   advance();
 }
 
-// Their blocks are there.
+// The first one of pending_, of which all blocks are there.
 void Receiver::write_rows() {
-  copying_ = false;  // until they are written no more can come
-  const Rows& rows = *pending_.front().rows;
-  replica_.copy_rows(rows, [this, self = self_](Result<void> written) {
+  copying_some_ = true;
+  replica_.copy_rows(*pending_.front().rows, [this, self = self_](Result<void> written) {
     if (*self == nullptr) return;
     if (!written) return fail(std::move(written).error());
-    const Rows ended = *std::move(pending_.front().rows);
-    pending_.pop_front();
-    ++first_pending_;
-    if (!ended.upto.empty()) {
-      copying_ = true;
-      channel_->send(encode_message(WantRows{false, ended.upto}));
-      return;
+    copying_some_ = false;
+    const ByteVector upto = std::move(pending_.front().rows->upto);
+    pop_pending();
+    if (upto.empty()) {
+      copying_ = false;
+      return hooks_.copied(copied_end_);
     }
-    hooks_.copied(ended.read_from);
+    rows_asked_for_ = true;
+    channel_->send(encode_message(WantRows{false, upto}));
+    advance();
+  });
+}
+
+// The same of batches, while rows are being copied: as many as are ready.
+void Receiver::copy_batches() {
+  PERDURE_MARK("a batch is copied along with the rows");
+  copying_some_ = true;
+  std::vector<Bytes> payloads;
+  size_t bytes = 0;
+  for (size_t i = 0; i < looked_at_ && bytes < copied_bytes_max; ++i) {
+    const Pending& next = pending_[i];
+    if (next.rows || next.missing != 0 || next.written > flushed_) break;
+    payloads.emplace_back(next.payload);
+    bytes += next.payload.size();
+  }
+  replica_.copy_batches(payloads, [this, self = self_, count = payloads.size()](Result<void> written) {
+    if (*self == nullptr) return;
+    if (!written) return fail(std::move(written).error());
+    copying_some_ = false;
+    copied_end_ = pending_[count - 1].end;
+    for (size_t i = 0; i < count; ++i) pop_pending();
+    channel_->send(encode_message(Ack{0, copied_end_, {}, {}, fit_}));
+    advance();
   });
 }
 
 // ------------------------------------------------------------------------------------------ acknowledgement
 
 void Receiver::advance() {
-  while (!pending_.empty() && pending_.front().missing == 0) {
+  lack_next();
+  if (*self_ == nullptr) return;
+  compare_next();
+  while (looked_at_ != 0 && pending_.front().missing == 0 && !copying_some_) {
     if (pending_.front().written > flushed_) return flush();
     if (pending_.front().rows) return write_rows();
+    if (copying_) return copy_batches();
+    if (!following_) return;  // it is being loaded
     // This blade's ring must have room for it: a checkpoint makes some, of what the primary says is durable.
     const Pending& next = pending_.front();
     if (log::batch_bytes(next.payload.size()) > replica_.commit().room()) {
@@ -333,11 +481,16 @@ void Receiver::advance() {
       return;
     }
     const Pending batch = std::move(pending_.front());
-    pending_.pop_front();
-    ++first_pending_;
+    pop_pending();
     if (Result<void> redone = replica_.redo_batch(batch.payload, batch.epoch); !redone)
       return fail(std::move(redone).error());
   }
+}
+
+void Receiver::pop_pending() {
+  pending_.pop_front();
+  ++first_pending_;
+  --looked_at_;
 }
 
 void Receiver::flush() {

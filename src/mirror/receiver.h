@@ -4,10 +4,13 @@
 // It redoes a batch only when this blade has every block that the batch's extents name, on stable storage. A
 // block is here if it has come over this channel; otherwise it is read, and compared with its checksum; and
 // if it is not what it should be, it is asked for. So it does not matter what was written while nobody
-// listened, nor what this blade's disk has lost or kept: what this blade's log names is there.
+// listened, nor what this blade's disk has lost or kept: what this blade's log names is there. What is
+// compared or asked for at a time is bounded, and so is what is on its way (Taken).
 //
 // Thread: the vserver's loop.
 #pragma once
+
+#include <absl/container/flat_hash_map.h>
 
 #include <deque>
 #include <map>
@@ -33,7 +36,9 @@ class Receiver {
     std::function<void()> broken;       // the channel is closed, or what comes from it makes no sense
     std::function<void(Error)> failed;  // this blade cannot redo it: what it has is of no use any more
   };
-  Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, Hooks hooks);
+  // No more than about so many blocks are being read or asked for at a time.
+  Receiver(env::Env& env, Replica& replica, std::unique_ptr<Channel> channel, size_t blocks_on_the_way,
+           Hooks hooks);
   ~Receiver();
 
   // Nothing more is done or called; it is about to be destroyed.
@@ -60,60 +65,102 @@ class Receiver {
     Epoch epoch;
     ByteVector payload;
     std::optional<Rows> rows;
-    size_t missing = 0;    // blocks
-    uint64_t written = 0;  // it needs a flush that began after so many block writes; 0: it names none
+    std::deque<Dead::Range> dead;  // what it names, and nobody needs
+    size_t missing = 0;            // blocks
+    uint64_t written = 0;          // it needs a flush that began after so many block writes; 0: it names none
   };
-  // A block that a batch waits for.
+  // A block that a batch waits for. It is on its way by itself, or it is to be compared, or asked for.
   struct Missing {
     std::vector<uint64_t> batches;  // numbers of Pending
     uint32_t crc = 0;
+    bool live = false;     // the primary has sent, or told of, what it has written to it since
+    bool queued = false;   // in comparisons_
+    bool counted = false;  // in under_way_: it is being read or was asked for
     bool asked_for = false;
     std::optional<uint32_t> came;  // what was asked for, and is something else
     unsigned came_alike = 0;       // so often in succession
   };
-  void received(Bytes message);
+  // A block that has come and is not written yet.
+  struct Arriving {
+    uint32_t writes = 0;
+    bool stale = false;  // the primary has written something newer, which has not come
+  };
+  struct Range {
+    BlockNo first;
+    uint32_t count = 0;
+  };
+  struct Write {
+    BlockNo first;
+    std::vector<PageRef> pages;
+  };
+  void received(Bytes bytes);
+  void received_following(const Message& message);
   void take(const Batch& batch);
   void take(const Rows& rows);
-  void lack(const std::vector<NamedBlocks>& named);
-  void write_rows();
+  void take(Dead dead);
   void take(const Blocks& blocks);
+  void take(const Stale& stale);
   void take(const WantBlocks& want);
-  void lack(BlockNo first, std::span<const uint32_t> crcs, uint64_t batch);
-  void verify(BlockNo first, uint32_t count, bool live);
-  void ask(BlockNo first, uint32_t count);
+  void lack_next();
+  static bool is_dead(Pending& batch, BlockNo block);
+  void lack(const NamedBlocks& named, Pending& batch, uint64_t number);
+  void queue(BlockNo block, Missing& missing);
+  void compare_next();
+  void compare(const Range& range);
+  void compared(BlockNo first, std::span<const PageRef> pages);
+  void ask(const Range& range);
   void write_next();
+  void written(const Write& write);
   void there(BlockNo block, bool known);
   static bool doubtful(Missing& missing, uint32_t crc);
+  void write_rows();
+  void copy_batches();
   void advance();
+  void pop_pending();
   void flush();
   bool known(BlockNo block) const { return block.value < known_.size() && known_[block.value]; }
+  void now_old(BlockNo block);
   void broken(const char* why);
   void fail(Error error);
 
   env::Env& env_;
   Replica& replica_;
   std::unique_ptr<Channel> channel_;
+  const size_t blocks_on_the_way_;
   Hooks hooks_;
   std::shared_ptr<Receiver*> self_;  // for callbacks that come when it may be gone
   env::Instant heard_, alive_;
   uint64_t time_ = 0;  // of the last beacon
   Lsn live_ = Lsn(UINT64_MAX);
   std::optional<Lsn> frozen_;  // told, and not yet come to
-  bool following_ = false, copying_ = false;
+  bool has_flow_ = false;      // the primary's version, see Sender
+  bool copying_ = false;
+  bool rows_asked_for_ = false;
+  bool flows_ = false;      // the log comes, and what is written
+  bool following_ = false;  // all rows are there, and the replica is loaded
+  Lsn end_;                 // of what has come of the log
+  Epoch epoch_;
+  Lsn copied_end_;  // of what is in the copy
   bool fit_ = true;
 
   std::deque<Pending> pending_;
-  uint64_t first_pending_ = 0;  // the number of the first one
+  std::deque<Dead::Range> dead_;  // of the next one
+  uint64_t first_pending_ = 0;    // the number of the first one
+  size_t looked_at_ = 0;          // so many of them, for what they lack
   std::map<BlockNo, Missing> missing_;
-  std::vector<bool> known_;  // of each block: this blade has what the primary wrote last
-  struct Write {
-    BlockNo first;
-    std::vector<PageRef> pages;
-  };
-  std::deque<Write> writes_;  // the first one is under way
-  bool writing_ = false;
+  std::deque<Range> comparisons_;  // to be made
+  size_t under_way_ = 0;           // blocks
+  std::vector<bool> known_;        // of each block: this blade has what the primary wrote last
+
+  std::deque<Write> writes_;  // that have not begun
+  std::vector<Range> being_written_;
+  absl::flat_hash_map<BlockNo, Arriving> arriving_;  // of both; never iterated over
+  bool growing_ = false;
   uint64_t written_ = 0, flushed_ = 0;  // block writes that have ended, and that are stable
   bool flushing_ = false;
+  bool copying_some_ = false;            // of pending_, from the first one on
+  bool tells_taken_ = false;             // the primary's version wants it
+  uint64_t taken_ = 0, told_taken_ = 0;  // blocks
   Ack told_;
 };
 

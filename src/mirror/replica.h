@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "env/env.h"
@@ -29,13 +30,18 @@ class Replica {
   virtual bool is_new() = 0;
   // What it has is of no use any more: durably, so that the next start needs a copy.
   virtual void discard(env::Done<void> done) = 0;
-  // Makes the rows behind `behind` up to `upto` (empty: to the end) these.
+  // Makes the rows behind `behind` up to `upto` (empty: to the end) these, but for those that copy_batch()
+  // has made what they are.
   virtual void copy_rows(const Rows& rows, env::Done<void> done) = 0;
+  // While rows are copied: what batches of the log change, wherever it lies.
+  virtual void copy_batches(const std::vector<Bytes>& payloads, env::Done<void> done) = 0;
   // All are there; the log goes on at `read_from`, where it is empty now.
   virtual void end_copy(Lsn read_from, env::Done<void> done) = 0;
-  // Of the primary: the next rows of its checkpoint. From `first` on, its log is kept.
+  // Of the primary: the next rows of its checkpoint. From `first` on, its log is kept, see hold_log().
   virtual void scan_rows(const WantRows& want, env::Done<Rows> done) = 0;
-  virtual void release_log() = 0;
+  // The log from here on is kept, and if that is much, clients are held to half their speed; unless it gets
+  // too much. None: no more than for this blade itself. Cheap.
+  virtual void hold_log(std::optional<Lsn> from) = 0;
 
   // Restoration, up to a standby. Once. What follows may only be called afterwards.
   virtual void load(log::LogRing::Wanted wanted, env::Done<void> done) = 0;
@@ -50,6 +56,8 @@ class Replica {
   // Of a batch that has not been redone; of rows that have not been copied.
   virtual Result<std::vector<NamedBlocks>> named_blocks(Bytes payload) = 0;
   virtual Result<std::vector<NamedBlocks>> named_blocks(const Rows& rows) = 0;
+  // Of the primary: no row names it, and that is durable.
+  virtual bool is_dead(BlockNo block) = 0;
   // See Vserver::redo_batch().
   virtual Result<void> redo_batch(Bytes payload, Epoch epoch) = 0;
   // It is the primary from now on, and answers clients.

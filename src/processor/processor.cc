@@ -20,12 +20,18 @@ Processor::Processor(env::Env& env, state::Database& database, Options options,
 Processor::~Processor() = default;
 
 bool Processor::admits() const {
+  if (paused_) return false;
   if (planted("no room in the log is reserved")) return true;
   return database_.commit().room() > options_.log_reserve_bytes + reserved_bytes_;
 }
 
 bool Processor::admits_jobs() const {
   return database_.commit().room() > options_.log_reserve_bytes / 2 + reserved_bytes_;
+}
+
+void Processor::pause_requests(bool pause) {
+  paused_ = pause;
+  if (requests_wait()) env_.post([] {});  // another turn
 }
 
 void Processor::submit(std::unique_ptr<Transaction> transaction) {
@@ -182,7 +188,7 @@ void Processor::turn() {
     execute_admitted(returned_);
     if (returned_.empty()) execute_admitted(queued_);
   }
-  if (requests_wait() && !admits()) PERDURE_MARK("requests wait for room in the log");
+  if (requests_wait() && !admits() && !paused_) PERDURE_MARK("requests wait for room in the log");
   database_.commit().flush();
   if (!ready_.empty() || (requests_wait() && admits())) env_.post([] {});  // another turn
 }

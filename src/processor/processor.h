@@ -61,7 +61,9 @@ class Processor {
 
   // Executes what is ready, then lets the log write. Called at the end of every turn.
   void turn();
-  // Clients' requests wait for room in the log.
+  // New requests wait until this is called again.
+  void pause_requests(bool pause);
+  // Clients' requests wait for room in the log, or for the end of a pause.
   bool requests_wait() const { return !returned_.empty() || !queued_.empty(); }
   // The tick before which no row is needed by a faulted run (Database::trim_memory).
   uint32_t oldest_fault_tick() const;
@@ -114,6 +116,7 @@ class Processor {
   size_t resuming_ = 0;  // so many of ready_ come before any request: among them are the restored ones
   Epoch epoch_;
   uint64_t last_id_ = 0;
+  bool paused_ = false;
   uint64_t reserved_bytes_ = 0;  // of log room, for requests in flight
   Figures figures_;
 };

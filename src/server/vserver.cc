@@ -198,19 +198,25 @@ Result<void> Vserver::redo_batch(Bytes payload, Epoch epoch) {
   return {};
 }
 
+Result<void> Vserver::for_each_change(Bytes payload,
+                                      const std::function<void(const log::RowChange&)>& change) {
+  for (Bytes rest = payload; !rest.empty();) {
+    const Bytes record = TRY(log::first_record(rest));
+    TRY(log::for_each_change(record, change));
+    rest = rest.subspan(std::min(log::aligned_record_bytes(record.size()), rest.size()));
+  }
+  return {};
+}
+
 Result<std::vector<mirror::NamedBlocks>> Vserver::named_blocks(Bytes payload) {
   std::vector<mirror::NamedBlocks> named;
   bool valid = true;
-  for (Bytes rest = payload; !rest.empty();) {
-    const Bytes record = TRY(log::first_record(rest));
-    TRY(log::for_each_change(record, [&](const log::RowChange& change) {
-      if (change.table != static_cast<uint8_t>(state::TableId::extent) || change.erased) return;
-      fs::ExtentRow row;
-      valid = valid && state::decode(change.row, row);
-      named.push_back({row.block, std::move(row.crcs)});
-    }));
-    rest = rest.subspan(std::min(log::aligned_record_bytes(record.size()), rest.size()));
-  }
+  TRY(for_each_change(payload, [&](const log::RowChange& change) {
+    if (change.table != static_cast<uint8_t>(state::TableId::extent) || change.erased) return;
+    fs::ExtentRow row;
+    valid = valid && state::decode(change.row, row);
+    named.push_back({row.block, std::move(row.crcs)});
+  }));
   if (!valid) return error(ErrorKind::corrupt, "a log batch with an invalid extent");
   return named;
 }

@@ -34,6 +34,7 @@ namespace perdure::server {
 struct VserverOptions {
   Epoch epoch;                        // in which start() serves: greater at each start
   bool paired = false;                // keeps EpochRows
+  size_t rows_copied_at_once = 2048;  // to a follower that needs all of them
   uint64_t memory_bytes = 1U << 30U;  // for tables, pages and dirty data
   fs::DataOptions data{};             // what of it does not follow from memory and log
   Checkpointer::Options checkpoint;
@@ -69,7 +70,10 @@ class Vserver {
   // (GroupCommit::closed_end). An error: it is no such batch, and nothing more may be redone.
   Result<void> redo_batch(Bytes payload, Epoch epoch);
   bool serving() const { return open_; }
-  // The blocks that this batch's extents name, with their checksums. Of a batch that has not been redone.
+  // Of a batch that has not been redone: what it changes, in order; and the blocks that its extents name,
+  // with their checksums.
+  static Result<void> for_each_change(Bytes payload,
+                                      const std::function<void(const log::RowChange&)>& change);
   static Result<std::vector<mirror::NamedBlocks>> named_blocks(Bytes payload);
   // The epochs of a pair's primaries, oldest first, its own included.
   mirror::History history() const;

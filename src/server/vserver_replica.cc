@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "base/mark.h"
+#include "base/planted_bug.h"
 #include "mirror/channel.h"
 
 namespace perdure::server {
@@ -13,9 +15,12 @@ const ByteVector no_copy_key = {std::byte{0xfe}};
 const ByteVector first_key = {std::byte{1}};
 const ByteVector last_key = {std::byte{0xfd}};
 
-constexpr size_t rows_at_once = 2048;
-// A copy keeps no more log when less than this part of the ring is free.
+// For a follower no more log is kept when less than this part of the ring is free. Then it will find out that
+// it has to begin anew.
 constexpr uint64_t free_part = 4;
+// What is kept for it is much when it is more than this; one that is in sync lacks less.
+constexpr uint64_t much_bytes = 4U << 20U;
+constexpr env::Duration slow_slice = std::chrono::milliseconds(10);
 
 // The first key behind `key`.
 ByteVector behind(Bytes key) {
@@ -31,7 +36,7 @@ VserverReplica::VserverReplica(env::Env& env, Vserver::Parts parts, VserverOptio
                                std::move_only_function<void(Error)> failed)
     : env_(env), parts_(std::move(parts)), options_(std::move(options)), failed_(std::move(failed)) {
   options_.paired = true;
-  auto blocks = std::make_unique<mirror::MirroredBlocks>(std::move(parts_.blocks));
+  auto blocks = std::make_unique<mirror::MirroredBlocks>(env, std::move(parts_.blocks));
   blocks_ = blocks.get();
   parts_.blocks = std::move(blocks);
   const Result<store::KeyValues> marker = parts_.store->scan_now(no_copy_key, no_copy_key, 1);
@@ -63,10 +68,18 @@ void VserverReplica::copy_rows(const mirror::Rows& rows, env::Done<void> done) {
   CHECK(needs_copy_ && vserver_ == nullptr);
   std::map<ByteVector, std::optional<ByteVector>> wanted;
   for (const mirror::Rows::Row& row : rows.rows) wanted.emplace(row.key, row.value);
-  // What is there and should not be goes, and what is there as it should be stays.
+  // What the log has changed meanwhile is newer, or will be. Of the rest, what is there and should not be
+  // goes, and what is there as it should be stays.
   const ByteVector last = rows.upto.empty() ? last_key : rows.upto;
+  std::set<ByteVector> newer;
+  while (!changed_.empty() && *changed_.begin() <= last) {
+    wanted.erase(*changed_.begin());
+    newer.insert(changed_.extract(changed_.begin()));
+  }
+  copied_upto_ = last;
   struct Copy {
     store::KvStore& store;
+    std::set<ByteVector> newer;
     std::map<ByteVector, std::optional<ByteVector>> changes;
     ByteVector last;
     env::Done<void> done;
@@ -79,6 +92,7 @@ void VserverReplica::copy_rows(const mirror::Rows& rows, env::Done<void> done) {
                 if (!own) return self->done(std::move(own).error());
                 for (const auto& [key, value] : *own) {
                   ByteVector name(key.begin(), key.end());
+                  if (self->newer.contains(name)) continue;
                   const auto it = self->changes.find(name);
                   if (it == self->changes.end())
                     self->changes.emplace(std::move(name), std::nullopt);
@@ -96,8 +110,34 @@ void VserverReplica::copy_rows(const mirror::Rows& rows, env::Done<void> done) {
               });
     }
   };
-  Copy::compare(std::unique_ptr<Copy>(new Copy{*parts_.store, std::move(wanted), last, std::move(done)}),
+  Copy::compare(std::unique_ptr<Copy>(
+                    new Copy{*parts_.store, std::move(newer), std::move(wanted), last, std::move(done)}),
                 behind(rows.behind));
+}
+
+void VserverReplica::copy_batches(const std::vector<Bytes>& payloads, env::Done<void> done) {
+  CHECK(needs_copy_ && vserver_ == nullptr);
+  std::map<ByteVector, std::optional<ByteVector>> changes;
+  for (const Bytes payload : payloads) {
+    Result<void> read = Vserver::for_each_change(payload, [&](const log::RowChange& change) {
+      ByteVector key = {std::byte{change.table}};
+      key.insert(key.end(), change.key.begin(), change.key.end());
+      std::optional<ByteVector> value;
+      if (!change.erased) value.emplace(change.row.begin(), change.row.end());
+      changes.insert_or_assign(std::move(key), std::move(value));
+    });
+    if (!read)
+      return env_.post([read = std::move(read), done = std::move(done)]() mutable { done(std::move(read)); });
+  }
+  std::vector<store::Change> sorted;
+  for (auto& [key, value] : changes) {
+    if (key > copied_upto_ && !planted("a copy forgets what the log has changed meanwhile")) {
+      PERDURE_MARK("the log changes a row that has not been copied yet");
+      changed_.insert(key);
+    }
+    sorted.push_back({key, std::move(value)});
+  }
+  parts_.store->apply(std::move(sorted), std::nullopt, std::move(done));
 }
 
 void VserverReplica::end_copy(Lsn read_from, env::Done<void> done) {
@@ -112,25 +152,22 @@ void VserverReplica::end_copy(Lsn read_from, env::Done<void> done) {
   });
 }
 
-// The log from the checkpoint on that there is when the copy begins is kept, unless it gets too much: then
-// the follower will find that out, and begin anew.
+// The log from the checkpoint on that there is when the copy begins is kept.
 void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::Rows> done) {
   store::KvStore& store = vserver_->database().store();
   log::LogRing& ring = *vserver_->ring();
   if (want.first) {
     copy_from_ = ring.tail();
     ring.hold(copy_from_);
-  } else if (ring.room() < ring.capacity() / free_part) {
-    ring.hold(std::nullopt);
   }
   store.scan(
-      behind(want.behind), last_key, rows_at_once,
-      [copy_from = copy_from_, from = want.behind,
+      behind(want.behind), last_key, options_.rows_copied_at_once,
+      [at_once = options_.rows_copied_at_once, copy_from = copy_from_, from = want.behind,
        done = std::move(done)](Result<store::KeyValues> found) mutable {
         if (!found) return done(std::move(found).error());
         mirror::Rows rows{.read_from = copy_from, .behind = std::move(from), .upto = {}, .rows = {}};
         size_t bytes = 0;
-        const bool more = found->size() == rows_at_once;
+        const bool more = found->size() == at_once;
         for (const auto& [key, value] : *found) {
           bytes += key.size() + value.size();
           rows.rows.push_back({ByteVector(key.begin(), key.end()), ByteVector(value.begin(), value.end())});
@@ -141,6 +178,27 @@ void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::R
         if (more) rows.upto = rows.rows.back().key;
         done(std::move(rows));
       });
+}
+
+void VserverReplica::hold_log(std::optional<Lsn> from) {
+  log::LogRing& ring = *vserver_->ring();
+  if (ring.room() < ring.capacity() / free_part) from.reset();
+  ring.hold(from);
+  const Lsn end = ring.position();
+  slow_ = from && (end - std::min(*from, end)).value > much_bytes;
+  if (slow_ && !slowing_) slow_down();
+}
+
+// A pause, and as much time without one, again and again.
+void VserverReplica::slow_down() {
+  slowing_ = slow_;
+  if (!slow_) return;
+  PERDURE_MARK("clients are slowed down for a follower");
+  vserver_->processor().pause_requests(true);
+  env_.after(slow_slice, [this] {
+    vserver_->processor().pause_requests(false);
+    env_.after(slow_slice, [this] { slow_down(); });
+  });
 }
 
 Result<std::vector<mirror::NamedBlocks>> VserverReplica::named_blocks(const mirror::Rows& rows) {

@@ -1,6 +1,8 @@
 // VserverReplica: a vserver as a pair sees it (mirror/replica.h). Thread: the loop of its Env.
 #pragma once
 
+#include <set>
+
 #include "fs/data.h"
 #include "mirror/replica.h"
 #include "server/vserver.h"
@@ -20,9 +22,10 @@ class VserverReplica final : public mirror::Replica {
   bool is_new() override { return is_new_; }
   void discard(env::Done<void> done) override;
   void copy_rows(const mirror::Rows& rows, env::Done<void> done) override;
+  void copy_batches(const std::vector<Bytes>& payloads, env::Done<void> done) override;
   void end_copy(Lsn read_from, env::Done<void> done) override;
   void scan_rows(const mirror::WantRows& want, env::Done<mirror::Rows> done) override;
-  void release_log() override { vserver_->ring()->hold(std::nullopt); }
+  void hold_log(std::optional<Lsn> from) override;
   void load(log::LogRing::Wanted wanted, env::Done<void> done) override;
   log::GroupCommit& commit() override { return vserver_->commit(); }
   log::LogRing& ring() override { return *vserver_->ring(); }
@@ -35,6 +38,7 @@ class VserverReplica final : public mirror::Replica {
     return Vserver::named_blocks(payload);
   }
   Result<std::vector<mirror::NamedBlocks>> named_blocks(const mirror::Rows& rows) override;
+  bool is_dead(BlockNo block) override { return !vserver_->fs().data().allocator.used(block); }
   Result<void> redo_batch(Bytes payload, Epoch epoch) override {
     return vserver_->redo_batch(payload, epoch);
   }
@@ -45,6 +49,8 @@ class VserverReplica final : public mirror::Replica {
   }
 
  private:
+  void slow_down();
+
   env::Env& env_;
   Vserver::Parts parts_;  // until it is loaded
   VserverOptions options_;
@@ -52,7 +58,11 @@ class VserverReplica final : public mirror::Replica {
   mirror::MirroredBlocks* blocks_;
   std::unique_ptr<Vserver> vserver_;
   bool needs_copy_ = false, is_new_ = false;
+  bool slow_ = false, slowing_ = false;  // of the primary: its clients
   Lsn copy_from_;  // of the primary: the log behind it belongs to the copy that is being made
+  // Of a copy that is being made here: rows behind those that have been copied that the log has changed.
+  std::set<ByteVector> changed_;
+  ByteVector copied_upto_;
 };
 
 }  // namespace perdure::server

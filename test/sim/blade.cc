@@ -214,6 +214,7 @@ server::VserverOptions Blade::options() const {
   options.clients.courtesy_seconds = p.courtesy_seconds;
   options.clients.owners_per_client_max = p.owners_per_client_max;
   options.data.margin_blocks = p.margin_blocks;
+  options.rows_copied_at_once = p.rows_copied_at_once;
   if (p.hashes_collide) options.clients.hash_mask = 1;
   options.nfs.async_shared_bytes_min = uint64_t{16} * block_bytes;
   options.nfs.async_moved_bytes_min = uint64_t{4} * block_bytes;
@@ -249,6 +250,7 @@ void Blade::join_pair() {
   member_options.self = {name(), world_.random().next() | 1U};
   member_options.peer = number_ == 0 ? "b" : "a";
   member_options.level = static_cast<mirror::Level>(world_.profile().level);
+  member_options.blocks_on_the_way = world_.profile().blocks_on_the_way;
   mirror::Member::Hooks hooks;
   hooks.serving = [this] {
     vserver_ = replica_->vserver();

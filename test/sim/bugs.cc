@@ -109,6 +109,11 @@ const std::vector<Bug>& bugs() {
        true},
       {9, "a block that is on its way counts as being there", "a mirror's log names only blocks that it has",
        "counters", true},
+      {19, "a copy forgets what the log has changed meanwhile", "who is in sync has all that is durable", "",
+       true},
+      {9, "a block in use is told of as dead", "a mirror's log names only blocks that it has", "files", true},
+      {9, "what a mirror is only told of is not old", "a mirror's log names only blocks that it has", "files",
+       true},
   };
   return all;
 }

@@ -67,6 +67,8 @@ void draw_pair(Random& random, Profile& p) {
   p.rot_one_in = 0;
   p.log_bytes = random.pick<uint64_t>({16U << 20U, 64U << 20U});
   p.pair_paths = 1 + random.below(2);
+  p.blocks_on_the_way = size_t{1} << random.below(12);
+  p.rows_copied_at_once = size_t{1} << (2 + random.below(10));
 }
 
 }  // namespace
@@ -94,8 +96,8 @@ std::string describe(const Profile& p) {
       p.io_shuffled ? ", shuffled" : "", p.kv_needs_io_percent, us(p.kv_delay_max), p.kv_error_one_in,
       p.deaths_max, p.death_gap_mean, p.power_cut_percent, p.early_death_percent, us(p.restart_delay_max),
       p.rot_one_in, us(p.clock_jump_max),
-      p.pair ? fmt::format("pair at level {}, {} paths, faults {} us; ", p.level, p.pair_paths,
-                           us(p.pair_fault_gap))
+      p.pair ? fmt::format("pair at level {}, {} paths, {} blocks on the way, faults {} us; ", p.level,
+                           p.pair_paths, p.blocks_on_the_way, us(p.pair_fault_gap))
              : "",
       p.memory_bytes, p.small_steps ? ", small steps," : "", p.log_bytes, p.checkpoint_records_max,
       us(p.checkpoint_interval), p.lease_seconds);

@@ -46,6 +46,8 @@ struct Profile {
   bool pair = false;
   int level = 0;          // mirror::Level
   size_t pair_paths = 1;  // between the blades
+  size_t blocks_on_the_way = 2048;
+  size_t rows_copied_at_once = 2048;
   env::Duration
       pair_fault_gap{};  // between what happens to the links, the arbiter and the processes; 0: nothing
 
