@@ -220,6 +220,10 @@ Epoch LogRing::last_epoch() const {
   return state_->last ? state_->last->epoch : Epoch(0);
 }
 
+Lsn LogRing::trimmed() const {
+  return state_->trimmed;
+}
+
 void LogRing::trim(Lsn tail) {
   CHECK(tail >= state_->trimmed && tail <= state_->position);
   state_->trimmed = tail;

@@ -100,6 +100,7 @@ class LogRing {
   // What is behind `lsn` is kept, whatever is trimmed, until this is called again. None: nothing.
   void hold(std::optional<Lsn> lsn);
   Lsn tail() const;
+  Lsn trimmed() const;  // where the tail is when nothing is held
 
  private:
   explicit LogRing(std::unique_ptr<RingState> state);

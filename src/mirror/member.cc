@@ -14,6 +14,8 @@ constexpr size_t greeting_max = 8;
 // A follower that lacks no more than this is asked to keep up.
 constexpr uint64_t nearly_bytes = 256U << 10U;
 constexpr env::Duration watch_interval = std::chrono::milliseconds(10);
+// A follower that is not in sync is given up, so that nothing is kept for one that is dead.
+constexpr env::Duration follower_silence_max = std::chrono::seconds(5);
 }  // namespace
 
 Member::Member(env::Env& env, Replica& replica, Arbiter& arbiter, Connector& connector, Options options,
@@ -503,7 +505,8 @@ void Member::hello(Channel& from, const Hello& hello) {
     const Start& primary = configuration_.primary;
     if (role_ == Role::mirror && primary.blade == options_.peer && primary != hello.from && hello.loaded)
       return take_over();
-    if (role_ == Role::joining && loaded_ && hello.loaded && both_lost() && !configuration_.has(hello.from)) {
+    if (role_ == Role::joining && loaded_ && hello.loaded && both_lost() && !configuration_.has(hello.from) &&
+        !replica_.blocks().writing()) {
       const Lsn end = replica_.commit().closed_end();
       if (end > hello.log_end || (end == hello.log_end && primary.blade == options_.self.blade)) {
         PERDURE_MARK("both blades were lost: the longer log goes on");
@@ -613,6 +616,10 @@ void Member::settle() {
     if (replaced || silence > options_.drop_after) return drop_mirror();
     if (wants_to_hand_over()) hooks_.hand_over_wanted();
     return;
+  }
+  if (sender_ != nullptr && sender_->silence() > follower_silence_max) {
+    PERDURE_MARK("a follower that is not in sync is given up");
+    retire_sender();
   }
   if (sender_ == nullptr || !sender_->following()) {
     if (required_) require(false);

@@ -111,7 +111,8 @@ void Receiver::received(Bytes bytes) {
     if (auto* dead = std::get_if<Dead>(&*message)) return take(std::move(*dead));
   }
   if (following_) return received_following(*message);
-  if (std::get_if<Beacon>(&*message) == nullptr) broken("a message that makes no sense now");
+  if (std::get_if<Beacon>(&*message) == nullptr) return broken("a message that makes no sense now");
+  if (flows_ && has_flow_) send_copied();  // this blade is well
 }
 
 void Receiver::received_following(const Message& message) {
@@ -166,7 +167,7 @@ void Receiver::lack_next() {
     if (named->empty() || planted("a mirror does not wait for the blocks that a batch names")) continue;
     for (const NamedBlocks& blocks : *named) lack(blocks, batch, number);
     batch.dead = {};
-    batch.written = std::max<uint64_t>(written_, 1);
+    batch.written = written_;
   }
 }
 
@@ -188,11 +189,13 @@ void Receiver::lack(const NamedBlocks& named, Pending& batch, uint64_t number) {
     if (is_dead(batch, block) || known(block)) continue;
     ++batch.missing;
     Missing& missing = missing_[block];
+    // Rows may be older than the batches before them.
+    if (!batch.rows || missing.batches.empty()) {
+      missing.crc = named.crcs[i];
+      missing.live = live;
+    }
     missing.batches.push_back(number);
-    missing.crc = named.crcs[i];
-    missing.live = live;
-    const auto arrives = arriving_.find(block);
-    if (arrives == arriving_.end() || arrives->second.stale) queue(block, missing);
+    if (!arriving_.contains(block) || stale(block)) queue(block, missing);
   }
 }
 
@@ -205,51 +208,58 @@ void Receiver::compare_next() {
   while (!comparisons_.empty() && under_way_ < blocks_on_the_way_) {
     const Range range = comparisons_.front();
     comparisons_.pop_front();
-    std::vector<Range> needed;
+    std::vector<Range> to_compare, to_ask_for;
     for (uint32_t i = 0; i < range.count; ++i) {
       const BlockNo block = range.first + BlockNo(i);
       const auto missing = missing_.find(block);
       if (missing == missing_.end() || !std::exchange(missing->second.queued, false)) continue;
-      const auto arrives = arriving_.find(block);
-      if (arrives != arriving_.end() && !arrives->second.stale) continue;
+      const bool arrives = arriving_.contains(block);
+      if (arrives && !stale(block)) continue;
       missing->second.counted = true;
+      missing->second.asked_for = arrives;  // something old is being written over what could be read
       ++under_way_;
-      append(needed, block);
+      append(arrives ? to_ask_for : to_compare, block);
     }
-    for (const Range& r : needed) compare(r);
+    for (const Range& r : to_ask_for) ask(r);
+    for (const Range& r : to_compare) compare(r);
   }
 }
 
 // Reads what this blade has, and compares.
 void Receiver::compare(const Range& range) {
-  if (range.first.value + range.count > replica_.blocks().capacity()) {
-    for (uint32_t i = 0; i < range.count; ++i) missing_[range.first + BlockNo(i)].asked_for = true;
-    return ask(range);
+  const bool exists = range.first.value + range.count <= replica_.blocks().capacity();
+  const uint64_t reading = ++readings_;
+  for (uint32_t i = 0; i < range.count; ++i) {
+    Missing& missing = missing_[range.first + BlockNo(i)];
+    missing.reading = reading;
+    missing.asked_for = !exists;
   }
+  if (!exists) return ask(range);
   auto pages = std::make_shared<std::vector<PageRef>>(range.count);
   replica_.blocks().own().read(range.first, *pages,
-                               [this, self = self_, first = range.first, pages](Result<void> read) {
+                               [this, self = self_, first = range.first, pages, reading](Result<void> read) {
                                  if (*self == nullptr) return;
                                  if (!read) pages->assign(pages->size(), PageRef());
-                                 compared(first, *pages);
+                                 compared(first, *pages, reading);
                                  advance();
                                });
 }
 
 // `pages`: null where a block could not be read.
-void Receiver::compared(BlockNo first, std::span<const PageRef> pages) {
+void Receiver::compared(BlockNo first, std::span<const PageRef> pages, uint64_t reading) {
   ++written_;  // what was read may not be stable either
   std::vector<Range> wrong;
   for (size_t i = 0; i < pages.size(); ++i) {
     const BlockNo block = first + BlockNo(i);
     const auto it = missing_.find(block);
-    if (it == missing_.end() || !it->second.counted || it->second.asked_for) continue;
+    if (it == missing_.end() || it->second.reading != reading || it->second.asked_for) continue;
     // What is being written over it may be older, or newer, than what was read.
-    const auto arrives = arriving_.find(block);
-    if (arrives != arriving_.end() && !arrives->second.stale) {  // it has come by itself
+    const bool arrives = arriving_.contains(block);
+    if (arrives && !stale(block)) {  // it has come by itself
       it->second.counted = false;
+      it->second.reading = 0;
       --under_way_;
-    } else if (arrives == arriving_.end() && pages[i] && pages[i].crc() == it->second.crc) {
+    } else if (!arrives && pages[i] && pages[i].crc() == it->second.crc) {
       there(block, it->second.live);
     } else {
       it->second.asked_for = true;
@@ -275,7 +285,7 @@ bool Receiver::doubtful(Missing& missing, uint32_t crc) {
 
 // The block is here. `known`: and is what the primary wrote last.
 void Receiver::there(BlockNo block, bool known) {
-  if (known) {
+  if (known && !stale(block)) {
     if (block.value >= known_.size()) known_.resize(std::max(block.value + 1, 2 * known_.size()));
     known_[block.value] = true;
   }
@@ -303,9 +313,8 @@ void Receiver::take(const Blocks& blocks) {
   for (size_t at = 0; at < blocks.content.size(); at += block_bytes) {
     const BlockNo block = blocks.first + BlockNo(at / block_bytes);
     if (!planted("a block that is on its way counts as being there")) now_old(block);
-    Arriving& arriving = arriving_[block];
-    ++arriving.writes;
-    arriving.stale = false;
+    ++arriving_[block];
+    stale_.erase(block);
     PageRef page = make_page();
     std::memcpy(page.mutable_bytes().data(), blocks.content.data() + at, block_bytes);
     write.pages.push_back(std::move(page));
@@ -321,12 +330,9 @@ void Receiver::take(const Stale& stale) {
   for (uint64_t i = 0; i < stale.count; ++i) {
     const BlockNo block = stale.first + BlockNo(i);
     if (!planted("what a mirror is only told of is not old")) now_old(block);
-    if (const auto it = arriving_.find(block); it != arriving_.end()) it->second.stale = true;
+    if (!planted("what a mirror is only told of is not old")) stale_.insert(block);
     // It does not come by itself any more.
-    if (const auto it = missing_.find(block); it != missing_.end()) {
-      it->second.live = false;
-      queue(block, it->second);
-    }
+    if (const auto it = missing_.find(block); it != missing_.end()) queue(block, it->second);
   }
   advance();
 }
@@ -385,12 +391,13 @@ void Receiver::written(const Write& write) {
   for (size_t i = 0; i < write.pages.size(); ++i) {
     const BlockNo block = write.first + BlockNo(i);
     const auto arriving = arriving_.find(block);
-    if (--arriving->second.writes != 0) continue;  // something newer is on its way
-    const bool stale = arriving->second.stale;
+    if (--arriving->second != 0) continue;  // something newer is on its way
     arriving_.erase(arriving);
     const auto it = missing_.find(block);
-    if (stale) {  // what was asked for has come, and is old already
-      if (it != missing_.end() && it->second.asked_for) append(again, block);
+    if (stale(block)) {  // what is there now is old, whatever was read before, or asked for
+      if (it == missing_.end() || !it->second.counted) continue;
+      it->second.asked_for = true;
+      append(again, block);
       continue;
     }
     // Of what came by itself no checksum is needed.
@@ -458,9 +465,13 @@ void Receiver::copy_batches() {
     copying_some_ = false;
     copied_end_ = pending_[count - 1].end;
     for (size_t i = 0; i < count; ++i) pop_pending();
-    channel_->send(encode_message(Ack{0, copied_end_, {}, {}, fit_}));
+    send_copied();
     advance();
   });
+}
+
+void Receiver::send_copied() {
+  channel_->send(encode_message(Ack{0, copied_end_, {}, {}, fit_}));
 }
 
 // ------------------------------------------------------------------------------------------ acknowledgement
@@ -495,14 +506,13 @@ void Receiver::pop_pending() {
 
 void Receiver::flush() {
   if (std::exchange(flushing_, true)) return;
-  replica_.blocks().own().flush(
-      [this, self = self_, upto = std::max<uint64_t>(written_, 1)](Result<void> flushed) {
-        if (*self == nullptr) return;
-        if (!flushed) return fail(std::move(flushed).error());
-        flushing_ = false;
-        flushed_ = upto;
-        advance();
-      });
+  replica_.blocks().own().flush([this, self = self_, upto = written_](Result<void> flushed) {
+    if (*self == nullptr) return;
+    if (!flushed) return fail(std::move(flushed).error());
+    flushing_ = false;
+    flushed_ = upto;
+    advance();
+  });
 }
 
 void Receiver::end_turn() {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <deque>
 #include <map>
@@ -74,16 +75,12 @@ class Receiver {
     std::vector<uint64_t> batches;  // numbers of Pending
     uint32_t crc = 0;
     bool live = false;     // the primary has sent, or told of, what it has written to it since
+    uint64_t reading = 0;  // the number of the read that it is compared with
     bool queued = false;   // in comparisons_
     bool counted = false;  // in under_way_: it is being read or was asked for
     bool asked_for = false;
     std::optional<uint32_t> came;  // what was asked for, and is something else
     unsigned came_alike = 0;       // so often in succession
-  };
-  // A block that has come and is not written yet.
-  struct Arriving {
-    uint32_t writes = 0;
-    bool stale = false;  // the primary has written something newer, which has not come
   };
   struct Range {
     BlockNo first;
@@ -107,7 +104,8 @@ class Receiver {
   void queue(BlockNo block, Missing& missing);
   void compare_next();
   void compare(const Range& range);
-  void compared(BlockNo first, std::span<const PageRef> pages);
+  void compared(BlockNo first, std::span<const PageRef> pages, uint64_t reading);
+  bool stale(BlockNo block) const { return stale_.contains(block); }
   void ask(const Range& range);
   void write_next();
   void written(const Write& write);
@@ -115,6 +113,7 @@ class Receiver {
   static bool doubtful(Missing& missing, uint32_t crc);
   void write_rows();
   void copy_batches();
+  void send_copied();
   void advance();
   void pop_pending();
   void flush();
@@ -154,12 +153,16 @@ class Receiver {
 
   std::deque<Write> writes_;  // that have not begun
   std::vector<Range> being_written_;
-  absl::flat_hash_map<BlockNo, Arriving> arriving_;  // of both; never iterated over
+  absl::flat_hash_map<BlockNo, uint32_t> arriving_;  // blocks of both: so many times. Never iterated over
+  // Blocks of which the primary has written something newer, which has not come. Never iterated over.
+  absl::flat_hash_set<BlockNo> stale_;
   bool growing_ = false;
-  uint64_t written_ = 0, flushed_ = 0;  // block writes that have ended, and that are stable
+  // Block writes that have ended, and that are stable; counted from 1, so that a batch of which everything is
+  // there waits for a flush as well.
+  uint64_t written_ = 1, flushed_ = 0;
+  uint64_t readings_ = 0;
   bool flushing_ = false;
   bool copying_some_ = false;            // of pending_, from the first one on
-  bool tells_taken_ = false;             // the primary's version wants it
   uint64_t taken_ = 0, told_taken_ = 0;  // blocks
   Ack told_;
 };

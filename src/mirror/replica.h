@@ -39,9 +39,9 @@ class Replica {
   virtual void end_copy(Lsn read_from, env::Done<void> done) = 0;
   // Of the primary: the next rows of its checkpoint. From `first` on, its log is kept, see hold_log().
   virtual void scan_rows(const WantRows& want, env::Done<Rows> done) = 0;
-  // The log from here on is kept, and if that is much, clients are held to half their speed; unless it gets
-  // too much. None: no more than for this blade itself. Cheap.
-  virtual void hold_log(std::optional<Lsn> from) = 0;
+  // The log from here on is kept, unless it gets too much; none: no more than for this blade itself. If it is
+  // much, and `may_slow`, clients are held to half their speed. Cheap.
+  virtual void hold_log(std::optional<Lsn> from, bool may_slow) = 0;
 
   // Restoration, up to a standby. Once. What follows may only be called afterwards.
   virtual void load(log::LogRing::Wanted wanted, env::Done<void> done) = 0;

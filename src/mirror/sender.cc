@@ -43,11 +43,19 @@ Sender::~Sender() {
 
 void Sender::retire() {
   if (std::exchange(retired_, true)) return;
-  if (copying_ || flows_) replica_.hold_log(std::nullopt);
+  release_log();
   for (auto& [block, waiting] : std::exchange(asked_for_, {}))
     env_.post([done = std::move(waiting)]() mutable {
       done(error(ErrorKind::io, "the channel to the peer has ended"));
     });
+}
+
+void Sender::release_log() {
+  if (copying_ || flows_) replica_.hold_log(std::nullopt, false);
+}
+
+env::Duration Sender::silence() const {
+  return following_ || (flows_ && has_flow_) ? env_.now() - heard_ : env::Duration();
 }
 
 // Ends with this call, or soon after it.
@@ -65,7 +73,8 @@ void Sender::welcome(const Welcome& welcome) {
 // It begins anew.
 void Sender::refuse(Refused::Why why) {
   refused_ = true;
-  following_ = flows_ = false;
+  release_log();
+  following_ = flows_ = copying_ = false;
   channel_->send(encode_message(Refused{why}));
 }
 
@@ -90,6 +99,7 @@ void Sender::leave(const ByteVector& legacy) {
 
 void Sender::received(Bytes bytes) {
   if (retired_ || refused_) return;
+  heard_ = env_.now();
   const Result<Message> message = decode_message(bytes);
   if (!message) return broken(message.error().message.c_str());
   if (const auto* follow = std::get_if<Follow>(&*message)) return take(*follow);
@@ -124,6 +134,7 @@ void Sender::take(const Follow& follow) {
 
 void Sender::begin_log(Lsn from) {
   flows_ = true;
+  heard_ = env_.now();
   sent_ = ack_.received = needed_ = from;
   live_ = replica_.commit().closed_end();
   channel_->send(encode_message(Following{live_}));
@@ -144,7 +155,7 @@ void Sender::take(const Ack& ack) {
 
 void Sender::pump() {
   if (retired_) return;
-  if (copying_ || flows_) replica_.hold_log(needed_);
+  if (copying_ || flows_) replica_.hold_log(needed_, flows_);
   read_wanted();
   send_log();
   if (following_) tell_frozen();
@@ -243,7 +254,7 @@ void Sender::send_blocks(BlockNo first, std::span<const PageRef> pages, bool wan
 }
 
 void Sender::take(const Taken& taken) {
-  if (!has_flow_ || taken.blocks < blocks_taken_ || taken.blocks > blocks_sent_)
+  if (!has_flow_ || taken.blocks <= blocks_taken_ || taken.blocks > blocks_sent_)
     return broken("a message that makes no sense now");
   blocks_taken_ = taken.blocks;
   while (!on_the_way_.empty() && on_the_way_.front().end <= blocks_taken_) {

@@ -37,6 +37,8 @@ class Sender {
   void refuse(Refused::Why why);
   // It has said where its log ends, and gets what comes behind. One that still copies does not follow yet.
   bool following() const { return following_; }
+  // So long nothing has come from it, though something should.
+  env::Duration silence() const;
   void beacon();
   void in_sync(Epoch epoch);
   void hand_over();
@@ -67,6 +69,7 @@ class Sender {
   void received(Bytes message);
   void take(const Follow& follow);
   void begin_log(Lsn from);
+  void release_log();
   void take(const Ack& ack);
   void take(const Taken& taken);
   void take(const WantBlocks& want);
@@ -96,6 +99,7 @@ class Sender {
   bool copying_ = false, scanning_ = false;
   bool retired_ = false, refused_ = false;
   Lsn sent_, told_frozen_;
+  env::Instant heard_;
   Lsn needed_;  // the log from here on, while copying_ or flows_
   Lsn live_;    // where the log ended when the follower began to follow
   Ack ack_;

@@ -23,8 +23,10 @@ bool Checkpointer::due() const {
   return !requested_.empty() || (offered_ && records != 0) || records > options_.records_max / part ||
          bytes > options_.bytes_max / part ||
          (records != 0 && env_.now() - began_ > 2 * options_.interval / part) ||
-         // A small ring must not fill up, whatever the other limits say.
-         (ring_ != nullptr && bytes != 0 && database_.commit().room() < ring_->capacity() / 4 * part);
+         // A small ring must not fill up, whatever the other limits say. What is held for a follower, no
+         // checkpoint can free.
+         (ring_ != nullptr && bytes != 0 &&
+          (ring_->position() - ring_->trimmed()).value > ring_->capacity() / 4 * (4 - part));
 }
 
 void Checkpointer::turn() {

@@ -15,9 +15,11 @@ const ByteVector no_copy_key = {std::byte{0xfe}};
 const ByteVector first_key = {std::byte{1}};
 const ByteVector last_key = {std::byte{0xfd}};
 
-// For a follower no more log is kept when less than this part of the ring is free. Then it will find out that
-// it has to begin anew.
-constexpr uint64_t free_part = 4;
+// For a follower no more log is kept when less than this part of the ring is free: clients' requests need a
+// quarter of a small one. Then it will find out that it has to begin anew.
+constexpr uint64_t free_eighths = 3;
+// Of rows, together: extents have 4 bytes for each block, and a follower fetches these before it goes on.
+constexpr size_t rows_bytes_max = 128U << 10U;
 // What is kept for it is much when it is more than this; one that is in sync lacks less.
 constexpr uint64_t much_bytes = 4U << 20U;
 constexpr env::Duration slow_slice = std::chrono::milliseconds(10);
@@ -118,14 +120,17 @@ void VserverReplica::copy_rows(const mirror::Rows& rows, env::Done<void> done) {
 void VserverReplica::copy_batches(const std::vector<Bytes>& payloads, env::Done<void> done) {
   CHECK(needs_copy_ && vserver_ == nullptr);
   std::map<ByteVector, std::optional<ByteVector>> changes;
+  bool valid = true;
   for (const Bytes payload : payloads) {
     Result<void> read = Vserver::for_each_change(payload, [&](const log::RowChange& change) {
+      valid = valid && change.table != 0 && std::byte{change.table} < last_key[0];
       ByteVector key = {std::byte{change.table}};
       key.insert(key.end(), change.key.begin(), change.key.end());
       std::optional<ByteVector> value;
       if (!change.erased) value.emplace(change.row.begin(), change.row.end());
       changes.insert_or_assign(std::move(key), std::move(value));
     });
+    if (read && !valid) read = error(ErrorKind::corrupt, "a log batch with rows of an impossible table");
     if (!read)
       return env_.post([read = std::move(read), done = std::move(done)]() mutable { done(std::move(read)); });
   }
@@ -171,7 +176,7 @@ void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::R
         for (const auto& [key, value] : *found) {
           bytes += key.size() + value.size();
           rows.rows.push_back({ByteVector(key.begin(), key.end()), ByteVector(value.begin(), value.end())});
-          if (bytes < mirror::message_bytes_max / 4) continue;
+          if (bytes < rows_bytes_max) continue;
           rows.upto = rows.rows.back().key;
           return done(std::move(rows));
         }
@@ -180,12 +185,12 @@ void VserverReplica::scan_rows(const mirror::WantRows& want, env::Done<mirror::R
       });
 }
 
-void VserverReplica::hold_log(std::optional<Lsn> from) {
+void VserverReplica::hold_log(std::optional<Lsn> from, bool may_slow) {
   log::LogRing& ring = *vserver_->ring();
-  if (ring.room() < ring.capacity() / free_part) from.reset();
+  if (ring.room() < ring.capacity() / 8 * free_eighths) from.reset();
   ring.hold(from);
   const Lsn end = ring.position();
-  slow_ = from && (end - std::min(*from, end)).value > much_bytes;
+  slow_ = may_slow && from && (end - std::min(*from, end)).value > much_bytes;
   if (slow_ && !slowing_) slow_down();
 }
 

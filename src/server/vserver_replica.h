@@ -25,7 +25,7 @@ class VserverReplica final : public mirror::Replica {
   void copy_batches(const std::vector<Bytes>& payloads, env::Done<void> done) override;
   void end_copy(Lsn read_from, env::Done<void> done) override;
   void scan_rows(const mirror::WantRows& want, env::Done<mirror::Rows> done) override;
-  void hold_log(std::optional<Lsn> from) override;
+  void hold_log(std::optional<Lsn> from, bool may_slow) override;
   void load(log::LogRing::Wanted wanted, env::Done<void> done) override;
   log::GroupCommit& commit() override { return vserver_->commit(); }
   log::LogRing& ring() override { return *vserver_->ring(); }

@@ -150,6 +150,10 @@ class Blade:
         """Of a server that is no blade of a pair, too."""
         return "vserver" in self._json("status")
 
+    def finished(self):
+        """Transactions, since its server began to serve."""
+        return self._json("status").get("transactions", {}).get("finished", 0)
+
     def last_messages(self):
         text = self.messages.read_text(errors="replace") if self.messages.exists() else ""
         return f"---- {self.name}\n" + "\n".join(text.splitlines()[-25:])
@@ -256,6 +260,20 @@ class Pair:
             before = now
             time.sleep(1)
         raise PairError("the pair does not come to rest\n" + self.last_messages())
+
+    def compare(self):
+        """Both blades, dead at the same time and without work: consistent, and the same. (primary, mirror, tables)"""
+        primary, mirror = self.wait_quiet()
+        pids = [blade.process() for blade in (primary, mirror)]
+        for blade in (primary, mirror):
+            blade.guardian.kill()
+        for blade, pid in zip((primary, mirror), pids):
+            blade.bury(pid)
+        found = [blade.run("check", str(blade.data), "--data", "--digest").stdout for blade in (primary, mirror)]
+        digests = [[line for line in text.splitlines() if line.startswith("digest")] for text in found]
+        if digests[0] != digests[1] or not digests[0]:
+            raise PairError("the blades' rows differ:\n" + "\n".join(sorted(set(digests[0]) ^ set(digests[1]))))
+        return primary, mirror, len(digests[0])
 
     def last_messages(self):
         return "\n".join(blade.last_messages() for blade in self.blades)

@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "crash")]
 
 import cost
+import returning
 from blades import Pair, PairError
 from failures import KINDS
 from figures import distribution
@@ -126,7 +127,7 @@ class Test:
             self.round(number, todo[begin:begin + FAILURES_PER_ROUND])
         if self.linux:
             self.linux.finish()
-        primary, mirror = self.compare()
+        primary, mirror, self.compared = self.pair.compare()
         self.dissolve(primary, mirror)
 
     def round(self, number, kinds):
@@ -157,21 +158,6 @@ class Test:
             self.pauses.setdefault(kind, []).append(longest / 1e6)
             if longest > 1e9:
                 say(f"  {kind}: a pause of {longest / 1e6:.0f} ms")
-
-    def compare(self):
-        """Both blades, dead at the same time and without work: consistent, and the same."""
-        primary, mirror = self.pair.wait_quiet()
-        pids = [blade.process() for blade in (primary, mirror)]
-        for blade in (primary, mirror):
-            blade.guardian.kill()
-        for blade, pid in zip((primary, mirror), pids):
-            blade.bury(pid)
-        found = [blade.run("check", str(blade.data), "--data", "--digest").stdout for blade in (primary, mirror)]
-        digests = [[line for line in text.splitlines() if line.startswith("digest")] for text in found]
-        if digests[0] != digests[1] or not digests[0]:
-            raise PairError("the blades' rows differ:\n" + "\n".join(sorted(set(digests[0]) ^ set(digests[1]))))
-        self.compared = len(digests[0])
-        return primary, mirror
 
     def dissolve(self, primary, mirror):
         """The primary goes on alone, as a server that knows nothing of a pair. Its data are the same."""
@@ -266,6 +252,9 @@ def main():
     option("--depth", type=int, default=4, help="requests at a time on each of them")
     option("--cost", type=int, default=0, metavar="RUNS",
            help="instead: what a mirror costs, at each level, in ratio to a blade alone")
+    option("--away", type=int, default=0, metavar="SECONDS",
+           help="instead: a mirror is away for so long, and comes back, while clients work as fast as they can")
+    option("--workloads", default=",".join(returning.WORKLOADS), help="of --away, with commas")
     option("--paths", type=int, default=1, choices=[1, 2], help="between the blades; the second one is the clients' network")
     option("--tls-arbiter", action="store_true", help="etcd is reached by https, with certificates on both ends")
     option("--ipv6", action="store_true", help="the client connects to the vserver's IPv6 address")
@@ -283,6 +272,8 @@ def main():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="perdure-pair."))
     if options.cost:
         return cost.main(options, directory)
+    if options.away:
+        return returning.main(options, directory)
     if options.failures == 0:
         demonstrate(options, directory)
         shutil.rmtree(directory)
