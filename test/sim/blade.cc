@@ -90,8 +90,13 @@ std::optional<env::Damage> Blade::damages(const std::string& path) {
 bool Blade::has_twin() const {
   const mirror::Configuration& configuration = world_.pair_net().configuration().configuration;
   const mirror::Member* peer = world_.blade(1 - number_).member();
-  return !configuration.alone() && configuration.has(member_->self()) && peer != nullptr &&
-         configuration.has(peer->self());
+  if (configuration.alone() || !configuration.has(member_->self()) || peer == nullptr ||
+      !configuration.has(peer->self()))
+    return false;
+  // What a primary writes while nobody listens, or only tells its mirror of, is on its own disk alone.
+  const mirror::Sender* sender = member_->sender();
+  return member_->role() != mirror::Member::Role::primary ||
+         (sender != nullptr && sender->following() && !sender->full());
 }
 
 void Blade::heal() {

@@ -10,7 +10,8 @@
 // writes and flushes may be slow, fail, or end in another order than they were asked for; there may be no
 // space where a file is to grow, or in the checkpoint store; reads may give wrong bytes once. Blocks may be
 // damaged for a while: written to a wrong place over others, with a bit that has flipped, or unreadable (of a
-// pair only as long as both are in sync: a mirror that joins takes over what there is). A bit of the log may
+// pair only as long as both are in sync, and of a primary only what it sends to its mirror: a mirror takes
+// over what there is when it gets a block later). A bit of the log may
 // flip while the process is down: then it must refuse to start, and does start when the bit was put back (no
 // power cut strikes in between: it could take away the later batch that proves the damaged one to have been
 // durable). The wall clock may jump. Not injected, because one blade alone cannot survive it: durable data
