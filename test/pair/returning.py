@@ -33,7 +33,7 @@ class Service:
 
 
 def measure(options, network, directory, workload):
-    """(per second as a pair, alone, until it is in sync; seconds until then)"""
+    """(per second as a pair, alone, until it is in sync; seconds until then). A pair's speed is taken before and after."""
     directory.mkdir()
     pair = Pair(options.server, network, directory, options.durability, paths=options.paths)
     client = None
@@ -41,7 +41,7 @@ def measure(options, network, directory, workload):
         pair.wait_in_sync()
         primary, mirror = pair.primary()
         client = subprocess.Popen(
-            network.within("c", [options.server, "bench", "--workload", workload, "--server", f"{VSERVER}:2049", "--seconds", "100000",
+            network.within("c", [options.server, "bench", "--workload", workload, "--server", f"{VSERVER}:2049", "--seconds", "86400",
                                  *SHAPE]),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(WARM_UP_SECONDS)
@@ -54,6 +54,8 @@ def measure(options, network, directory, workload):
         mirror.start()
         seconds = pair.wait_in_sync()
         meanwhile = service.rate()
+        time.sleep(PAIR_SECONDS)
+        as_pair = (as_pair + service.rate()) / 2
         if client.poll() is not None:
             raise PairError(f"the client has ended: {client.returncode}")
         client.kill()
