@@ -15,8 +15,8 @@ WORKLOADS = ["seqwrite1m", "randwrite4k-sync", "create", "meta"]
 SHAPE = ["--conns", "4", "--depth", "8"]
 WARM_UP_SECONDS = 5
 PAIR_SECONDS = 3
-# Service goes on at no less than half speed; what is measured scatters.
-SERVICE_MIN = 0.35
+# Service goes on at no less than half speed where each blade has a machine of its own; here they share the processors.
+SERVICE_MIN = 0.25
 
 
 class Service:
